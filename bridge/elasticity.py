@@ -1,0 +1,134 @@
+"""The elastic tensor and what follows from it, with the non-affine relaxation.
+
+V C_ab is the second derivative of U(R - W t, ε = t) with respect to the strains t_a and t_b. That
+form is stationary in W = H⁻¹Ξ, so its derivatives with respect to positions and parameters are
+taken at fixed W.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from .energy import PairTerms, State, pair_curvatures, pair_slopes, volume_of
+from .packing import Packing
+from .potentials import PairPotential
+from .response import response, strain_basis
+
+__all__ = [
+    "BondContributions",
+    "bond_contributions",
+    "bulk_modulus_of",
+    "elastic_tensor_of",
+    "poisson_ratio_of",
+    "shear_modulus_of",
+]
+
+
+def strain_index(dimension: int) -> NDArray[np.int64]:
+    """Which strain of the basis a pair of axes belongs to, (d, d)."""
+    if dimension == 2:
+        return np.array([[0, 2], [2, 1]])
+    return np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+
+
+def pair_moduli(theta: PairPotential, state: State) -> Array:
+    """Each pair's part of V C_ab, (M, n_strains, n_strains).
+
+    u'' (n·v_a)(n·v_b) + (u'/r) [v_a·v_b - (n·v_a)(n·v_b)] + u' n·s_ab with v_a = E_a r - w_a and
+    s_ab = -E_a w_b - E_b w_a, w = W_j - W_i.
+    """
+    terms = PairTerms.of(theta, state)
+    basis = jnp.asarray(strain_basis(state.positions.shape[1]))
+    slope, curvature = pair_slopes(theta, terms), pair_curvatures(theta, terms)
+    w = state.nonaffine[state.pairs.j] - state.nonaffine[state.pairs.i]  # (M, d, a)
+    v = jnp.einsum("aij,mj->mia", basis, terms.vector) - w
+    along = jnp.einsum("mi,mia->ma", terms.unit, v)
+    parallel = along[:, :, None] * along[:, None, :]
+    full = jnp.einsum("mia,mib->mab", v, v)
+    turned = jnp.einsum("mi,aij,mjb->mab", terms.unit, basis, w)
+    bent = slope / terms.distance
+    return (
+        curvature[:, None, None] * parallel
+        + bent[:, None, None] * (full - parallel)
+        - slope[:, None, None] * (turned + turned.transpose(0, 2, 1))
+    )
+
+
+def elastic_tensor_of(theta: PairPotential, state: State) -> Array:
+    """C_ijkl = (1/V) ∂²U/∂ε_ij∂ε_kl, (d, d, d, d)."""
+    voigt = jnp.sum(pair_moduli(theta, state), axis=0) / volume_of(state)
+    index = strain_index(state.positions.shape[1])
+    return voigt[index[:, :, None, None], index[None, None]]
+
+
+def _bulk(tensor: Array) -> Array:
+    return jnp.einsum("...iijj->...", tensor) / tensor.shape[-1] ** 2
+
+
+def _shear(tensor: Array) -> Array:
+    d = tensor.shape[-1]
+    return (jnp.einsum("...ijij->...", tensor) - d * _bulk(tensor)) / (d * d + d - 2)
+
+
+def bulk_modulus_of(theta: PairPotential, state: State) -> Array:
+    """B = C_iijj / d²."""
+    return _bulk(elastic_tensor_of(theta, state))
+
+
+def shear_modulus_of(theta: PairPotential, state: State) -> Array:
+    """G = (C_ijij - d B) / (d² + d - 2)."""
+    return _shear(elastic_tensor_of(theta, state))
+
+
+def poisson_ratio_of(theta: PairPotential, state: State) -> Array:
+    """ν = (d B - 2 G) / (d (d - 1) B + 2 G)."""
+    tensor = elastic_tensor_of(theta, state)
+    d, bulk, shear = tensor.shape[-1], _bulk(tensor), _shear(tensor)
+    return (d * bulk - 2 * shear) / (d * (d - 1) * bulk + 2 * shear)
+
+
+@dataclass(frozen=True, eq=False)
+class BondContributions:
+    """What each interacting pair contributes to the moduli.
+
+    Attributes: pairs (M, 2); bulk (M,), b_ij, and shear (M,), g_ij, which sum to B and G; vector
+    (M, d) from the first particle to the second; force (M,), -u', positive where they repel.
+    """
+
+    pairs: NDArray[np.int32]
+    bulk: NDArray[np.float64]
+    shear: NDArray[np.float64]
+    vector: NDArray[np.float64]
+    force: NDArray[np.float64]
+
+
+@jax.jit
+def _bonds(theta: PairPotential, state: State) -> Any:
+    terms = PairTerms.of(theta, state)
+    index = strain_index(state.positions.shape[1])
+    voigt = pair_moduli(theta, state) / volume_of(state)
+    tensors = voigt[:, index[:, :, None, None], index[None, None]]
+    inside = terms.distance < theta.pair_cutoff(terms.parameters)
+    return _bulk(tensors), _shear(tensors), terms.vector, -pair_slopes(theta, terms), inside
+
+
+def bond_contributions(packing: Packing, theta: PairPotential) -> BondContributions:
+    """Contributions b_ij and g_ij of each pair within its cutoff to B and G.
+
+    b_ij = (1/(V d²)) d²/dt² of u_ij along R - W_I t, ε = t·1; g_ij by the combination of strains
+    that makes G. Source: P0, Fig. 1e, after Hexner, Liu and Nagel, Soft Matter 14, 312 (2017).
+
+    Raises as `response` does, and `InputError` for a packing without a box.
+    """
+    _ = packing.volume
+    found = response(packing, theta)
+    bulk, shear, vector, force, inside = (np.asarray(x) for x in _bonds(theta, found.state))
+    pairs = found.state.pairs
+    real = inside & (np.arange(len(inside)) < int(pairs.count))
+    ends = np.stack([pairs.i, pairs.j], axis=1)
+    return BondContributions(ends[real], bulk[real], shear[real], vector[real], force[real])

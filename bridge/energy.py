@@ -1,0 +1,186 @@
+"""Energy, forces, stress and Hessian of a packing from its pairs.
+
+The functions of a `State` can be traced by JAX; those of a `Packing` are for users.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from .packing import Packing
+from .pairs import Pairs, find_pairs
+from .potentials import PairPotential
+from .precision import require_float64
+
+__all__ = ["PairTerms", "State", "energy", "forces", "hessian", "stress", "volume_of"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a feature is computed from: positions and all that is held fixed beside them.
+
+    Attributes
+    ----------
+    positions:
+        (N, d).
+    typeid:
+        (N,).
+    box:
+        (d, d) or None.
+    pairs:
+        The pairs in reach.
+    nonaffine:
+        W = H⁻¹Ξ, (N, d, n_strains): minus the displacement that the particles answer a unit strain
+        with; None where no feature asked for it.
+    rattlers:
+        (N,) bool.
+    """
+
+    positions: Any
+    typeid: Any
+    box: Any
+    pairs: Pairs
+    nonaffine: Any
+    rattlers: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class PairTerms:
+    """The pairs of a state: vectors (M, d), distances (M,), unit vectors, and their parameters."""
+
+    vector: Array
+    distance: Array
+    unit: Array
+    parameters: dict[str, Array]
+
+    @classmethod
+    def of(cls, theta: PairPotential, state: State) -> "PairTerms":
+        """The geometry and parameters of every pair."""
+        pairs = state.pairs
+        vector = state.positions[pairs.j] - state.positions[pairs.i] + pairs.shift
+        distance = jnp.sqrt(jnp.sum(vector**2, axis=1))
+        parameters = theta.of_pairs(state.typeid[pairs.i], state.typeid[pairs.j])
+        return cls(vector, distance, vector / distance[:, None], parameters)
+
+
+def pair_energies(theta: PairPotential, terms: PairTerms) -> Array:
+    """u of each pair, (M,)."""
+    return theta.pair_energy(terms.distance, terms.parameters)
+
+
+def _scalar(theta: PairPotential) -> Any:
+    return lambda r, pair: theta.pair_energy(r, pair)
+
+
+def pair_slopes(theta: PairPotential, terms: PairTerms) -> Array:
+    """u' of each pair, (M,)."""
+    return jax.vmap(jax.grad(_scalar(theta)))(terms.distance, terms.parameters)
+
+
+def pair_curvatures(theta: PairPotential, terms: PairTerms) -> Array:
+    """u'' of each pair, (M,)."""
+    return jax.vmap(jax.grad(jax.grad(_scalar(theta))))(terms.distance, terms.parameters)
+
+
+def volume_of(state: State) -> Array:
+    """The volume of the state's box."""
+    return jnp.prod(jnp.diagonal(state.box))
+
+
+def energy_of(theta: PairPotential, state: State) -> Array:
+    """The total energy."""
+    return jnp.sum(pair_energies(theta, PairTerms.of(theta, state)))
+
+
+def forces_of(theta: PairPotential, state: State) -> Array:
+    """Forces (N, d)."""
+    terms = PairTerms.of(theta, state)
+    pull = pair_slopes(theta, terms)[:, None] * terms.unit  # on i, towards j
+    out = jnp.zeros_like(state.positions)
+    return out.at[state.pairs.i].add(pull).at[state.pairs.j].add(-pull)
+
+
+def stress_of(theta: PairPotential, state: State) -> Array:
+    """(1/V) dU/dε, (d, d), tension positive."""
+    terms = PairTerms.of(theta, state)
+    weighted = (pair_slopes(theta, terms) * terms.distance)[:, None] * terms.unit
+    return weighted.T @ terms.unit / volume_of(state)
+
+
+def pressure_of(theta: PairPotential, state: State) -> Array:
+    """-tr(stress)/d."""
+    stress_tensor = stress_of(theta, state)
+    return -jnp.trace(stress_tensor) / len(stress_tensor)
+
+
+def pair_stiffness_matrices(theta: PairPotential, terms: PairTerms) -> Array:
+    """∂²u/∂r∂r of each pair, (M, d, d): u'' n n + (u'/r)(1 - n n)."""
+    along = terms.unit[:, :, None] * terms.unit[:, None, :]
+    across = jnp.eye(terms.vector.shape[1]) - along
+    bent = pair_slopes(theta, terms) / terms.distance
+    return pair_curvatures(theta, terms)[:, None, None] * along + bent[:, None, None] * across
+
+
+def hessian_of(theta: PairPotential, state: State) -> Array:
+    """∂²U/∂R², dense, (N d, N d)."""
+    n, d = state.positions.shape
+    blocks = pair_stiffness_matrices(theta, PairTerms.of(theta, state))
+    i, j = state.pairs.i, state.pairs.j
+    out = jnp.zeros((n, n, d, d))
+    out = out.at[i, j].add(-blocks).at[j, i].add(-blocks).at[i, i].add(blocks).at[j, j].add(blocks)
+    return out.transpose(0, 2, 1, 3).reshape(n * d, n * d)
+
+
+def state_of(
+    packing: Packing, theta: PairPotential, *, skin: float = 0.0, reach: float = 0.0
+) -> State:
+    """The state of a packing, without its response; errors as `find_pairs`."""
+    require_float64()
+    return State(
+        positions=np.asarray(packing.positions, dtype=np.float64),
+        typeid=packing.typeid,
+        box=packing.box,
+        pairs=find_pairs(packing, theta, skin=skin, reach=reach),
+        nonaffine=None,
+        rattlers=np.zeros(packing.n_particles, dtype=bool),
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate(function: Any, theta: PairPotential, state: State) -> Any:
+    return function(theta, state)
+
+
+def energy(packing: Packing, theta: PairPotential) -> float:
+    """The packing's total energy. Raises as `find_pairs` does."""
+    return float(_evaluate(energy_of, theta, state_of(packing, theta)))
+
+
+def forces(packing: Packing, theta: PairPotential) -> NDArray[np.float64]:
+    """Forces (N, d), energy / length. Raises as `find_pairs` does."""
+    return np.asarray(_evaluate(forces_of, theta, state_of(packing, theta)))
+
+
+def hessian(packing: Packing, theta: PairPotential) -> NDArray[np.float64]:
+    """∂²U/∂R², (N d, N d), energy / length², of all particles, rattlers included.
+
+    Raises as `find_pairs` does.
+    """
+    return np.asarray(_evaluate(hessian_of, theta, state_of(packing, theta)))
+
+
+def stress(packing: Packing, theta: PairPotential) -> NDArray[np.float64]:
+    """(1/V) ∂U/∂ε, (d, d), energy / length^d, tension positive, whatever the forces.
+
+    Raises as `find_pairs` does, and `InputError` for a packing without a box.
+    """
+    _ = packing.volume
+    return np.asarray(_evaluate(stress_of, theta, state_of(packing, theta)))

@@ -1,0 +1,36 @@
+"""The bridge's named failures. Their messages say what to do."""
+
+from amorph.handover import AmorphError, InputError
+
+__all__ = [
+    "FeatureError",
+    "NotAMinimumError",
+    "PrecisionError",
+    "RattlerError",
+    "RelaxationError",
+    "SingularHessianError",
+]
+
+
+class PrecisionError(AmorphError):
+    """JAX was switched back from float64 after `amorph.bridge` had switched it on."""
+
+
+class RelaxationError(AmorphError):
+    """A packing's forces could not be brought below the tolerance."""
+
+
+class NotAMinimumError(AmorphError):
+    """A packing is no minimum of its energy: forces remain, or the energy falls along a mode."""
+
+
+class SingularHessianError(NotAMinimumError):
+    """The Hessian has zero modes beyond rigid motions and rattlers: responses are undefined."""
+
+
+class RattlerError(AmorphError):
+    """A derivative would depend on where a rattler happens to lie."""
+
+
+class FeatureError(InputError):
+    """There is no such feature, or it is not defined for this packing."""

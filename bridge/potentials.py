@@ -1,0 +1,296 @@
+"""Pair potentials as JAX pytrees: their leaves are the parameters that a design changes.
+
+The formulas are those of the C++ headers in `hoomd_plugin/potentials`, against which they are
+tested point by point.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from amorph.handover import POTENTIALS, check_parameters, check_potential
+
+__all__ = ["HarmonicMorse", "HarmonicMorseReduced", "PairPotential", "SoftSphere", "from_arrays"]
+
+
+class PairPotential(ABC):
+    """A pair potential with its parameters, in reduced units.
+
+    Parameters of types are vectors (n_types,), those of pairs of types vectors over
+    ``numpy.triu_indices(n_types)``; a scalar is broadcast. A derivative with respect to a pair
+    parameter changes (i, j) and (j, i) together. Subclasses are frozen JAX pytrees, so a gradient
+    is an object of the same class.
+    """
+
+    potential: ClassVar[str]
+    _values: dict[str, Any]
+
+    def __init__(self, **parameters: ArrayLike) -> None:
+        given = {name: np.asarray(value) for name, value in parameters.items()}
+        if "diameters" in given and given["diameters"].ndim == 0:
+            given["diameters"] = given["diameters"][None]
+        checked = check_parameters(self.potential, given)
+        object.__setattr__(self, "_values", {k: jnp.asarray(v) for k, v in checked.items()})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: use replace({name}=...).")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        names = tuple(p.name for p in POTENTIALS[cls.potential])
+
+        def flatten(theta: PairPotential) -> tuple[tuple[tuple[Any, Any], ...], None]:
+            return tuple((jax.tree_util.GetAttrKey(n), theta._values[n]) for n in names), None
+
+        def unflatten(_: None, leaves: Any) -> PairPotential:
+            # Leaves may be tracers, gradients or anything else: nothing is checked here.
+            theta = object.__new__(cls)
+            object.__setattr__(theta, "_values", dict(zip(names, leaves, strict=True)))
+            return theta
+
+        jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{k}={np.asarray(v).tolist()}" for k, v in self._values.items())
+        return f"{type(self).__name__}({values})"
+
+    @property
+    def diameters(self) -> Array:
+        """Diameters (n_types,)."""
+        return self._values["diameters"]
+
+    @property
+    def stiffness(self) -> Array:
+        """Stiffnesses of the core (n_pairs,)."""
+        return self._values["stiffness"]
+
+    @property
+    def n_types(self) -> int:
+        """The number of types."""
+        return int(self.diameters.shape[0])
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """The parameters by name, float64 vectors over types or pairs of types."""
+        return {k: np.asarray(v, dtype=np.float64) for k, v in self._values.items()}
+
+    def replace(self, **parameters: ArrayLike) -> Self:
+        """A copy with some parameters changed; raises `InputError` as the constructor does."""
+        return type(self)(**{**self._values, **parameters})
+
+    def of_pairs(self, type_i: ArrayLike, type_j: ArrayLike) -> dict[str, Array]:
+        """The parameters of pairs of particles of the given types (M,): sigma and the others."""
+        i, j = jnp.asarray(type_i), jnp.asarray(type_j)
+        n = self.n_types
+        low, high = jnp.minimum(i, j), jnp.maximum(i, j)
+        # where (low, high) stands in numpy.triu_indices(n)
+        place = low * n - low * (low - 1) // 2 + high - low
+        diameters = self.diameters
+        out = {"sigma": 0.5 * (diameters[i] + diameters[j])}
+        out.update({k: v[place] for k, v in self._values.items() if k != "diameters"})
+        return out
+
+    def cutoffs(self) -> NDArray[np.float64]:
+        """The cutoffs of pairs of types, (n_types, n_types)."""
+        i, j = np.indices((self.n_types, self.n_types))
+        return np.asarray(self.pair_cutoff(self.of_pairs(i, j)))
+
+    def max_stiffness(self) -> float:
+        """The largest u'' of any pair of types."""
+        i, j = np.indices((self.n_types, self.n_types))
+        return float(np.max(np.asarray(self.pair_stiffness(self.of_pairs(i, j)))))
+
+    @staticmethod
+    @abstractmethod
+    def pair_energy(r: Array, pair: Mapping[str, Array]) -> Array:
+        """u(r) for distances r > 0 and parameters of pairs of the same shape."""
+
+    @staticmethod
+    @abstractmethod
+    def pair_cutoff(pair: Mapping[str, Array]) -> Array:
+        """Where u(r) ends."""
+
+    @staticmethod
+    @abstractmethod
+    def pair_breaks(pair: Mapping[str, Array]) -> tuple[Array, ...]:
+        """The distances, ascending, at which u''(r) jumps; the last is the cutoff."""
+
+    @staticmethod
+    @abstractmethod
+    def pair_stiffness(pair: Mapping[str, Array]) -> Array:
+        """The largest u''(r)."""
+
+    @staticmethod
+    @abstractmethod
+    def pair_attracts(pair: Mapping[str, Array]) -> Array:
+        """Whether the pair has an attractive part."""
+
+
+def _xplor(r: Array, r_on: Array, r_cut: Array) -> Array:
+    x, on, cut = r * r, r_on * r_on, r_cut * r_cut
+    inner = (cut - x) ** 2 * (cut + 2 * x - 3 * on) / (cut - on) ** 3
+    return jnp.where(r < r_on, 1.0, jnp.where(r < r_cut, inner, 0.0))
+
+
+class HarmonicMorse(PairPotential):
+    """The harmonic-Morse potential, P0's form.
+
+    u(r) = (k/2)(σ - r)² - B for r < σ, B[exp(-2a(r-σ)) - 2 exp(-a(r-σ))] S(r) beyond, where
+    σ = (D_i + D_j)/2 and S is the XPLOR switch from σ + 5/a to σ + 9.9/a.
+
+    Parameters
+    ----------
+    diameters:
+        D, (n_types,), length.
+    binding:
+        B >= 0, (n_pairs,) or a scalar, energy.
+    stiffness:
+        k, (n_pairs,) or a scalar, energy / length².
+    alpha:
+        a, (n_pairs,) or a scalar, 1 / length.
+
+    Raises `InputError` for values of wrong length or out of bounds.
+
+    Source: Zu and Goodrich, "Designing athermal disordered solids with automatic differentiation"
+    (Commun. Mater. 5 (2024)), eq. 1; the figures 5 and 9.9 are its published code's.
+    """
+
+    potential = "harmonic_morse"
+    onset = 5.0
+    cutoff = 9.9
+
+    def __init__(
+        self,
+        diameters: ArrayLike,
+        binding: ArrayLike,
+        stiffness: ArrayLike,
+        alpha: ArrayLike,
+    ) -> None:
+        super().__init__(diameters=diameters, binding=binding, stiffness=stiffness, alpha=alpha)
+
+    @property
+    def binding(self) -> Array:
+        """Binding energies (n_pairs,)."""
+        return self._values["binding"]
+
+    @property
+    def alpha(self) -> Array:
+        """Inverse ranges of the attraction (n_pairs,)."""
+        return self._values["alpha"]
+
+    @staticmethod
+    def core_stiffness(pair: Mapping[str, Array]) -> Array:
+        """u'' in the core."""
+        return pair["stiffness"]
+
+    @classmethod
+    def pair_energy(cls, r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        sigma, binding, alpha = pair["sigma"], pair["binding"], pair["alpha"]
+        core = r < sigma
+        # The exponential of the branch that is not taken must not overflow: derivatives of
+        # `where` multiply it by zero.
+        decay = jnp.exp(-alpha * jnp.where(core, 0.0, r - sigma))
+        switch = _xplor(r, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha)
+        return jnp.where(
+            core,
+            0.5 * cls.core_stiffness(pair) * (sigma - r) ** 2 - binding,
+            binding * decay * (decay - 2.0) * switch,
+        )
+
+    @classmethod
+    def pair_cutoff(cls, pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        return pair["sigma"] + cls.cutoff / pair["alpha"]
+
+    @classmethod
+    def pair_breaks(cls, pair: Mapping[str, Array]) -> tuple[Array, ...]:  # noqa: D102
+        sigma, alpha = pair["sigma"], pair["alpha"]
+        return sigma, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
+
+    @classmethod
+    def pair_stiffness(cls, pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        return jnp.maximum(cls.core_stiffness(pair), 2 * pair["alpha"] ** 2 * pair["binding"])
+
+    @staticmethod
+    def pair_attracts(pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        return pair["binding"] > 0
+
+
+class HarmonicMorseReduced(HarmonicMorse):
+    """The harmonic-Morse potential, P1's form: its core is (k/2)(1 - r/σ)² - B.
+
+    Everything else, the cutoff (P1 gives none) and the parameters are `HarmonicMorse`'s; k is an
+    energy. Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids",
+    eq. 1.
+    """
+
+    potential = "harmonic_morse_reduced"
+
+    @staticmethod
+    def core_stiffness(pair: Mapping[str, Array]) -> Array:
+        """u'' in the core."""
+        return pair["stiffness"] / pair["sigma"] ** 2
+
+
+class SoftSphere(PairPotential):
+    """Soft spheres: u(r) = (k/2)(1 - r/σ)² for r < σ = (D_i + D_j)/2, 0 beyond.
+
+    Parameters
+    ----------
+    diameters:
+        D, (n_types,), length.
+    stiffness:
+        k, (n_pairs,) or a scalar, energy.
+
+    Raises `InputError` for values of wrong length or out of bounds.
+
+    Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids", eq. 1 with
+    B = 0.
+    """
+
+    potential = "soft_sphere"
+
+    def __init__(self, diameters: ArrayLike, stiffness: ArrayLike) -> None:
+        super().__init__(diameters=diameters, stiffness=stiffness)
+
+    @staticmethod
+    def pair_energy(r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        overlap = 1.0 - r / pair["sigma"]
+        return jnp.where(overlap > 0, 0.5 * pair["stiffness"] * overlap**2, 0.0)
+
+    @staticmethod
+    def pair_cutoff(pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        return pair["sigma"]
+
+    @staticmethod
+    def pair_breaks(pair: Mapping[str, Array]) -> tuple[Array, ...]:  # noqa: D102
+        return (pair["sigma"],)
+
+    @staticmethod
+    def pair_stiffness(pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        return pair["stiffness"] / pair["sigma"] ** 2
+
+    @staticmethod
+    def pair_attracts(pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        return jnp.zeros_like(pair["stiffness"], dtype=bool)
+
+
+_CLASSES: dict[str, type[PairPotential]] = {
+    cls.potential: cls for cls in (HarmonicMorse, HarmonicMorseReduced, SoftSphere)
+}
+
+
+def from_arrays(potential: str, arrays: Mapping[str, ArrayLike]) -> PairPotential:
+    """The potential of a name with the given parameters, as a GSD file or a TOML table has them.
+
+    Raises `UnknownPotentialError` or `InputError`.
+    """
+    check_potential(potential)
+    cls = _CLASSES[potential]
+    checked = check_parameters(potential, {k: np.asarray(v) for k, v in arrays.items()})
+    return cls(**checked)

@@ -1,0 +1,63 @@
+"""Rattlers: particles that nothing holds in place."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .energy import PairTerms, State, pair_slopes
+from .potentials import PairPotential
+
+__all__ = ["find_rattlers"]
+
+FORCE_FRACTION = 1e-9
+
+
+def find_rattlers(
+    theta: PairPotential, state: State, *, residual: float = 0.0
+) -> NDArray[np.bool_]:
+    """Which particles are rattlers, (N,), found recursively.
+
+    A repulsive pair counts as a contact if its force is above 1e-9 of the mean contact force: a
+    rattler comes to rest at marginal contact, where round-off decides whether there is any. A pair
+    with an attractive part counts wherever it lies below its cutoff: at the bottom of the well it
+    has no force, but holds. A particle is a rattler if its contacts leave it free to move, that is
+    if they do not span space, or if they all push and are fewer than d + 1. Contacts with rattlers
+    do not count.
+
+    Parameters
+    ----------
+    theta, state:
+        A packing at rest.
+    residual:
+        Forces up to this size count as none: what is left in a packing not fully relaxed.
+    """
+    terms = PairTerms.of(theta, state)
+    slopes = np.asarray(pair_slopes(theta, terms))
+    size = np.abs(slopes)
+    touching = np.asarray(terms.distance < theta.pair_cutoff(terms.parameters))
+    attracts = np.asarray(theta.pair_attracts(terms.parameters)) & touching
+    pushing = touching & ~attracts
+    carrying = size[touching & (size > 0)]
+    threshold = max(FORCE_FRACTION * float(carrying.mean()) if carrying.size else 0.0, residual)
+    counts = attracts | (pushing & (size > threshold))
+
+    n, d = state.positions.shape
+    out = np.zeros(n, dtype=bool)
+    i, j = np.asarray(state.pairs.i), np.asarray(state.pairs.j)
+    real = np.arange(len(i)) < int(state.pairs.count)
+    counts &= real
+    units = np.asarray(terms.unit)
+    while True:
+        live = counts & ~out[i] & ~out[j]
+        ends = np.concatenate([i[live], j[live]])
+        number = np.bincount(ends, minlength=n)
+        pulls = np.bincount(ends, weights=np.tile(attracts[live], 2), minlength=n) > 0
+        # Do the directions span space? Their second moment has no zero eigenvalue.
+        moment = np.zeros((n, d, d))
+        outer = units[live][:, :, None] * units[live][:, None, :]
+        np.add.at(moment, i[live], outer)
+        np.add.at(moment, j[live], outer)
+        flat = np.linalg.eigvalsh(moment)[:, 0] < 1e-9
+        found = ~out & (flat | (~pulls & (number < d + 1)))
+        if not found.any():
+            return out
+        out |= found

@@ -1,0 +1,355 @@
+"""Re-minimisation to a proven minimum: FIRE from afar, safeguarded Newton at the end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from numpy.typing import NDArray
+
+from .energy import PairTerms, State, energy_of, forces_of, state_of
+from .errors import NotAMinimumError, RelaxationError, SingularHessianError
+from .packing import Packing
+from .potentials import PairPotential
+from .rattlers import find_rattlers
+from .response import (
+    SMALLEST_PIVOT,
+    Response,
+    default_tolerance,
+    held_hessian,
+    largest,
+    remember,
+    respond,
+)
+
+__all__ = ["Relaxation", "relax", "relaxation"]
+
+# Newton is tried once forces are this small beside k_max σ; it is given up, and FIRE goes on to
+# forces a hundred times smaller, when a step does not at least halve them, would move a particle
+# farther than this part of a diameter, or meets a negative mode.
+NEWTON_FORCE = 1e-2
+NEWTON_MOVE = 0.05
+FIRE_GAIN = 1e-2
+SKIN = 0.2  # of the largest diameter
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """How a packing came to rest.
+
+    Attributes: packing; response; newton_steps and fire_steps; moved, the largest displacement of
+    a particle.
+    """
+
+    packing: Packing
+    response: Response
+    newton_steps: int
+    fire_steps: int
+    moved: float
+
+
+@dataclass
+class _Work:
+    """The state of one relaxation: positions that move, and the pairs around them."""
+
+    packing: Packing
+    theta: PairPotential
+    skin: float
+    state: State
+    origin: NDArray[np.float64]
+
+    @classmethod
+    def start(cls, packing: Packing, theta: PairPotential) -> "_Work":
+        skin = SKIN * float(np.max(theta.arrays()["diameters"]))
+        state = state_of(packing, theta, skin=skin)
+        return cls(packing, theta, skin, state, state.positions)
+
+    def move_to(self, positions: Any) -> None:
+        """Put the particles somewhere, with new pairs where one has left half the skin."""
+        points = np.asarray(positions)
+        if not np.isfinite(points).all():
+            raise RelaxationError(
+                "positions are no longer finite: two particles coincide, or the parameters are "
+                "extreme. Start from another packing."
+            )
+        if largest(points - self.origin) >= 0.5 * self.skin:
+            packing = self.packing.with_positions(points)
+            self.state = state_of(packing, self.theta, skin=self.skin)
+            self.origin = points
+        self.state = replace(self.state, positions=points)
+
+
+@jax.jit
+def _newton_step(theta: PairPotential, state: State) -> tuple[Array, Array]:
+    """The step -H⁻¹∂U/∂R of the particles that are held, and the smallest pivot."""
+    n, d = state.positions.shape
+    matrix, stiffness = held_hessian(theta, state)
+    factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
+    load = jnp.where(state.rattlers[:, None], 0.0, forces_of(theta, state)).reshape(n * d)
+    step = jax.scipy.linalg.cho_solve((factor, True), load).reshape(n, d)
+    return step, jnp.min(jnp.diagonal(factor)) ** 2 / stiffness
+
+
+@jax.jit
+def _forces(theta: PairPotential, state: State) -> Array:
+    return forces_of(theta, state)
+
+
+@jax.jit
+def _energy(theta: PairPotential, state: State) -> Array:
+    return energy_of(theta, state)
+
+
+@partial(jax.jit, static_argnames="max_steps")
+def _fire(
+    theta: PairPotential,
+    state: State,
+    velocities: Array,
+    dt: Array,
+    mixing: Array,
+    downhill: Array,
+    target: Array,
+    dt_max: Array,
+    half_skin: Array,
+    max_steps: int,
+) -> tuple[Array, ...]:
+    """FIRE 2 (Guénolé et al. 2020) with fixed pairs, until a particle leaves half the skin."""
+    origin = state.positions
+
+    def at(positions: Array) -> Array:
+        return forces_of(theta, replace(state, positions=positions))
+
+    def going(carry: tuple[Array, ...]) -> Array:
+        x, _, f, _, _, _, steps = carry
+        far = jnp.max(jnp.sum((x - origin) ** 2, axis=1)) >= half_skin**2
+        small = jnp.max(jnp.sum(f**2, axis=1)) <= target**2
+        return (steps < max_steps) & ~far & ~small & jnp.all(jnp.isfinite(f))
+
+    def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, v, f, dt, mixing, downhill, steps = carry
+        power = jnp.vdot(f, v)
+        onward = power > 0
+        downhill = jnp.where(onward, downhill + 1, 0)
+        faster = onward & (downhill > 5)
+        x = jnp.where(onward, x, x - 0.5 * dt * v)
+        dt = jnp.where(
+            faster, jnp.minimum(1.1 * dt, dt_max), jnp.where(onward, dt, jnp.maximum(0.5 * dt, 4e-3 * dt_max))
+        )
+        speed, push = jnp.linalg.norm(v), jnp.linalg.norm(f)
+        v = jnp.where(
+            onward,
+            (1 - mixing) * (v + dt * f) + mixing * f * speed / jnp.maximum(push, 1e-300),
+            dt * f,
+        )
+        mixing = jnp.where(faster, 0.99 * mixing, jnp.where(onward, mixing, 0.25))
+        # No particle moves farther than a quarter of the skin in one step.
+        fastest = jnp.sqrt(jnp.max(jnp.sum(v**2, axis=1)))
+        x = x + v * jnp.minimum(dt, 0.25 * half_skin / jnp.maximum(fastest, 1e-300))
+        return x, v, at(x), dt, mixing, downhill, steps + 1
+
+    zero = jnp.zeros((), dtype=int)
+    start = (origin, velocities, at(origin), dt, mixing, downhill, zero)
+    return lax.while_loop(going, step, start)
+
+
+def _run_fire(work: _Work, target: float, max_steps: int) -> int:
+    """FIRE until the largest |F| is at most the target; returns the steps taken."""
+    dt_max = 0.5 / np.sqrt(work.theta.max_stiffness())
+    velocities: Any = np.zeros_like(work.origin)
+    dt, mixing, downhill = np.float64(0.3 * dt_max), np.float64(0.25), np.int64(0)
+    taken = 0
+    while True:
+        x, velocities, f, dt, mixing, downhill, steps = _fire(
+            work.theta,
+            work.state,
+            velocities,
+            dt,
+            mixing,
+            downhill,
+            np.float64(target),
+            np.float64(dt_max),
+            np.float64(0.5 * work.skin),
+            max_steps=2000,
+        )
+        taken += int(steps)
+        work.move_to(x)
+        force = largest(f)
+        if force <= target:
+            return taken
+        if taken >= max_steps:
+            raise RelaxationError(
+                f"FIRE did not bring the largest force below {target:.1e} in {taken} steps (it is "
+                f"{force:.1e}): give more with max_steps, or start from another packing."
+            )
+
+
+def _settle_rattlers(work: _Work, rattlers: NDArray[np.bool_]) -> bool:
+    """Move rattlers out of the overlaps that hold them; True when none is left.
+
+    Nothing pushes a rattler back, so moving it by each overlap in turn ends after a few rounds.
+    """
+    for _ in range(50):
+        terms = PairTerms.of(work.theta, work.state)
+        pairs = work.state.pairs
+        i, j = np.asarray(pairs.i), np.asarray(pairs.j)
+        depth = np.asarray(terms.parameters["sigma"] - terms.distance)
+        touching = (depth > 0) & (rattlers[i] | rattlers[j])
+        touching &= np.arange(len(i)) < int(pairs.count)
+        if not touching.any():
+            return True
+        move = (depth[touching] * (1 + 1e-6) + 1e-13)[:, None] * np.asarray(terms.unit)[touching]
+        i, j = i[touching], j[touching]
+        share = np.where(rattlers[i] & rattlers[j], 0.5, 1.0)[:, None]
+        step = np.zeros_like(work.origin)
+        np.add.at(step, i, np.where(rattlers[i][:, None], -share * move, 0.0))
+        np.add.at(step, j, np.where(rattlers[j][:, None], share * move, 0.0))
+        work.move_to(work.state.positions + step)
+    return False
+
+
+def _run_newton(work: _Work, tolerance: float) -> tuple[bool, int]:
+    """Newton steps as long as each does what it should: (whether at rest, steps taken)."""
+    sigma = float(np.min(work.theta.arrays()["diameters"]))
+    forces = np.asarray(_forces(work.theta, work.state))
+    force = largest(forces)
+    taken = 0
+    while True:
+        rattlers = find_rattlers(work.theta, work.state, residual=force)
+        if rattlers.any() and not rattlers.all() and not _settle_rattlers(work, rattlers):
+            return False, taken
+        if rattlers.any():
+            forces = np.asarray(_forces(work.theta, work.state))
+            force = largest(forces)
+        if force <= tolerance:
+            return True, taken
+        if rattlers.all():
+            return False, taken
+        if taken == 30:
+            return False, taken
+        work.state = replace(work.state, rattlers=rattlers)
+        step, pivot = _newton_step(work.theta, work.state)
+        size = largest(step)
+        if not float(pivot) > SMALLEST_PIVOT or not size <= NEWTON_MOVE * sigma:
+            return False, taken
+        before = work.state.positions
+        work.move_to(before + np.asarray(step))
+        taken += 1
+        forces = np.asarray(_forces(work.theta, work.state))
+        smaller = largest(forces)
+        if smaller > 0.5 * force and smaller > tolerance:
+            # Not in the quadratic part of this basin: take the step back.
+            work.move_to(before)
+            return False, taken
+        force = smaller
+
+
+def _leave_saddle(work: _Work) -> None:
+    """Step off a saddle along its lowest mode, downhill."""
+    matrix, _ = held_hessian(work.theta, work.state)
+    _, modes = np.linalg.eigh(np.asarray(matrix))
+    mode = modes[:, 0].reshape(work.origin.shape)
+    sigma = float(np.min(work.theta.arrays()["diameters"]))
+    step = 1e-3 * sigma * mode / largest(mode)
+    start = work.state.positions
+    sides = []
+    for sign in (1.0, -1.0):
+        work.move_to(start + sign * step)
+        sides.append((float(_energy(work.theta, work.state)), sign))
+    work.move_to(start + min(sides)[1] * step)
+
+
+def _targets(force: float, scale: float, tolerance: float) -> Iterator[float]:
+    """Forces down to which FIRE goes before Newton is tried (again)."""
+    target = min(NEWTON_FORCE * scale, max(force, tolerance))
+    while True:
+        yield target
+        target = max(target * FIRE_GAIN, tolerance)
+
+
+def relaxation(
+    packing: Packing,
+    theta: PairPotential,
+    *,
+    tolerance: float | None = None,
+    max_steps: int = 200_000,
+    reach: float = 0.0,
+) -> Relaxation:
+    """As `relax`, with an account of how the packing came to rest."""
+    limit = default_tolerance(packing, theta) if tolerance is None else float(tolerance)
+    work = _Work.start(packing, theta)
+    start = work.origin
+    scale = theta.max_stiffness() * float(np.min(theta.arrays()["diameters"]))
+    force = largest(_forces(theta, work.state))
+    if not np.isfinite(force):
+        raise RelaxationError(
+            "the forces of the packing are not finite: two particles coincide, or positions are "
+            "not numbers. Start from another packing."
+        )
+    newton_steps = fire_steps = saddles = 0
+    for target in _targets(force, scale, limit):
+        if force > target:
+            fire_steps += _run_fire(work, target, max_steps - fire_steps)
+        at_rest, steps = _run_newton(work, limit)
+        newton_steps += steps
+        force = largest(_forces(theta, work.state))
+        if not at_rest and force > limit:
+            continue
+        final = packing.with_positions(work.state.positions)
+        try:
+            found = respond(state_of(final, theta, reach=reach), theta, limit)
+        except SingularHessianError:
+            raise
+        except NotAMinimumError:
+            if saddles == 10:
+                raise
+            saddles += 1
+            _leave_saddle(work)
+            force = largest(_forces(theta, work.state))
+            fire_steps += _run_fire(work, max(1e-2 * force, limit), max_steps - fire_steps)
+            continue
+        remember(final, theta, reach, found)
+        moved = largest(final.positions - start)
+        return Relaxation(final, found, newton_steps, fire_steps, moved)
+    raise AssertionError("unreachable: the targets do not end")
+
+
+def relax(
+    packing: Packing,
+    theta: PairPotential,
+    *,
+    tolerance: float | None = None,
+    max_steps: int = 200_000,
+) -> Packing:
+    """The minimum of the energy that a packing belongs to.
+
+    FIRE (Guénolé et al. 2020) brings the forces down to where Newton's method converges; Newton
+    steps that leave the basin are taken back. The result is proven to be a minimum: its forces are
+    below the tolerance, and its Hessian, rigid motions and rattlers apart, is positive definite.
+    Positions move continuously: they are not wrapped. The factorisation stays with the packing
+    that is returned, for the features measured next.
+
+    Parameters
+    ----------
+    packing:
+        Any packing; from float32 files too.
+    theta:
+        Its potential.
+    tolerance:
+        The largest |F| over particles; by default `default_tolerance`.
+    max_steps:
+        Of FIRE, in all.
+
+    Raises
+    ------
+    RelaxationError
+        If the forces do not fall below the tolerance.
+    NotAMinimumError, SingularHessianError
+        If what was found is no minimum with a linear response (no particle held, for example).
+    BoxTooSmallError, UnknownTypeError, PrecisionError
+        Before work starts.
+    """
+    return relaxation(packing, theta, tolerance=tolerance, max_steps=max_steps).packing

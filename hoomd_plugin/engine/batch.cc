@@ -1,0 +1,243 @@
+#include "batch.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+
+#include "../potentials/potentials.h"
+#include "philox.h"
+
+namespace amorph::engine {
+
+namespace {
+
+struct PotentialEntry {
+    std::string name;
+    std::vector<std::string> pair_parameters;
+    int n_coefficients;
+    int r_cut_squared;
+    int sigma;
+    void (*coefficients)(const double*, double*);
+    double (*max_stiffness)(const double*);
+};
+
+template <class Potential>
+PotentialEntry entry() {
+    return {Potential::name,
+            {std::begin(Potential::pair_parameters), std::end(Potential::pair_parameters)},
+            Potential::n_coefficients,
+            Potential::r_cut_squared,
+            Potential::sigma,
+            Potential::coefficients,
+            Potential::max_stiffness};
+}
+
+template <class... Potentials>
+std::vector<PotentialEntry> entries(potentials::List<Potentials...>) {
+    return {entry<Potentials>()...};
+}
+
+const std::vector<PotentialEntry>& all_potentials() {
+    static const std::vector<PotentialEntry> all = entries(potentials::All{});
+    return all;
+}
+
+const PotentialKernels& kernels(const std::string& instruction_set, int potential) {
+#ifdef AMORPH_X86_KERNELS
+    if (instruction_set == "avx512") return kernels_avx512(potential);
+    if (instruction_set == "avx2") return kernels_avx2(potential);
+#endif
+    return kernels_generic(potential);
+}
+
+}  // namespace
+
+std::vector<std::string> potential_names() {
+    std::vector<std::string> names;
+    for (const auto& p : all_potentials()) names.push_back(p.name);
+    return names;
+}
+
+std::vector<std::string> pair_parameter_names(int potential) {
+    return all_potentials().at(std::size_t(potential)).pair_parameters;
+}
+
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> sets;
+#ifdef AMORPH_X86_KERNELS
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        sets.push_back("avx512");
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets.push_back("avx2");
+#endif
+    sets.push_back("generic");
+    return sets;
+}
+
+int find_potential(const std::string& name) {
+    const auto& all = all_potentials();
+    for (std::size_t p = 0; p < all.size(); ++p)
+        if (all[p].name == name) return int(p);
+    return -1;
+}
+
+PotentialTable::PotentialTable(int potential, int n_types, const double* sigma,
+                               const std::vector<const double*>& pair_parameters)
+    : potential_(potential) {
+    const PotentialEntry& p = all_potentials().at(std::size_t(potential));
+    if (pair_parameters.size() != p.pair_parameters.size())
+        throw std::invalid_argument("wrong number of parameters for " + p.name);
+    const int stride = std::max(n_types, Workspace::lanes);
+    const std::size_t plane = std::size_t(n_types) * stride;
+    coefficients_.assign(plane * p.n_coefficients, 0.0);
+    r_cut_.assign(plane, 0.0);
+    view_ = {n_types, stride, p.n_coefficients, coefficients_.data(), r_cut_.data(), 0.0, 0.0, 0.0};
+    std::vector<double> in(1 + pair_parameters.size());
+    std::vector<double> out(std::size_t(p.n_coefficients));
+    for (int s = 0; s < n_types; ++s)
+        for (int t = 0; t < n_types; ++t) {
+            const std::size_t from = std::size_t(s) * n_types + t;
+            const std::size_t to = std::size_t(s) * stride + t;
+            in[0] = sigma[from];
+            for (std::size_t k = 0; k < pair_parameters.size(); ++k)
+                in[k + 1] = pair_parameters[k][from];
+            p.coefficients(in.data(), out.data());
+            for (int k = 0; k < p.n_coefficients; ++k)
+                coefficients_[k * plane + to] = out[std::size_t(k)];
+            r_cut_[to] = std::sqrt(out[std::size_t(p.r_cut_squared)]);
+            view_.max_cutoff = std::max(view_.max_cutoff, r_cut_[to]);
+            view_.max_sigma = std::max(view_.max_sigma, out[std::size_t(p.sigma)]);
+            view_.max_stiffness = std::max(view_.max_stiffness, p.max_stiffness(out.data()));
+        }
+}
+
+bool for_each_replica(std::int64_t n_replicas, int n_threads, std::atomic<bool>& stop,
+                      const std::function<void(std::int64_t, Workspace&)>& work,
+                      const std::function<bool(std::int64_t)>& poll) {
+    std::atomic<std::int64_t> next{0};
+    std::atomic<std::int64_t> done{0};
+    std::mutex mutex;
+    std::condition_variable finished;
+    int running = 0;
+    std::exception_ptr failure;
+
+    const auto loop = [&] {
+        try {
+            Workspace workspace;
+            while (!stop.load()) {
+                const std::int64_t replica = next.fetch_add(1);
+                if (replica >= n_replicas) break;
+                work(replica, workspace);
+                done.fetch_add(1);
+            }
+        } catch (...) {
+            const std::lock_guard<std::mutex> lock(mutex);
+            if (!failure) failure = std::current_exception();
+            stop.store(true);
+        }
+        const std::lock_guard<std::mutex> lock(mutex);
+        --running;
+        finished.notify_one();
+    };
+
+    const int team = int(std::min<std::int64_t>(std::max(n_threads, 1), n_replicas));
+    std::vector<std::thread> threads;
+    threads.reserve(std::size_t(team));
+    for (int t = 0; t < team; ++t) {
+        {
+            const std::lock_guard<std::mutex> lock(mutex);
+            ++running;
+        }
+        threads.emplace_back(loop);
+    }
+    try {
+        std::unique_lock<std::mutex> lock(mutex);
+        while (!finished.wait_for(lock, std::chrono::milliseconds(100),
+                                  [&] { return running == 0; })) {
+            lock.unlock();
+            if (!poll(done.load())) stop.store(true);
+            lock.lock();
+        }
+    } catch (...) {  // from poll: the threads must end before their variables do
+        stop.store(true);
+        for (auto& thread : threads) thread.join();
+        throw;
+    }
+    for (auto& thread : threads) thread.join();
+    if (failure) std::rethrow_exception(failure);
+    return done.load() == n_replicas && !stop.load();
+}
+
+bool run_replicas(const Replicas& replicas, const PotentialTable& table,
+                  const std::string& instruction_set, bool minimize, double tolerance,
+                  std::int64_t max_steps, const FireSettings& fire, int n_threads,
+                  ReplicaResult* results, double* forces,
+                  const std::function<bool(std::int64_t)>& poll) {
+    const PotentialKernels& kernel = kernels(instruction_set, table.potential());
+    const int d = replicas.dimension;
+    const int n = replicas.n_particles;
+    const auto run = minimize ? kernel.minimize[d - 2] : kernel.measure[d - 2];
+    std::atomic<bool> stop{false};
+
+    const auto work = [&](std::int64_t replica, Workspace& w) {
+        const auto start = std::chrono::steady_clock::now();
+        w.prepare(n, d, table.view());
+        double* positions = replicas.positions + replica * n * d;
+        for (int i = 0; i < n; ++i) {
+            for (int a = 0; a < d; ++a) w.x[a][i] = positions[i * d + a];
+            w.type[i] = replicas.type[i];
+        }
+        Task task{};
+        task.box = replicas.boxes + (replicas.box_each ? replica : 0);
+        task.table = &table.view();
+        task.tolerance = tolerance;
+        task.max_steps = max_steps;
+        task.fire = fire;
+        task.stop = &stop;
+        ReplicaResult& result = results[replica];
+        result.outcome = run(w, task);
+        if (minimize)
+            for (int i = 0; i < n; ++i)
+                for (int a = 0; a < d; ++a) positions[i * d + a] = w.x[a][i];
+        if (forces != nullptr)
+            for (int i = 0; i < n; ++i)
+                for (int a = 0; a < d; ++a)
+                    forces[(replica * n + i) * d + a] = w.f[a][i];
+        result.seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
+    return for_each_replica(replicas.n_replicas, n_threads, stop, work, poll);
+}
+
+void random_positions(std::uint64_t seed, const std::uint32_t* purposes,
+                      std::int64_t first_replica, const Replicas& replicas) {
+    const int d = replicas.dimension;
+    const int n = replicas.n_particles;
+    for (std::int64_t r = 0; r < replicas.n_replicas; ++r) {
+        const Box& box = replicas.boxes[replicas.box_each ? r : 0];
+        const auto replica = static_cast<std::uint32_t>(first_replica + r);
+        for (int i = 0; i < n; ++i) {
+            const auto particle = static_cast<std::uint32_t>(i);
+            const Philox xy(seed, purposes[0] << 24 | particle, replica, 0, 0);
+            double s[3] = {xy.uniform(0) - 0.5, xy.uniform(1) - 0.5, 0.0};
+            if (d == 3) s[2] = Philox(seed, purposes[1] << 24 | particle, replica, 0, 0).uniform(0) - 0.5;
+            double* x = replicas.positions + (r * n + i) * d;
+            for (int a = 0; a < d; ++a) {
+                x[a] = 0.0;
+                for (int b = a; b < d; ++b) x[a] += box.h[a][b] * s[b];
+            }
+        }
+    }
+}
+
+void evaluate_pairs(const PotentialTable& table, const std::string& instruction_set,
+                    std::int64_t n, const double* r, double* energy, double* force_over_r) {
+    kernels(instruction_set, table.potential()).pairs(table.view(), n, r, energy, force_over_r);
+}
+
+}  // namespace amorph::engine

@@ -1,0 +1,77 @@
+// Many independent replicas, minimised by a team of threads: the engine's face to C++ callers.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+namespace amorph::engine {
+
+// The potentials by name, and the instruction sets this processor can run, widest first.
+std::vector<std::string> potential_names();
+// Names of the parameters by pair of types, in the order PotentialTable takes them.
+std::vector<std::string> pair_parameter_names(int potential);
+std::vector<std::string> instruction_sets();
+// -1 when there is none of that name.
+int find_potential(const std::string& name);
+
+// A potential with its parameters, ready for the kernels.
+class PotentialTable {
+  public:
+    // sigma and each pair parameter are n_types x n_types, row-major.
+    PotentialTable(int potential, int n_types, const double* sigma,
+                   const std::vector<const double*>& pair_parameters);
+    int potential() const { return potential_; }
+    const PairTable& view() const { return view_; }
+
+  private:
+    int potential_;
+    std::vector<double> coefficients_;
+    std::vector<double> r_cut_;
+    PairTable view_;
+};
+
+struct Replicas {
+    int dimension;
+    int n_particles;
+    std::int64_t n_replicas;
+    const std::int32_t* type;  // (n_particles,), shared by all
+    const Box* boxes;          // one for all, or one each
+    bool box_each;
+    double* positions;  // (n_replicas, n_particles, dimension), in and out
+};
+
+struct ReplicaResult {
+    Outcome outcome;
+    double seconds;
+};
+
+// Calls `work(replica, workspace)` for every replica, each on one of n_threads threads, while the
+// calling thread waits and calls `poll(done)` about ten times a second; when that returns false,
+// `stop` is raised and the call returns early. A replica's result depends on nothing but itself:
+// not on the threads, not on its neighbours in the batch. Returns whether all were done.
+bool for_each_replica(std::int64_t n_replicas, int n_threads, std::atomic<bool>& stop,
+                      const std::function<void(std::int64_t, Workspace&)>& work,
+                      const std::function<bool(std::int64_t)>& poll);
+
+// Minimise (or only measure) every replica; results is (n_replicas,), forces may be null.
+bool run_replicas(const Replicas& replicas, const PotentialTable& table,
+                  const std::string& instruction_set, bool minimize, double tolerance,
+                  std::int64_t max_steps, const FireSettings& fire, int n_threads,
+                  ReplicaResult* results, double* forces,
+                  const std::function<bool(std::int64_t)>& poll);
+
+// Uniform positions in a box for replicas first_replica, first_replica + 1, ...; `purposes` are
+// the two purpose codes of the counter (for x and y, and for z).
+void random_positions(std::uint64_t seed, const std::uint32_t* purposes,
+                      std::int64_t first_replica, const Replicas& replicas);
+
+// Energy and -u'(r)/r of pairs of types (0, 0).
+void evaluate_pairs(const PotentialTable& table, const std::string& instruction_set,
+                    std::int64_t n, const double* r, double* energy, double* force_over_r);
+
+}  // namespace amorph::engine

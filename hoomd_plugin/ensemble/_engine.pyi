@@ -1,0 +1,43 @@
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+
+def potentials() -> dict[str, list[str]]: ...
+def instruction_sets() -> list[str]: ...
+def statuses() -> dict[str, int]: ...
+def cutoffs(potential: str, sigma: Doubles, pair_parameters: Sequence[Doubles]) -> Doubles: ...
+def evaluate_pairs(
+    potential: str,
+    sigma: Doubles,
+    pair_parameters: Sequence[Doubles],
+    r: Doubles,
+    instruction_set: str,
+) -> tuple[Doubles, Doubles]: ...
+def random_positions(
+    seed: int,
+    purposes: Sequence[int],
+    first_replica: int,
+    boxes: Doubles,
+    positions: Doubles,
+) -> None: ...
+def run(
+    potential: str,
+    sigma: Doubles,
+    pair_parameters: Sequence[Doubles],
+    boxes: Doubles,
+    typeid: NDArray[np.int32],
+    positions: Doubles,
+    *,
+    minimize: bool,
+    want_forces: bool,
+    tolerance: float,
+    max_steps: int,
+    fire: Mapping[str, float],
+    threads: int,
+    instruction_set: str,
+    progress: Callable[[int], object] | None,
+) -> dict[str, Any]: ...

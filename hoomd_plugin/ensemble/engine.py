@@ -1,0 +1,167 @@
+"""What the compiled engine takes: potentials as tables over pairs of types, boxes, checks."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from amorph.handover import (
+    InputError,
+    UnknownPotentialError,
+    check_box,
+    check_box_matrix,
+    check_parameters,
+    n_types,
+    pairs_to_matrix,
+)
+
+from . import _engine
+
+__all__ = ["Parameters", "Tables", "evaluate_pairs", "instruction_sets", "potentials", "tables"]
+
+
+class Parameters(Protocol):
+    """What the engine asks of a potential's parameters: a name and arrays in float64."""
+
+    @property
+    def potential(self) -> str:
+        """The potential's name."""
+        ...
+
+    def arrays(self) -> Mapping[str, ArrayLike]:
+        """Parameters by name: over types, or over ``numpy.triu_indices(n_types)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A potential and its parameters, spread into (n_types, n_types) matrices for the engine."""
+
+    potential: str
+    parameters: dict[str, NDArray[np.float64]]
+    sigma: NDArray[np.float64]
+    pairs: list[NDArray[np.float64]]
+    r_cut: NDArray[np.float64]
+
+    @property
+    def n_types(self) -> int:
+        """The number of types."""
+        return int(self.sigma.shape[0])
+
+
+def potentials() -> dict[str, list[str]]:
+    """The engine's potentials, each with its parameters by pair of types."""
+    return _engine.potentials()
+
+
+def instruction_sets() -> list[str]:
+    """The instruction sets the engine can use on this processor, the one it will use first."""
+    return _engine.instruction_sets()
+
+
+def tables(theta: Parameters) -> Tables:
+    """Check a potential's parameters and lay them out for the engine.
+
+    Raises `UnknownPotentialError` for a potential the engine lacks, `InputError` for parameters
+    that are missing, of wrong length or out of bounds.
+    """
+    available = _engine.potentials()
+    if theta.potential not in available:
+        raise UnknownPotentialError(
+            f"the engine has no potential {theta.potential!r}. It has: {', '.join(available)}."
+        )
+    parameters = check_parameters(theta.potential, theta.arrays())
+    types = n_types(parameters)
+    diameters = parameters["diameters"]
+    sigma = 0.5 * (diameters[:, None] + diameters[None, :])
+    pairs = [pairs_to_matrix(parameters[name], types) for name in available[theta.potential]]
+    r_cut = _engine.cutoffs(theta.potential, sigma, pairs)
+    return Tables(theta.potential, parameters, sigma, pairs, r_cut)
+
+
+def boxes_for(box: ArrayLike, table: Tables, replicas: int, dimension: int) -> NDArray[np.float64]:
+    """Boxes as the engine takes them, (1 or replicas, d, d), each wide enough for the cutoff."""
+    given = np.asarray(box, dtype=np.float64)
+    stack = given[None] if given.ndim == 2 else given
+    if stack.ndim != 3 or stack.shape[1:] != (dimension, dimension):
+        raise InputError(
+            f"box has shape {given.shape}: it must be ({dimension}, {dimension}), its columns the "
+            f"box vectors, or one such matrix for each of the {replicas} replicas."
+        )
+    if len(stack) not in (1, replicas):
+        raise InputError(f"there are {len(stack)} boxes for {replicas} replicas: give 1 or all.")
+    r_cut = float(table.r_cut.max())
+    for matrix in stack:
+        check_box(check_box_matrix(matrix), r_cut)
+    return np.ascontiguousarray(stack)
+
+
+def positive(name: str, value: float) -> float:
+    """A number that must be finite and greater than 0; raises `InputError`."""
+    if not np.isfinite(value) or value <= 0:
+        raise InputError(f"{name} = {value!r}: it must be finite and greater than 0.")
+    return float(value)
+
+
+def count(name: str, value: int, least: int = 1) -> int:
+    """A whole number of at least `least`; raises `InputError`."""
+    if isinstance(value, bool) or int(value) != value or value < least:
+        raise InputError(f"{name} = {value!r}: it must be a whole number of at least {least}.")
+    return int(value)
+
+
+def thread_count(threads: int | None) -> int:
+    """The number of threads asked for, or as many as this process may use."""
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (
+            os.cpu_count() or 1
+        )
+    return count("threads", threads)
+
+
+def chosen_instruction_set(name: str) -> str:
+    """The instruction set asked for, ``auto`` the widest there is; raises `InputError`."""
+    available = _engine.instruction_sets()
+    if name == "auto":
+        return available[0]
+    if name not in available:
+        raise InputError(
+            f"instruction_set = {name!r}: this processor and build have {', '.join(available)}."
+        )
+    return name
+
+
+def evaluate_pairs(
+    theta: Parameters, r: ArrayLike, *, instruction_set: str = "auto"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Energy u(r) and -u'(r)/r of a pair of particles of the first type, as the engine has them.
+
+    Parameters
+    ----------
+    theta:
+        A potential.
+    r:
+        Distances (n,), > 0.
+    instruction_set:
+        ``auto``, or one of `instruction_sets`.
+
+    Returns
+    -------
+    energy, force_over_r:
+        (n,) each.
+
+    Raises
+    ------
+    InputError, UnknownPotentialError
+        For parameters or distances out of bounds.
+    """
+    distances = np.ascontiguousarray(r, dtype=np.float64).reshape(-1)
+    if not (np.isfinite(distances) & (distances > 0)).all():
+        raise InputError("distances must be finite and greater than 0.")
+    table = tables(theta)
+    return _engine.evaluate_pairs(
+        table.potential, table.sigma, table.pairs, distances, chosen_instruction_set(instruction_set)
+    )

@@ -1,0 +1,71 @@
+"""Energies, forces and stresses of given positions, as the engine computes them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _engine
+from .engine import Parameters, chosen_instruction_set, tables, thread_count
+from .replicas import checked_replicas
+
+__all__ = ["ForceResult", "forces"]
+
+
+@dataclass(frozen=True)
+class ForceResult:
+    """Energy (R,), forces (R, N, d) and stress (R, d, d) = (1/V) dU/dε, tension positive."""
+
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64]
+
+
+def forces(
+    theta: Parameters,
+    positions: ArrayLike,
+    typeid: ArrayLike,
+    box: ArrayLike,
+    *,
+    threads: int | None = None,
+    instruction_set: str = "auto",
+) -> ForceResult:
+    """Energy, forces and stress of replicas at given positions; nothing is moved.
+
+    Parameters
+    ----------
+    theta:
+        A potential.
+    positions:
+        (R, N, d), or (N, d) for one replica.
+    typeid:
+        (N,), the same in every replica.
+    box:
+        (d, d), columns the box vectors, or (R, d, d).
+    threads, instruction_set:
+        As in `minimize`.
+
+    Raises
+    ------
+    InputError, BoxTooSmallError, UnknownTypeError, UnknownPotentialError
+        For what cannot be computed, before work starts.
+    """
+    table = tables(theta)
+    start = checked_replicas(table, positions, typeid, box)
+    result = _engine.run(
+        table.potential,
+        table.sigma,
+        table.pairs,
+        start.boxes,
+        start.typeid,
+        start.positions,
+        minimize=False,
+        want_forces=True,
+        tolerance=0.0,
+        max_steps=0,
+        fire={},
+        threads=thread_count(threads),
+        instruction_set=chosen_instruction_set(instruction_set),
+        progress=None,
+    )
+    return ForceResult(result["energy"], result["forces"], result["stress"])

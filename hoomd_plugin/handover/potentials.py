@@ -1,0 +1,208 @@
+"""The potentials and the names, order and bounds of their parameters, listed in this one place.
+
+Parameters of a type are vectors over the types; parameters of a pair of types are vectors over
+``numpy.triu_indices(n_types)``: AA, AB, ..., BB, BC, ... All are in reduced units.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import InputError, UnknownPotentialError
+
+__all__ = [
+    "POTENTIALS",
+    "Parameter",
+    "check_parameters",
+    "check_potential",
+    "matrix_to_pairs",
+    "n_pairs",
+    "n_types",
+    "pairs_to_matrix",
+    "type_names",
+]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a potential: its name, whether it is per pair of types, and its bound."""
+
+    name: str
+    per_pair: bool
+    zero_allowed: bool = False
+
+
+_DIAMETERS = Parameter("diameters", per_pair=False)
+_BINDING = Parameter("binding", per_pair=True, zero_allowed=True)
+_STIFFNESS = Parameter("stiffness", per_pair=True)
+_ALPHA = Parameter("alpha", per_pair=True)
+
+POTENTIALS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
+    {
+        "harmonic_morse": (_DIAMETERS, _BINDING, _STIFFNESS, _ALPHA),
+        "harmonic_morse_reduced": (_DIAMETERS, _BINDING, _STIFFNESS, _ALPHA),
+        "soft_sphere": (_DIAMETERS, _STIFFNESS),
+    }
+)
+"""The parameters of each potential, in the order in which they are written and listed."""
+
+
+def _nearest(word: str, words: Mapping[str, object] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean '{close[0]}'?" if close else "."
+
+
+def check_potential(potential: str) -> str:
+    """Return the name of a potential if Amorph has it; raises `UnknownPotentialError` if not."""
+    if potential not in POTENTIALS:
+        raise UnknownPotentialError(
+            f"unknown potential {potential!r}{_nearest(str(potential), POTENTIALS)} "
+            f"Known: {', '.join(POTENTIALS)}."
+        )
+    return potential
+
+
+def n_pairs(n_types: int) -> int:
+    """The number of unordered pairs of types, a type with itself included: n (n + 1) / 2."""
+    if n_types < 1:
+        raise InputError(f"n_types = {n_types}: there must be at least one type.")
+    return n_types * (n_types + 1) // 2
+
+
+def type_names(n_types: int) -> tuple[str, ...]:
+    """Names of types as we write them: A, B, ..., Z, then A1, B1, ..."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return tuple(letters[t % 26] + (str(t // 26) if t >= 26 else "") for t in range(n_types))
+
+
+def n_types(arrays: Mapping[str, ArrayLike]) -> int:
+    """The number of types that a potential's arrays describe: the length of ``diameters``.
+
+    Raises `InputError` if ``diameters`` is missing, empty or not a vector.
+    """
+    if "diameters" not in arrays:
+        raise InputError("parameter 'diameters' is missing: give one diameter for each type.")
+    diameters = np.asarray(arrays["diameters"])
+    if diameters.ndim != 1 or diameters.size == 0:
+        raise InputError(
+            f"parameter 'diameters' has shape {diameters.shape}: give a vector, "
+            "one diameter for each type."
+        )
+    return int(diameters.size)
+
+
+def pairs_to_matrix(vector: ArrayLike, n_types: int) -> NDArray[np.float64]:
+    """Spread a pair vector (n_pairs,) into a symmetric matrix (n_types, n_types), bit for bit.
+
+    Raises `InputError` if the vector's length is not ``n_pairs(n_types)``.
+    """
+    values = np.asarray(vector, dtype=np.float64)
+    if values.shape != (n_pairs(n_types),):
+        raise InputError(
+            f"a pair vector has shape {values.shape}, but {n_types} types have "
+            f"{n_pairs(n_types)} pairs (over numpy.triu_indices({n_types}))."
+        )
+    rows, columns = np.triu_indices(n_types)
+    matrix = np.empty((n_types, n_types))
+    matrix[rows, columns] = values
+    matrix[columns, rows] = values
+    return matrix
+
+
+def matrix_to_pairs(matrix: ArrayLike) -> NDArray[np.float64]:
+    """The pair vector (n_pairs,) of a symmetric matrix (n_types, n_types), bit for bit.
+
+    Raises `InputError` if the matrix is not square or not exactly symmetric: which half was meant
+    cannot be known.
+    """
+    values = np.asarray(matrix, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or values.size == 0:
+        raise InputError(
+            f"a matrix over pairs of types has shape {values.shape}: it must be square."
+        )
+    # A pair of NaN is symmetric here: that a value is not finite is reported as such, later.
+    unequal = np.argwhere(~((values == values.T) | (np.isnan(values) & np.isnan(values.T))))
+    if unequal.size:
+        i, j = (int(k) for k in unequal[0])
+        raise InputError(
+            f"a matrix over pairs of types is not symmetric: [{i}, {j}] = {float(values[i, j])!r} "
+            f"but [{j}, {i}] = {float(values[j, i])!r}. Make both equal."
+        )
+    return values[np.triu_indices(values.shape[0])]
+
+
+def check_parameters(
+    potential: str, arrays: Mapping[str, ArrayLike]
+) -> dict[str, NDArray[np.float64]]:
+    """Check a potential's parameters and return them as new contiguous float64 vectors.
+
+    Parameters
+    ----------
+    potential:
+        A name in `POTENTIALS`.
+    arrays:
+        ``diameters`` (n_types,), in units of length, > 0; and over pairs of types, each (n_pairs,)
+        or a scalar for all pairs: ``stiffness`` > 0 (energy / length², for
+        ``harmonic_morse_reduced`` and ``soft_sphere`` energy); for the two harmonic-Morse forms
+        also ``binding`` >= 0 (energy) and ``alpha`` > 0 (1 / length).
+
+    Raises
+    ------
+    UnknownPotentialError
+        If there is no such potential.
+    InputError
+        If a parameter is missing, unknown, of wrong length, not finite or out of bounds; the
+        message names it and its value.
+    """
+    check_potential(potential)
+    parameters = POTENTIALS[potential]
+    known = tuple(parameter.name for parameter in parameters)
+    for name in arrays:
+        if name not in known:
+            raise InputError(
+                f"{potential} has no parameter {name!r}{_nearest(str(name), known)} "
+                f"Its parameters: {', '.join(known)}."
+            )
+    for name in known:
+        if name not in arrays:
+            raise InputError(
+                f"{potential}: parameter '{name}' is missing. Its parameters: {', '.join(known)}."
+            )
+    types = n_types(arrays)
+    return {
+        parameter.name: _checked(potential, parameter, arrays[parameter.name], types)
+        for parameter in parameters
+    }
+
+
+def _checked(
+    potential: str, parameter: Parameter, values: ArrayLike, types: int
+) -> NDArray[np.float64]:
+    where = f"{potential}: parameter '{parameter.name}'"
+    given = np.asarray(values)
+    if given.dtype.kind not in "iuf":
+        raise InputError(f"{where} holds {given.dtype} values: it must hold real numbers.")
+    length = n_pairs(types) if parameter.per_pair else types
+    if parameter.per_pair and given.ndim == 0:
+        given = np.full(length, given)
+    if given.shape != (length,):
+        what = "pairs of types, over numpy.triu_indices" if parameter.per_pair else "types"
+        raise InputError(
+            f"{where} has shape {given.shape}: it must have length {length} ({types} "
+            f"diameters were given, so {length} {what})."
+        )
+    checked = np.array(given, dtype=np.float64, order="C")
+    bad = ~np.isfinite(checked) | (checked < 0)
+    if not parameter.zero_allowed:
+        bad |= checked == 0
+    if bad.any():
+        i = int(np.argmax(bad))
+        bound = "at least 0" if parameter.zero_allowed else "greater than 0"
+        raise InputError(
+            f"{where}, element {i} is {float(checked[i])!r}: it must be finite and {bound}."
+        )
+    return checked

@@ -1,0 +1,393 @@
+"""The GSD schema: which chunk of a frame holds what. Both directions stand here, side by side.
+
+The schema is ``hoomd`` 2 in double precision. What HOOMD has no place for stands under
+``log/amorph/``: the exact box, in HOOMD's form (``box``) and as its vectors (``box_vectors``, since
+a tilt factor times a length does not always give the vector back to the last bit), the potential's
+parameters (``<potential>/<parameter>``), and the quantities logged with the frame.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._chunks import FrameChunks
+from .boxes import box_from_hoomd, box_to_hoomd
+from .errors import (
+    CorruptFrameError,
+    InputError,
+    PotentialMissingError,
+    UnknownPotentialError,
+    UnknownTypeError,
+)
+from .frame import (
+    BOX_KEY,
+    BOX_VECTORS_KEY,
+    HOOMD_CLASSES,
+    Frame,
+    log_value,
+    reserved_log_keys,
+)
+from .potentials import POTENTIALS, matrix_to_pairs, pairs_to_matrix
+
+__all__ = ["LOG_PREFIX", "SCHEMA_NAME", "SCHEMA_VERSION", "frame_to_chunks", "read_frame"]
+
+SCHEMA_NAME = "hoomd"
+SCHEMA_VERSION = (2, 0)
+LOG_PREFIX = "log/amorph/"
+_BOND_TYPE = ("bond",)
+# configuration/box may be float32, log/amorph/box is exact: they agree to a float32's rounding.
+_BOX_AGREEMENT = 1e-6
+
+
+def frame_to_chunks(frame: Frame, step: int) -> dict[str, NDArray[Any] | str]:
+    """Every chunk of a valid frame, by name, in the order in which they are written.
+
+    All of them are written in every frame, also where they equal frame 0's or the schema's default:
+    a frame that lacks one would inherit frame 0's when read.
+    """
+    n, d = frame.positions.shape
+    six = box_to_hoomd(frame.box)
+    diameters = np.ones(n)
+    if frame.potential is not None:
+        diameters = frame.parameters["diameters"][frame.typeid]
+    chunks: dict[str, NDArray[Any] | str] = {
+        "configuration/step": np.array([step], dtype=np.uint64),
+        "configuration/dimensions": np.array([d], dtype=np.uint8),
+        "configuration/box": six,
+        "particles/N": np.array([n], dtype=np.uint32),
+        "particles/types": _names_to_bytes(frame.types),
+        "particles/typeid": frame.typeid.astype(np.uint32),
+        "particles/diameter": diameters,
+        "particles/position": _three_columns(frame.positions),
+        "particles/image": np.zeros((n, 3), dtype=np.int32)
+        if frame.images is None
+        else _three_columns(frame.images),
+        "bonds/N": np.array([0 if frame.bonds is None else len(frame.bonds)], dtype=np.uint32),
+    }
+    if frame.bonds is not None:
+        chunks["bonds/types"] = _names_to_bytes(_BOND_TYPE)
+        chunks["bonds/typeid"] = np.zeros(len(frame.bonds), dtype=np.uint32)
+        chunks["bonds/group"] = frame.bonds.astype(np.uint32)
+    chunks[LOG_PREFIX + BOX_KEY] = six
+    chunks[LOG_PREFIX + BOX_VECTORS_KEY] = np.zeros((d, d)) if frame.box is None else frame.box
+    if frame.potential is not None:
+        types = frame.parameters["diameters"].size
+        for parameter in POTENTIALS[frame.potential]:
+            values = frame.parameters[parameter.name]
+            if parameter.per_pair:
+                values = pairs_to_matrix(values, types)
+            chunks[f"{LOG_PREFIX}{frame.potential}/{parameter.name}"] = values
+    for key in sorted(frame.log):
+        value = frame.log[key]
+        chunks[LOG_PREFIX + key] = str(value) if value.dtype.kind == "U" else value
+    return chunks
+
+
+def _names_to_bytes(names: tuple[str, ...]) -> NDArray[np.int8]:
+    encoded = [name.encode() for name in names]
+    width = max(len(name) for name in encoded) + 1
+    block = b"".join(name.ljust(width, b"\0") for name in encoded)
+    return np.frombuffer(block, dtype=np.int8).reshape(len(names), width).copy()
+
+
+def _three_columns(array: NDArray[Any]) -> NDArray[Any]:
+    if array.shape[1] == 3:
+        return array
+    return np.column_stack([array, np.zeros(len(array), dtype=array.dtype)])
+
+
+def read_frame(
+    chunks: FrameChunks,
+    *,
+    need_potential: bool,
+    potential: str | None,
+    parameters: Mapping[str, NDArray[np.float64]],
+) -> Frame:
+    """Put a frame together from its chunks and validate it.
+
+    ``potential`` and ``parameters``, if given, take the place of what the file says.
+    Raises the errors named in `amorph.handover.read_gsd`.
+    """
+    dimension, box = _read_box(chunks)
+    n = _read_count(chunks, "particles/N")
+    log = {
+        name.removeprefix(LOG_PREFIX): value
+        for name in chunks.own_names(LOG_PREFIX)
+        if (value := chunks.own(name)) is not None
+    }
+    if potential is None:
+        potential, parameters = _read_potential(chunks, log, need_potential)
+    reserved = reserved_log_keys()
+    images = _read_particles(chunks, n, "image", "iu", 3)
+    frame = Frame(
+        positions=_read_positions(chunks, n, dimension),
+        typeid=_read_typeid(chunks, n),
+        types=_read_types(chunks),
+        box=box,
+        potential=potential,
+        parameters=dict(parameters),
+        images=None if images is None else images[:, :dimension],
+        bonds=_read_bonds(chunks),
+        log={k: _read_log_value(chunks, k, v) for k, v in log.items() if k not in reserved},
+        source=chunks.source,
+        index=chunks.index,
+    )
+    try:
+        frame.validate()
+    except InputError as error:
+        raise CorruptFrameError(str(error)) from error
+    return frame
+
+
+def _read_log_value(chunks: FrameChunks, key: str, value: NDArray[Any]) -> NDArray[Any]:
+    try:
+        return log_value(key, value)
+    except InputError as error:
+        raise CorruptFrameError(f"{chunks.where}: {error}") from error
+
+
+def _read_box(chunks: FrameChunks) -> tuple[int, NDArray[np.float64] | None]:
+    six = chunks.inherited("configuration/box")
+    if six is None:
+        # The schema's default: a writer leaves out a box that equals it.
+        six = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    if six.shape != (6,) or six.dtype.kind != "f" or not np.isfinite(six).all():
+        raise CorruptFrameError(
+            f"{chunks.where}: configuration/box is {six.tolist()}: it must be six finite numbers, "
+            "Lx, Ly, Lz, xy, xz, yz."
+        )
+    six = six.astype(np.float64)
+    stored = chunks.inherited("configuration/dimensions")
+    if stored is None:
+        # HOOMD's rule: a box of no thickness is two-dimensional; the schema's default is 3.
+        dimension = 2 if six[2] == 0 and six.any() else 3
+    else:
+        dimension = int(stored[0]) if stored.shape == (1,) else 0
+    if dimension not in (2, 3):
+        raise CorruptFrameError(
+            f"{chunks.where}: configuration/dimensions is {np.asarray(stored).tolist()}: "
+            "it must be 2 or 3."
+        )
+    exact = chunks.own(LOG_PREFIX + BOX_KEY)
+    vectors = chunks.own(LOG_PREFIX + BOX_VECTORS_KEY)
+    used = six if exact is None else _checked_floats(chunks, LOG_PREFIX + BOX_KEY, exact, (6,))
+    try:
+        box = box_from_hoomd(used, dimension)
+        coarse = box_from_hoomd(six, dimension)
+    except InputError as error:
+        raise CorruptFrameError(f"{chunks.where}: {error}") from error
+    _check_agreement(chunks, LOG_PREFIX + BOX_KEY, box, coarse)
+    if vectors is not None:
+        shape = (dimension, dimension)
+        full = _checked_floats(chunks, LOG_PREFIX + BOX_VECTORS_KEY, vectors, shape)
+        exact_box = full if full.any() else None
+        _check_agreement(chunks, LOG_PREFIX + BOX_VECTORS_KEY, exact_box, box)
+        box = exact_box
+    return dimension, box
+
+
+def _check_agreement(
+    chunks: FrameChunks,
+    key: str,
+    box: NDArray[np.float64] | None,
+    coarse: NDArray[np.float64] | None,
+) -> None:
+    agree = box is None and coarse is None
+    if box is not None and coarse is not None:
+        difference = float(np.abs(box / 2 - coarse / 2).max())
+        scale = float(np.abs(coarse).max())
+        # The last term: products of tilt and length lose digits where they underflow.
+        agree = difference <= _BOX_AGREEMENT * scale / 2 + float(np.finfo(np.float64).tiny)
+    if not agree:
+        raise CorruptFrameError(
+            f"{chunks.where}: {key} says the box is {_listed(box)}, but the frame's other entries "
+            f"say {_listed(coarse)} (columns the box vectors). The box was changed in one place "
+            "only: correct or remove the other."
+        )
+
+
+def _listed(box: NDArray[np.float64] | None) -> str:
+    return "open" if box is None else str(box.tolist())
+
+
+def _checked_floats(
+    chunks: FrameChunks, name: str, values: NDArray[Any], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    if values.shape != shape or values.dtype.kind != "f":
+        raise CorruptFrameError(
+            f"{chunks.where}: '{name}' has shape {values.shape} and type {values.dtype}: "
+            f"it must be floating-point, of shape {shape}."
+        )
+    return values.astype(np.float64)
+
+
+def _read_count(chunks: FrameChunks, name: str) -> int:
+    count = chunks.inherited(name)
+    if count is None:
+        return 0
+    if count.shape != (1,) or count.dtype.kind not in "iu":
+        raise CorruptFrameError(
+            f"{chunks.where}: '{name}' is {count.tolist()}: it must be one integer."
+        )
+    return int(count[0])
+
+
+def _read_particles(
+    chunks: FrameChunks, n: int, name: str, kinds: str, columns: int
+) -> NDArray[Any] | None:
+    """A quantity per particle; as the schema has it, frame 0's where N is frame 0's, else None."""
+    values = chunks.own(f"particles/{name}")
+    if values is None:
+        first = FrameChunks(chunks.file, chunks.source, 0)
+        if _read_count(first, "particles/N") != n:
+            return None
+        values = first.own(f"particles/{name}")
+    if values is None:
+        return None
+    shape = (n,) if columns == 1 else (n, columns)
+    if values.shape != shape or values.dtype.kind not in kinds:
+        raise CorruptFrameError(
+            f"{chunks.where}: 'particles/{name}' has shape {values.shape} and type "
+            f"{values.dtype}, which does not fit the frame's {n} particles: {shape} was expected. "
+            "The file was written incompletely: make the frame anew."
+        )
+    return values
+
+
+def _read_positions(chunks: FrameChunks, n: int, dimension: int) -> NDArray[np.float64]:
+    stored = _read_particles(chunks, n, "position", "f", 3)
+    if stored is None:
+        if n > 1:
+            raise CorruptFrameError(
+                f"{chunks.where}: there are {n} particles but no 'particles/position'. Write the "
+                "positions in every frame."
+            )
+        # The schema's default, which a writer leaves out: one particle at the origin is possible.
+        stored = np.zeros((n, 3))
+    positions: NDArray[np.float64] = stored.astype(np.float64)
+    if dimension == 3:
+        return positions
+    off = positions[:, 2] != 0
+    if off.any():
+        i = int(np.argmax(off))
+        raise CorruptFrameError(
+            f"{chunks.where}: the frame is two-dimensional, but particle {i} has "
+            f"z = {float(positions[i, 2])!r}. Set configuration/dimensions to 3, or z to 0."
+        )
+    return positions[:, :2]
+
+
+def _read_typeid(chunks: FrameChunks, n: int) -> NDArray[np.int32]:
+    typeid = _read_particles(chunks, n, "typeid", "iu", 1)
+    if typeid is None:
+        return np.zeros(n, dtype=np.int32)
+    if n and int(typeid.max()) > np.iinfo(np.int32).max:
+        i = int(np.argmax(typeid))
+        raise UnknownTypeError(
+            f"{chunks.where}: particle {i} has typeid {int(typeid[i])}: there is no such type."
+        )
+    return typeid.astype(np.int32)
+
+
+def _read_types(chunks: FrameChunks) -> tuple[str, ...]:
+    stored = chunks.inherited("particles/types")
+    if stored is None:
+        return ("A",)
+    try:
+        if stored.ndim != 2 or stored.dtype.itemsize != 1:
+            raise ValueError(f"shape {stored.shape}, type {stored.dtype}")
+        return tuple(row.tobytes().split(b"\0", 1)[0].decode() for row in stored)
+    except ValueError as error:
+        raise CorruptFrameError(
+            f"{chunks.where}: 'particles/types' cannot be read ({error}): it must be a table of "
+            "UTF-8 names."
+        ) from error
+
+
+def _read_bonds(chunks: FrameChunks) -> NDArray[np.int32] | None:
+    count = _read_count(chunks, "bonds/N")
+    if count == 0:
+        return None
+    group = chunks.own("bonds/group")
+    if group is None:
+        first = FrameChunks(chunks.file, chunks.source, 0)
+        if _read_count(first, "bonds/N") == count:
+            group = first.own("bonds/group")
+    if group is None or group.shape != (count, 2) or group.dtype.kind not in "iu":
+        found = "is missing" if group is None else f"has shape {group.shape}, type {group.dtype}"
+        raise CorruptFrameError(
+            f"{chunks.where}: there are {count} bonds, but 'bonds/group' {found}: "
+            f"({count}, 2) integers were expected. Make the frame anew."
+        )
+    if int(group.max()) > np.iinfo(np.int32).max:
+        raise CorruptFrameError(
+            f"{chunks.where}: 'bonds/group' names particle {int(group.max())}: there is none such."
+        )
+    return group.astype(np.int32)
+
+
+def _read_potential(
+    chunks: FrameChunks, log: Mapping[str, NDArray[Any]], needed: bool
+) -> tuple[str | None, dict[str, NDArray[np.float64]]]:
+    prefixes = {name: name for name in POTENTIALS}
+    prefixes |= {f"pair/{cls}": name for cls, name in HOOMD_CLASSES.items()}
+    present = [
+        (prefix, name)
+        for prefix, name in prefixes.items()
+        if any(f"{prefix}/{p.name}" in log for p in POTENTIALS[name])
+    ]
+    if len(present) > 1:
+        raise CorruptFrameError(
+            f"{chunks.where}: there is more than one potential: "
+            f"{', '.join(LOG_PREFIX + prefix for prefix, _ in present)}. Keep one, or give the "
+            "potential to use when reading."
+        )
+    if not present:
+        if not needed:
+            return None, {}
+        unknown = [key.removesuffix("/diameters") for key in log if key.endswith("/diameters")]
+        if unknown:
+            raise UnknownPotentialError(
+                f"{chunks.where}: unknown potential '{LOG_PREFIX}{unknown[0]}'. "
+                f"Known: {', '.join(POTENTIALS)}. Give the potential to use when reading."
+            )
+        raise PotentialMissingError(
+            f"{chunks.where}: the frame has no potential (no '{LOG_PREFIX}<potential>/...' of "
+            f"its own). Give one when reading: a name ({', '.join(POTENTIALS)}) and its "
+            "parameters; on the command line, a TOML file with a [potential] table."
+        )
+    prefix, potential = present[0]
+    parameters: dict[str, NDArray[np.float64]] = {}
+    types = 0
+    for parameter in POTENTIALS[potential]:
+        key = f"{prefix}/{parameter.name}"
+        if key not in log:
+            raise PotentialMissingError(
+                f"{chunks.where}: the potential {potential} lacks '{LOG_PREFIX}{key}' in this "
+                "frame (what frame 0 says of it is not taken over). Write every parameter in "
+                "every frame, or give the potential when reading."
+            )
+        values = log[key]
+        if values.dtype.kind not in "iuf":
+            raise CorruptFrameError(
+                f"{chunks.where}: '{LOG_PREFIX}{key}' holds {values.dtype} values: it must hold "
+                "real numbers."
+            )
+        values = values.astype(np.float64)
+        if not parameter.per_pair:
+            types = types or values.size
+        elif values.size == types * types:
+            # gsd gives a (1, 1) matrix back as (1,).
+            try:
+                values = matrix_to_pairs(values.reshape(types, types))
+            except InputError as error:
+                raise CorruptFrameError(f"{chunks.where}: '{LOG_PREFIX}{key}': {error}") from error
+        else:
+            raise CorruptFrameError(
+                f"{chunks.where}: '{LOG_PREFIX}{key}' has shape {values.shape}: it must be "
+                f"({types}, {types}), a symmetric matrix over the types of the potential."
+            )
+        parameters[parameter.name] = values
+    return potential, parameters

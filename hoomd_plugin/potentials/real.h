@@ -1,0 +1,30 @@
+// The few operations a pair potential needs besides + - * /, for scalars on host and device.
+// Another real type (the engine's vector packs, say) brings its own overloads, found by
+// argument-dependent lookup, so that each formula is written once for all of them.
+#pragma once
+
+#include <cmath>
+
+#if defined(__CUDACC__) || defined(__HIPCC__)
+#define AMORPH_HOSTDEVICE __host__ __device__
+#else
+#define AMORPH_HOSTDEVICE
+#endif
+
+namespace amorph::potentials {
+
+AMORPH_HOSTDEVICE inline double square_root(double x) { return ::sqrt(x); }
+AMORPH_HOSTDEVICE inline float square_root(float x) { return ::sqrtf(x); }
+
+AMORPH_HOSTDEVICE inline double exponential(double x) { return ::exp(x); }
+AMORPH_HOSTDEVICE inline float exponential(float x) { return ::expf(x); }
+
+// The chosen one of two values that were both computed: the form vector units need.
+AMORPH_HOSTDEVICE inline double select(bool condition, double yes, double no) {
+    return condition ? yes : no;
+}
+AMORPH_HOSTDEVICE inline float select(bool condition, float yes, float no) {
+    return condition ? yes : no;
+}
+
+}  // namespace amorph::potentials

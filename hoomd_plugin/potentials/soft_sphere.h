@@ -1,0 +1,36 @@
+// Soft spheres, purely repulsive: u(r) = (k/2) (1 - r/sigma)^2 for r < sigma, 0 beyond, with
+// sigma = (D_i + D_j)/2. Source: "Fully independent response in disordered solids", eq. 1 with
+// B = 0.
+#pragma once
+
+#include "real.h"
+
+namespace amorph::potentials {
+
+struct SoftSphere {
+    static constexpr const char* name = "soft_sphere";
+    static constexpr const char* pair_parameters[] = {"stiffness"};
+
+    enum Coefficient { sigma, stiffness, r_cut_squared, n_coefficients };
+
+    static void coefficients(const double* p, double* c) {
+        c[sigma] = p[0];
+        c[stiffness] = p[1] / (p[0] * p[0]);
+        c[r_cut_squared] = p[0] * p[0];
+    }
+
+    static double max_stiffness(const double* c) { return c[stiffness]; }
+
+    // Energy and -u'(r)/r of one pair; both vanish at and beyond contact (and for a NaN).
+    template <class Real>
+    AMORPH_HOSTDEVICE static void evaluate(Real r_squared, const Real* c, Real& energy,
+                                           Real& force_over_r) {
+        const Real r = square_root(r_squared);
+        const Real overlap = c[sigma] - r;
+        const auto inside = overlap > Real(0);
+        energy = select(inside, Real(0.5) * c[stiffness] * overlap * overlap, Real(0));
+        force_over_r = select(inside, c[stiffness] * overlap / r, Real(0));
+    }
+};
+
+}  // namespace amorph::potentials
