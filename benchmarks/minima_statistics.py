@@ -188,12 +188,15 @@ def compare(values: dict[str, Array], trials: int, seed: int) -> dict[str, dict[
     found = {}
     for c, name in enumerate(QUANTITIES):
         a, b = ours[:, c], theirs[:, c]
-        spread = float(np.concatenate([a, b]).std())
+        pool = np.concatenate([a, b])
+        spread = float(pool.std())
+        middle_half = float(np.subtract(*np.percentile(pool, [75, 25])))
         shift = smallest_shift(a, b, LEVEL / len(QUANTITIES), trials, seed + c)
         found[name] = {
             "mean, Amorph": float(a.mean()),
             "mean, LAMMPS": float(b.mean()),
             "standard deviation": spread,
+            "interquartile range": middle_half,
             "difference of the means": float(a.mean() - b.mean()),
             "its standard error": float(np.sqrt(a.var() / a.size + b.var() / b.size)),
             "KS statistic": float(tests[c].statistic),
@@ -202,6 +205,7 @@ def compare(values: dict[str, Array], trials: int, seed: int) -> dict[str, dict[
             "agree": bool(adjusted[c] > LEVEL),
             "smallest shift found": shift,
             "smallest shift found, in standard deviations": shift / spread,
+            "smallest shift found, in interquartile ranges": shift / middle_half,
         }
     return found
 

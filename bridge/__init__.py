@@ -8,7 +8,6 @@ from . import precision as _precision  # first: it switches JAX to float64
 
 # isort: split
 from .elasticity import BondContributions, bond_contributions
-from .energy import energy, forces, hessian, stress
 from .errors import (
     FeatureError,
     NotAMinimumError,
@@ -33,11 +32,13 @@ from .features import (
     shear_modulus,
     value_and_grad,
 )
-from .gsd import frame_of, read_gsd, write_gsd
+from .files import frame_of, read_gsd, write_gsd
+from .following import Followed, crossings, follow
+from .linear_response import Response, default_tolerance, response
+from .mechanics import energy, forces, hessian, stress
+from .minimizer import Relaxation, relax, relaxation
 from .packing import Packing
 from .potentials import HarmonicMorse, HarmonicMorseReduced, PairPotential, SoftSphere, from_arrays
-from .relax import Relaxation, relax, relaxation
-from .response import Response, default_tolerance, response
 from .vibrations import lowest_frequencies
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "BondContributions",
     "Feature",
     "FeatureError",
+    "Followed",
     "HarmonicMorse",
     "HarmonicMorseReduced",
     "Measurement",
@@ -60,10 +62,12 @@ __all__ = [
     "SoftSphere",
     "bond_contributions",
     "bulk_modulus",
+    "crossings",
     "default_tolerance",
     "elastic_tensor",
     "energy",
     "feature",
+    "follow",
     "forces",
     "frame_of",
     "from_arrays",

@@ -14,10 +14,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from .energy import PairTerms, State, pair_curvatures, pair_slopes, volume_of
+from .linear_response import response, strain_basis
+from .mechanics import PairTerms, State, pair_curvatures, pair_slopes, volume_of
 from .packing import Packing
 from .potentials import PairPotential
-from .response import response, strain_basis
 
 __all__ = [
     "BondContributions",

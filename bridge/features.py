@@ -16,18 +16,19 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from .blas import one_blas_thread
 from .elasticity import (
     bulk_modulus_of,
     elastic_tensor_of,
     poisson_ratio_of,
     shear_modulus_of,
 )
-from .energy import State, energy_of, forces_of, pressure_of, stress_of
 from .errors import FeatureError, RattlerError
+from .linear_response import Response, response, solve
+from .mechanics import State, energy_of, forces_of, pressure_of, stress_of
 from .order import WINDOW, psi_sharp_of, psi_smooth_of
 from .packing import Packing
 from .potentials import PairPotential
-from .response import Response, response, solve
 
 __all__ = [
     "FEATURES",
@@ -254,6 +255,7 @@ def _plain(value: Array) -> Any:
     return float(array) if array.ndim == 0 else array
 
 
+@one_blas_thread
 def measure(
     packing: Packing,
     theta: PairPotential,
@@ -308,7 +310,7 @@ def measure(
                 )
             values[f.name] = _plain(value)
             slopes[f.name] = slope
-    return Measurement(values, slopes, found)
+    return Measurement(values, jax.block_until_ready(slopes), found)
 
 
 def value_and_grad(which: "str | Feature") -> Callable[[Any, Any], tuple[Any, PairPotential]]:

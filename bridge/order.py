@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
-from .energy import PairTerms, State
+from .mechanics import PairTerms, State
 from .potentials import PairPotential
 
 __all__ = ["psi_sharp_of", "psi_smooth_of"]

@@ -5,9 +5,8 @@ from typing import Self
 
 import jax
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from amorph.handover import Frame, InputError, check_box_matrix, wrap
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Packing"]
 

@@ -11,11 +11,10 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from amorph.handover import POTENTIALS, check_parameters, check_potential
 from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
-
-from amorph.handover import POTENTIALS, check_parameters, check_potential
 
 __all__ = ["HarmonicMorse", "HarmonicMorseReduced", "PairPotential", "SoftSphere", "from_arrays"]
 
@@ -84,51 +83,60 @@ class PairPotential(ABC):
         """A copy with some parameters changed; raises `InputError` as the constructor does."""
         return type(self)(**{**self._values, **parameters})
 
-    def of_pairs(self, type_i: ArrayLike, type_j: ArrayLike) -> dict[str, Array]:
+    def of_pairs(self, type_i: Any, type_j: Any) -> dict[str, Any]:
         """The parameters of pairs of particles of the given types (M,): sigma and the others."""
-        i, j = jnp.asarray(type_i), jnp.asarray(type_j)
+        return self._spread(self._values, type_i, type_j)
+
+    def of_types(self) -> dict[str, NDArray[np.float64]]:
+        """The parameters of all pairs of types, NumPy matrices (n_types, n_types)."""
+        i, j = np.indices((self.n_types, self.n_types))
+        return self._spread(self.arrays(), i, j)
+
+    def _spread(self, values: Mapping[str, Any], i: Any, j: Any) -> dict[str, Any]:
         n = self.n_types
-        low, high = jnp.minimum(i, j), jnp.maximum(i, j)
-        # where (low, high) stands in numpy.triu_indices(n)
-        place = low * n - low * (low - 1) // 2 + high - low
-        diameters = self.diameters
+        # where a pair of types stands in numpy.triu_indices(n)
+        places = np.zeros((n, n), dtype=np.int32)
+        places[np.triu_indices(n)] = np.arange(n * (n + 1) // 2)
+        places = np.maximum(places, places.T)
+        place = (jnp.asarray(places) if isinstance(i, jax.Array) else places)[i, j]
+        diameters = values["diameters"]
         out = {"sigma": 0.5 * (diameters[i] + diameters[j])}
-        out.update({k: v[place] for k, v in self._values.items() if k != "diameters"})
+        out.update({k: v[place] for k, v in values.items() if k != "diameters"})
         return out
 
     def cutoffs(self) -> NDArray[np.float64]:
         """The cutoffs of pairs of types, (n_types, n_types)."""
-        i, j = np.indices((self.n_types, self.n_types))
-        return np.asarray(self.pair_cutoff(self.of_pairs(i, j)))
+        return np.asarray(self.pair_cutoff(self.of_types()))
 
     def max_stiffness(self) -> float:
         """The largest u'' of any pair of types."""
-        i, j = np.indices((self.n_types, self.n_types))
-        return float(np.max(np.asarray(self.pair_stiffness(self.of_pairs(i, j)))))
+        return float(np.max(self.pair_stiffness(self.of_types())))
 
     @staticmethod
     @abstractmethod
     def pair_energy(r: Array, pair: Mapping[str, Array]) -> Array:
         """u(r) for distances r > 0 and parameters of pairs of the same shape."""
 
+    # What follows is arithmetic on parameters of pairs, NumPy's or JAX's.
+
     @staticmethod
     @abstractmethod
-    def pair_cutoff(pair: Mapping[str, Array]) -> Array:
+    def pair_cutoff(pair: Mapping[str, Any]) -> Any:
         """Where u(r) ends."""
 
     @staticmethod
     @abstractmethod
-    def pair_breaks(pair: Mapping[str, Array]) -> tuple[Array, ...]:
+    def pair_breaks(pair: Mapping[str, Any]) -> tuple[Any, ...]:
         """The distances, ascending, at which u''(r) jumps; the last is the cutoff."""
 
     @staticmethod
     @abstractmethod
-    def pair_stiffness(pair: Mapping[str, Array]) -> Array:
-        """The largest u''(r)."""
+    def pair_stiffness(pair: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The largest u''(r), of NumPy parameters."""
 
     @staticmethod
     @abstractmethod
-    def pair_attracts(pair: Mapping[str, Array]) -> Array:
+    def pair_attracts(pair: Mapping[str, Any]) -> Any:
         """Whether the pair has an attractive part."""
 
 
@@ -185,7 +193,7 @@ class HarmonicMorse(PairPotential):
         return self._values["alpha"]
 
     @staticmethod
-    def core_stiffness(pair: Mapping[str, Array]) -> Array:
+    def core_stiffness(pair: Mapping[str, Any]) -> Any:
         """u'' in the core."""
         return pair["stiffness"]
 
@@ -204,20 +212,22 @@ class HarmonicMorse(PairPotential):
         )
 
     @classmethod
-    def pair_cutoff(cls, pair: Mapping[str, Array]) -> Array:  # noqa: D102
+    def pair_cutoff(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
         return pair["sigma"] + cls.cutoff / pair["alpha"]
 
     @classmethod
-    def pair_breaks(cls, pair: Mapping[str, Array]) -> tuple[Array, ...]:  # noqa: D102
+    def pair_breaks(cls, pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
         sigma, alpha = pair["sigma"], pair["alpha"]
         return sigma, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
 
     @classmethod
-    def pair_stiffness(cls, pair: Mapping[str, Array]) -> Array:  # noqa: D102
-        return jnp.maximum(cls.core_stiffness(pair), 2 * pair["alpha"] ** 2 * pair["binding"])
+    def pair_stiffness(  # noqa: D102
+        cls, pair: Mapping[str, NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        return np.maximum(cls.core_stiffness(pair), 2 * pair["alpha"] ** 2 * pair["binding"])
 
     @staticmethod
-    def pair_attracts(pair: Mapping[str, Array]) -> Array:  # noqa: D102
+    def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102
         return pair["binding"] > 0
 
 
@@ -232,7 +242,7 @@ class HarmonicMorseReduced(HarmonicMorse):
     potential = "harmonic_morse_reduced"
 
     @staticmethod
-    def core_stiffness(pair: Mapping[str, Array]) -> Array:
+    def core_stiffness(pair: Mapping[str, Any]) -> Any:
         """u'' in the core."""
         return pair["stiffness"] / pair["sigma"] ** 2
 
@@ -264,20 +274,22 @@ class SoftSphere(PairPotential):
         return jnp.where(overlap > 0, 0.5 * pair["stiffness"] * overlap**2, 0.0)
 
     @staticmethod
-    def pair_cutoff(pair: Mapping[str, Array]) -> Array:  # noqa: D102
+    def pair_cutoff(pair: Mapping[str, Any]) -> Any:  # noqa: D102
         return pair["sigma"]
 
     @staticmethod
-    def pair_breaks(pair: Mapping[str, Array]) -> tuple[Array, ...]:  # noqa: D102
+    def pair_breaks(pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
         return (pair["sigma"],)
 
     @staticmethod
-    def pair_stiffness(pair: Mapping[str, Array]) -> Array:  # noqa: D102
+    def pair_stiffness(  # noqa: D102
+        pair: Mapping[str, NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
         return pair["stiffness"] / pair["sigma"] ** 2
 
     @staticmethod
-    def pair_attracts(pair: Mapping[str, Array]) -> Array:  # noqa: D102
-        return jnp.zeros_like(pair["stiffness"], dtype=bool)
+    def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102
+        return np.zeros(np.shape(pair["stiffness"]), dtype=bool)
 
 
 _CLASSES: dict[str, type[PairPotential]] = {

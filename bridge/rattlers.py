@@ -1,14 +1,25 @@
 """Rattlers: particles that nothing holds in place."""
 
+from typing import Any
+
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from .energy import PairTerms, State, pair_slopes
+from .mechanics import PairTerms, State, pair_slopes
 from .potentials import PairPotential
 
 __all__ = ["find_rattlers"]
 
 FORCE_FRACTION = 1e-9
+
+
+@jax.jit
+def _contacts(theta: PairPotential, state: State) -> tuple[Any, ...]:
+    terms = PairTerms.of(theta, state)
+    touching = terms.distance < theta.pair_cutoff(terms.parameters)
+    attracts = theta.pair_attracts(terms.parameters) & touching
+    return terms.unit, pair_slopes(theta, terms), touching, attracts
 
 
 def find_rattlers(
@@ -30,11 +41,8 @@ def find_rattlers(
     residual:
         Forces up to this size count as none: what is left in a packing not fully relaxed.
     """
-    terms = PairTerms.of(theta, state)
-    slopes = np.asarray(pair_slopes(theta, terms))
+    units, slopes, touching, attracts = (np.asarray(x) for x in _contacts(theta, state))
     size = np.abs(slopes)
-    touching = np.asarray(terms.distance < theta.pair_cutoff(terms.parameters))
-    attracts = np.asarray(theta.pair_attracts(terms.parameters)) & touching
     pushing = touching & ~attracts
     carrying = size[touching & (size > 0)]
     threshold = max(FORCE_FRACTION * float(carrying.mean()) if carrying.size else 0.0, residual)
@@ -45,7 +53,6 @@ def find_rattlers(
     i, j = np.asarray(state.pairs.i), np.asarray(state.pairs.j)
     real = np.arange(len(i)) < int(state.pairs.count)
     counts &= real
-    units = np.asarray(terms.unit)
     while True:
         live = counts & ~out[i] & ~out[j]
         ends = np.concatenate([i[live], j[live]])

@@ -16,7 +16,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from .energy import (
+from .blas import one_blas_thread
+from .errors import NotAMinimumError, SingularHessianError
+from .mechanics import (
     PairTerms,
     State,
     energy_of,
@@ -26,7 +28,6 @@ from .energy import (
     pair_slopes,
     state_of,
 )
-from .errors import NotAMinimumError, SingularHessianError
 from .packing import Packing
 from .potentials import PairPotential
 from .rattlers import find_rattlers
@@ -80,16 +81,19 @@ def _rigid_modes(state: State) -> Array:
     return basis
 
 
-def held_hessian(theta: PairPotential, state: State) -> tuple[Array, Array]:
+def held_hessian(
+    theta: PairPotential, state: State, stiffness: Array | None = None
+) -> tuple[Array, Array]:
     """H made positive definite at a minimum, and the stiffness given to its zero modes.
 
     Rattlers' rows and columns hold that stiffness on the diagonal and nothing else; the rigid
-    motions of the others carry it too.
+    motions of the others carry it too. By default it is H's mean diagonal element.
     """
     n, d = state.positions.shape
     free = jnp.repeat(state.rattlers, d)
     matrix = jnp.where(free[:, None] | free[None, :], 0.0, hessian_of(theta, state))
-    stiffness = jnp.trace(matrix) / jnp.maximum(n * d - jnp.sum(free), 1)
+    if stiffness is None:
+        stiffness = jnp.trace(matrix) / jnp.maximum(n * d - jnp.sum(free), 1)
     rigid = _rigid_modes(state)
     matrix = matrix + stiffness * (rigid @ rigid.T)
     return matrix + jnp.diag(jnp.where(free, stiffness, 0.0)), stiffness
@@ -138,6 +142,11 @@ def solve(factor: Array, load: Array, n_particles: int) -> Array:
     return jax.scipy.linalg.cho_solve((factor, True), flat).reshape(load.shape)
 
 
+@one_blas_thread
+def _solve_now(factor: Array, load: Array, n_particles: int) -> Array:
+    return solve(factor, load, n_particles).block_until_ready()
+
+
 @dataclass(frozen=True, eq=False)
 class Response:
     """A packing at rest with the factorisation of its Hessian.
@@ -167,7 +176,7 @@ class Response:
 
     def solve(self, load: Any) -> Array:
         """H⁻¹ load for loads (N, d, k) without components along zero modes."""
-        return solve(self.factor, jnp.asarray(load), len(self.state.typeid))
+        return _solve_now(self.factor, jnp.asarray(load), len(self.state.typeid))
 
 
 def largest(vectors: Any) -> float:
@@ -175,6 +184,7 @@ def largest(vectors: Any) -> float:
     return float(np.sqrt(np.max(np.sum(np.asarray(vectors) ** 2, axis=1))))
 
 
+@one_blas_thread
 def respond(state: State, theta: PairPotential, tolerance: float) -> Response:
     """Find the rattlers, prove that the state is a minimum, factorise, and compute W.
 
@@ -198,7 +208,9 @@ def respond(state: State, theta: PairPotential, tolerance: float) -> Response:
     if not pivot > SMALLEST_PIVOT:
         _raise_not_minimum(theta, state)
     if state.box is not None:
-        state = replace(state, nonaffine=_nonaffine(theta, state, parts["factor"]))
+        state = replace(
+            state, nonaffine=_nonaffine(theta, state, parts["factor"]).block_until_ready()
+        )
     return Response(state, parts["factor"], float(parts["energy"]), max_force, tolerance)
 
 

@@ -11,12 +11,9 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-from .energy import PairTerms, State, energy_of, forces_of, state_of
+from .blas import one_blas_thread
 from .errors import NotAMinimumError, RelaxationError, SingularHessianError
-from .packing import Packing
-from .potentials import PairPotential
-from .rattlers import find_rattlers
-from .response import (
+from .linear_response import (
     SMALLEST_PIVOT,
     Response,
     default_tolerance,
@@ -25,6 +22,10 @@ from .response import (
     remember,
     respond,
 )
+from .mechanics import PairTerms, State, energy_of, forces_of, state_of
+from .packing import Packing
+from .potentials import PairPotential
+from .rattlers import find_rattlers
 
 __all__ = ["Relaxation", "relax", "relaxation"]
 
@@ -53,7 +54,7 @@ class Relaxation:
 
 
 @dataclass
-class _Work:
+class Work:
     """The state of one relaxation: positions that move, and the pairs around them."""
 
     packing: Packing
@@ -63,7 +64,7 @@ class _Work:
     origin: NDArray[np.float64]
 
     @classmethod
-    def start(cls, packing: Packing, theta: PairPotential) -> "_Work":
+    def start(cls, packing: Packing, theta: PairPotential) -> "Work":
         skin = SKIN * float(np.max(theta.arrays()["diameters"]))
         state = state_of(packing, theta, skin=skin)
         return cls(packing, theta, skin, state, state.positions)
@@ -102,6 +103,13 @@ def _forces(theta: PairPotential, state: State) -> Array:
 @jax.jit
 def _energy(theta: PairPotential, state: State) -> Array:
     return energy_of(theta, state)
+
+
+@jax.jit
+def _overlaps(theta: PairPotential, state: State) -> tuple[Array, Array]:
+    """How deep each pair overlaps, (M,), and its unit vector."""
+    terms = PairTerms.of(theta, state)
+    return terms.parameters["sigma"] - terms.distance, terms.unit
 
 
 @partial(jax.jit, static_argnames="max_steps")
@@ -156,7 +164,7 @@ def _fire(
     return lax.while_loop(going, step, start)
 
 
-def _run_fire(work: _Work, target: float, max_steps: int) -> int:
+def _run_fire(work: Work, target: float, max_steps: int) -> int:
     """FIRE until the largest |F| is at most the target; returns the steps taken."""
     dt_max = 0.5 / np.sqrt(work.theta.max_stiffness())
     velocities: Any = np.zeros_like(work.origin)
@@ -187,21 +195,20 @@ def _run_fire(work: _Work, target: float, max_steps: int) -> int:
             )
 
 
-def _settle_rattlers(work: _Work, rattlers: NDArray[np.bool_]) -> bool:
+def _settle_rattlers(work: Work, rattlers: NDArray[np.bool_]) -> bool:
     """Move rattlers out of the overlaps that hold them; True when none is left.
 
     Nothing pushes a rattler back, so moving it by each overlap in turn ends after a few rounds.
     """
     for _ in range(50):
-        terms = PairTerms.of(work.theta, work.state)
         pairs = work.state.pairs
         i, j = np.asarray(pairs.i), np.asarray(pairs.j)
-        depth = np.asarray(terms.parameters["sigma"] - terms.distance)
+        depth, unit = (np.asarray(x) for x in _overlaps(work.theta, work.state))
         touching = (depth > 0) & (rattlers[i] | rattlers[j])
         touching &= np.arange(len(i)) < int(pairs.count)
         if not touching.any():
             return True
-        move = (depth[touching] * (1 + 1e-6) + 1e-13)[:, None] * np.asarray(terms.unit)[touching]
+        move = (depth[touching] * (1 + 1e-6) + 1e-13)[:, None] * unit[touching]
         i, j = i[touching], j[touching]
         share = np.where(rattlers[i] & rattlers[j], 0.5, 1.0)[:, None]
         step = np.zeros_like(work.origin)
@@ -211,30 +218,36 @@ def _settle_rattlers(work: _Work, rattlers: NDArray[np.bool_]) -> bool:
     return False
 
 
-def _run_newton(work: _Work, tolerance: float) -> tuple[bool, int]:
-    """Newton steps as long as each does what it should: (whether at rest, steps taken)."""
+def run_newton(work: Work, tolerance: float) -> tuple[bool, int, NDArray[np.float64]]:
+    """Newton steps as long as each does what it should.
+
+    Returns whether the packing is at rest, the steps taken, and the first of them, (N, d).
+    """
     sigma = float(np.min(work.theta.arrays()["diameters"]))
     forces = np.asarray(_forces(work.theta, work.state))
     force = largest(forces)
     taken = 0
+    first = np.zeros_like(work.origin)
     while True:
         rattlers = find_rattlers(work.theta, work.state, residual=force)
         if rattlers.any() and not rattlers.all() and not _settle_rattlers(work, rattlers):
-            return False, taken
+            return False, taken, first
         if rattlers.any():
             forces = np.asarray(_forces(work.theta, work.state))
             force = largest(forces)
         if force <= tolerance:
-            return True, taken
+            return True, taken, first
         if rattlers.all():
-            return False, taken
+            return False, taken, first
         if taken == 30:
-            return False, taken
+            return False, taken, first
         work.state = replace(work.state, rattlers=rattlers)
         step, pivot = _newton_step(work.theta, work.state)
         size = largest(step)
         if not float(pivot) > SMALLEST_PIVOT or not size <= NEWTON_MOVE * sigma:
-            return False, taken
+            return False, taken, first
+        if taken == 0:
+            first = np.asarray(step)
         before = work.state.positions
         work.move_to(before + np.asarray(step))
         taken += 1
@@ -243,11 +256,11 @@ def _run_newton(work: _Work, tolerance: float) -> tuple[bool, int]:
         if smaller > 0.5 * force and smaller > tolerance:
             # Not in the quadratic part of this basin: take the step back.
             work.move_to(before)
-            return False, taken
+            return False, taken, first
         force = smaller
 
 
-def _leave_saddle(work: _Work) -> None:
+def _leave_saddle(work: Work) -> None:
     """Step off a saddle along its lowest mode, downhill."""
     matrix, _ = held_hessian(work.theta, work.state)
     _, modes = np.linalg.eigh(np.asarray(matrix))
@@ -270,6 +283,7 @@ def _targets(force: float, scale: float, tolerance: float) -> Iterator[float]:
         target = max(target * FIRE_GAIN, tolerance)
 
 
+@one_blas_thread
 def relaxation(
     packing: Packing,
     theta: PairPotential,
@@ -280,7 +294,7 @@ def relaxation(
 ) -> Relaxation:
     """As `relax`, with an account of how the packing came to rest."""
     limit = default_tolerance(packing, theta) if tolerance is None else float(tolerance)
-    work = _Work.start(packing, theta)
+    work = Work.start(packing, theta)
     start = work.origin
     scale = theta.max_stiffness() * float(np.min(theta.arrays()["diameters"]))
     force = largest(_forces(theta, work.state))
@@ -293,7 +307,7 @@ def relaxation(
     for target in _targets(force, scale, limit):
         if force > target:
             fire_steps += _run_fire(work, target, max_steps - fire_steps)
-        at_rest, steps = _run_newton(work, limit)
+        at_rest, steps, _ = run_newton(work, limit)
         newton_steps += steps
         force = largest(_forces(theta, work.state))
         if not at_rest and force > limit:
