@@ -1,0 +1,1 @@
+"""Campaigns: the command line, campaign files, optimisation loops, run records and reports."""

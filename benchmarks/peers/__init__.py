@@ -62,7 +62,7 @@ class QuenchResult:
 
     @property
     def pressure(self) -> float:
-        """-tr(stress)/d [energy / length^d]; NaN is never returned: no stress, no pressure."""
+        """-tr(stress)/d [energy / length^d]; ``ValueError`` where the stress was not asked for."""
         if self.stress is None:
             raise ValueError("this quench was made without the stress; ask for it")
         return float(-np.trace(self.stress) / self.stress.shape[0])

@@ -1,0 +1,318 @@
+"""The command line: ``amorph demo``, ``prepare``, ``analyze``, ``run``, ``report``, ``doctor``."""
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from amorph.handover import AmorphError, InputError
+
+# What computes is imported in the commands: `amorph --help` answers at once.
+if TYPE_CHECKING:
+    from .designs import Design, Step
+    from .runs import DesignTask, Watcher
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Designs disordered solids: finds the particle interactions for which the material that "
+    "forms by itself has the property you ask for.",
+)
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[info]}"),
+        console=_err,
+    )
+
+
+def _watcher(progress: Progress) -> "Watcher":
+    from .runs import Watcher
+
+    class Bars(Watcher):
+        def __init__(self) -> None:
+            self.designs = progress.add_task("designs", total=None, info="")
+            self.steps = progress.add_task("step", total=None, info="")
+
+        def design_started(self, task: "DesignTask", number: int, total: int) -> None:
+            progress.update(self.designs, total=total, completed=number, info=task.label)
+            limit = task.campaign.stop.steps
+            progress.reset(self.steps, total=limit, info="quench and compile")
+
+        def step_done(self, design: "Design", step: "Step") -> None:
+            values = ", ".join(
+                f"{f.name} {v:.4f} → {t:g}"
+                for f, v, t in zip(design.features, step.value, design.target, strict=True)
+            )
+            progress.update(
+                self.steps, completed=step.number, info=f"loss {step.loss:.1e}  {values}"
+            )
+
+        def design_ended(self, task: "DesignTask", outcome: Mapping[str, Any]) -> None:
+            progress.advance(self.designs)
+            if outcome["status"] == "failed":
+                _err.print(f"amorph: {task.label}: {outcome['message']}", style="yellow")
+
+        def note(self, message: str) -> None:
+            _err.print(f"amorph: {message}", style="yellow")
+
+    return Bars()
+
+
+def _refuse_ranks() -> None:
+    ranks = next(
+        (os.environ[k] for k in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE") if k in os.environ), "1"
+    )
+    if ranks not in ("", "1"):
+        raise InputError(
+            f"amorph run was started on {ranks} ranks, but this version runs a campaign on one: "
+            "start it without mpiexec."
+        )
+
+
+def _outcome_table(designs: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None)
+    for name in ("design", "target", "initial", "final", "steps", "status"):
+        table.add_column(name, justify="left" if name in ("design", "status") else "right")
+
+    def text(values: Any) -> str:
+        listed = values if isinstance(values, list) else [values]
+        return ", ".join("–" if v is None else f"{v:.4f}" for v in listed)
+
+    for d in designs:
+        table.add_row(
+            str(d["directory"]),
+            text(d["target"]),
+            text(d["initial"]),
+            text(d.get("final", d.get("value"))),
+            str(d["steps"]),
+            str(d["status"]),
+        )
+    return table
+
+
+@app.command()
+def demo(output: Output = Path("amorph-demo")) -> None:
+    """Quench two packings, design their Poisson's ratio to 0.25 and 0.65, and report."""
+    from .demo import run_demo
+
+    with _progress() as progress:
+        summary = run_demo(output, _watcher(progress))
+    _out.print(_outcome_table(summary["designs"]))
+    _out.print(f"The pictures: {output / 'report.html'} and {output / 'design.png'}.")
+
+
+@app.command()
+def prepare(
+    file: Annotated[Path, typer.Argument(help="A TOML file: [potential], [preparation].")],
+    output: Output,
+    force: Force = False,
+    threads: Annotated[int | None, typer.Option(help="Threads over replicas.")] = None,
+) -> None:
+    """Prepare an ensemble of packings from a file, a frame of OUT.gsd for each replica."""
+    from amorph import ensemble
+
+    from .analysis import check_file_output
+    from .files import load_preparation
+
+    settings = load_preparation(file)
+    check_file_output(output, overwrite=force)
+    p = settings.preparation
+    with _progress() as progress:
+        bar = progress.add_task("quenches", total=p.replicas, info="")
+        batch = ensemble.quench(
+            settings.potential.theta(),
+            p.n_particles,
+            p.density,
+            p.dimension,
+            p.replicas,
+            p.seed,
+            composition=p.composition,
+            tolerance=p.tolerance,
+            max_steps=p.max_steps,
+            threads=threads,
+            progress=lambda done, _: progress.update(bar, completed=done),
+        )
+    batch.write(output, overwrite=force)
+    unconverged = int((~batch.converged).sum())
+    _out.print(
+        f"{output}: {len(batch)} packings, energy per particle "
+        f"{batch.energy.mean() / p.n_particles:.6f}, pressure {batch.pressure.mean():.6f} "
+        "(means)."
+    )
+    if unconverged:
+        _err.print(
+            f"amorph: {unconverged} of {len(batch)} did not converge to {p.tolerance:g} (their "
+            "frames say so in log/amorph/converged): raise max_steps.",
+            style="yellow",
+        )
+
+
+def _slice(text: str | None) -> slice | None:
+    if text is None:
+        return None
+    parts = text.split(":")
+    try:
+        numbers = [int(p) if p else None for p in parts]
+    except ValueError:
+        raise InputError(f"--frames {text!r}: write i:j, i:j:k, or a number.") from None
+    if len(numbers) == 1 and numbers[0] is not None:
+        first = numbers[0]
+        return slice(first, first + 1 if first != -1 else None)
+    if len(numbers) in (2, 3):
+        return slice(*numbers)
+    raise InputError(f"--frames {text!r}: write i:j, i:j:k, or a number.")
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [n for n in (x.strip() for x in text.split(",")) if n]
+
+
+@app.command()
+def analyze(
+    files: Annotated[list[Path], typer.Argument(help="GSD files, Amorph's or HOOMD-blue's.")],
+    output: Output,
+    features: Annotated[
+        str | None, typer.Option(help="What to measure, a,b,...; by default everything.")
+    ] = None,
+    gradients: Annotated[
+        str | None, typer.Option(help="What to differentiate by the parameters, a,b,...")
+    ] = None,
+    frames: Annotated[str | None, typer.Option(help="Which frames, i:j.")] = None,
+    potential: Annotated[
+        Path | None, typer.Option(help="A TOML file with [potential], for files without one.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Relax and measure every frame of GSD files: a row a frame, as JSON, CSV or Parquet."""
+    from .analysis import analyze as rows_of
+    from .analysis import check_output, write_table
+    from .files import load_potential
+
+    check_output(output, overwrite=force)
+    chosen = _slice(frames)
+    theta = None if potential is None else load_potential(potential)
+    failed: list[str] = []
+    rows: list[dict[str, Any]] = []
+    with _progress() as progress:
+        bar = progress.add_task("frames", total=None, info="")
+        for row in rows_of(
+            files,
+            features=_names(features),
+            gradients=_names(gradients) or (),
+            frames=chosen,
+            theta=theta,
+            on_error=failed.append,
+        ):
+            rows.append(row)
+            progress.update(bar, completed=len(rows), info=row["source"])
+    write_table(rows, output)
+    for message in failed[:10]:
+        _err.print(f"amorph: {message}", style="yellow")
+    _out.print(f"{output}: {len(rows)} frames, {len(failed)} of them not measured.")
+    if failed and len(failed) == len(rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    campaign: Annotated[Path, typer.Argument(help="A campaign file.")],
+    output: Output,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
+) -> None:
+    """Run a campaign; every step is safe on disk, and --resume goes on after any kill."""
+    from .files import load_campaign
+    from .runs import run_campaign
+
+    _refuse_ranks()
+    loaded = load_campaign(campaign)
+    source = campaign.read_text(encoding="utf-8")
+    with _progress() as progress:
+        outcomes = run_campaign(
+            loaded, source, output, resume=resume, watcher=_watcher(progress)
+        )
+    _out.print(_outcome_table(outcomes))
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    force: Force = False,
+) -> None:
+    """Make pictures and an HTML page from a run directory."""
+    from .report import write_report
+
+    _out.print(f"{write_report(directory, overwrite=force)}")
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Tell what this machine offers, and how to get what is missing."""
+    from .doctor import report as examined
+
+    found = examined()
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        table = Table(box=None)
+        for name in ("", "what", "found", "how to get it"):
+            table.add_column(name)
+        for f in found["findings"]:
+            mark = "✓" if f["present"] else ("✗" if f["needed"] else "·")
+            table.add_row(mark, f["what"], f["detail"], f["cure"])
+        _out.print(table)
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    _err.print(f"amorph: warning: {message}", style="yellow")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; named errors end it with their message and exit status 2."""
+    warnings.showwarning = _show_warning
+    command: Callable[..., Any] = typer.main.get_command(app)
+    try:
+        command(args=None if arguments is None else list(arguments), prog_name="amorph")
+    except AmorphError as error:
+        _err.print(f"amorph: {error}", style="red", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _err.print("amorph: interrupted; what was finished is on disk.", style="yellow")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

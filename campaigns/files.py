@@ -1,0 +1,343 @@
+"""Campaign and preparation files: TOML, checked whole before any work starts."""
+
+import difflib
+import itertools
+import math
+import tomllib
+import warnings
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from amorph import bridge, ensemble
+from amorph.handover import POTENTIALS, AmorphError, check_box, check_parameters
+
+from .errors import CampaignFileError
+
+__all__ = [
+    "Campaign",
+    "DesignSettings",
+    "Objective",
+    "Optimizer",
+    "Potential",
+    "Preparation",
+    "PreparationFile",
+    "Stop",
+    "load_campaign",
+    "load_potential",
+    "load_preparation",
+    "parse_campaign",
+]
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Potential(_Table):
+    """``[potential]``: its kind and its parameters by their names."""
+
+    kind: str
+    diameters: list[Number]
+    stiffness: Number | list[Number]
+    binding: Number | list[Number] | None = None
+    alpha: Number | list[Number] | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Potential":
+        if self.kind not in POTENTIALS:
+            raise ValueError(_unknown("kind", self.kind, POTENTIALS))
+        check_parameters(self.kind, self._given())
+        return self
+
+    def _given(self) -> dict[str, Any]:
+        values = {
+            "diameters": self.diameters,
+            "binding": self.binding,
+            "stiffness": self.stiffness,
+            "alpha": self.alpha,
+        }
+        return {k: v for k, v in values.items() if v is not None}
+
+    def theta(self) -> bridge.PairPotential:
+        """The potential as the bridge has it."""
+        return bridge.from_arrays(self.kind, self._given())
+
+
+class Preparation(_Table):
+    """``[preparation]``: how packings are made."""
+
+    method: Literal["quench"] = "quench"
+    dimension: Literal[2, 3] = 2
+    n_particles: Count
+    density: Positive
+    composition: list[Number] | None = None
+    replicas: Count = 1
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
+    tolerance: Positive = 1e-10
+    max_steps: Count = 200_000
+
+    def check(self, potential: Potential) -> None:
+        """Raise `InputError` for what only shows beside the potential: types, the box's size."""
+        types = len(potential.diameters)
+        ensemble.typeids(self.n_particles, types, self.composition)
+        length = (self.n_particles / self.density) ** (1 / self.dimension)
+        check_box(np.eye(self.dimension) * length, float(potential.theta().cutoffs().max()))
+
+
+class DesignSettings(_Table):
+    """``[design]``: what is changed, and within which bounds."""
+
+    kind: Literal["individual"] = "individual"
+    parameters: Annotated[list[str], Field(min_length=1)]
+    bounds: dict[str, Annotated[list[Number], Field(min_length=2, max_length=2)]] = Field(
+        default_factory=dict
+    )
+
+
+class Objective(_Table):
+    """``[[objective]]``: a feature, its target and its weight in the loss."""
+
+    feature: str
+    target: Number
+    weight: Positive = 1.0
+
+
+class Optimizer(_Table):
+    """``[optimizer]``: an optax optimiser, its learning rate, and the rate's own."""
+
+    kind: Literal["rmsprop", "adam", "sgd"] = "rmsprop"
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    meta_learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3e-3
+    halve_every: Annotated[int, Field(ge=0)] = 0
+
+
+class Stop(_Table):
+    """``[stop]``: when a design ends."""
+
+    loss: Positive = 1e-6
+    steps: Annotated[int, Field(ge=0)] = 5000
+
+
+class PreparationFile(_Table):
+    """A file for ``amorph prepare``."""
+
+    potential: Potential
+    preparation: Preparation
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PreparationFile":
+        self.preparation.check(self.potential)
+        return self
+
+
+class Campaign(_Table):
+    """A file for ``amorph run``."""
+
+    name: str = "campaign"
+    potential: Potential
+    preparation: Preparation
+    design: DesignSettings
+    objective: Annotated[list[Objective], Field(min_length=1)]
+    optimizer: Optimizer = Optimizer()
+    stop: Stop = Stop()
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Campaign":
+        self.preparation.check(self.potential)
+        known = {p.name: p for p in POTENTIALS[self.potential.kind]}
+        for name in (*self.design.parameters, *self.design.bounds):
+            if name not in known:
+                raise ValueError(_unknown("parameter", name, known))
+        for name, (low, high) in self.design.bounds.items():
+            if low > high:
+                raise ValueError(f"design.bounds.{name} = [{low}, {high}]: the lower comes first.")
+            zero_allowed = known[name].zero_allowed
+            if low < 0 or (low == 0 and not zero_allowed):
+                raise ValueError(
+                    f"design.bounds.{name} = [{low}, {high}]: {name} must stay "
+                    + ("at or above 0." if zero_allowed else "above 0.")
+                )
+        for objective in self.objective:
+            feature = bridge.feature(objective.feature)
+            if self.preparation.dimension not in feature.dimensions:
+                raise ValueError(
+                    f"feature {feature.name!r} is not defined in {self.preparation.dimension} "
+                    "dimensions."
+                )
+            if not feature.differentiable or feature.name in ("stress", "elastic_tensor"):
+                raise ValueError(
+                    f"feature {feature.name!r} is no differentiable scalar: a design needs one."
+                )
+            bounds = (feature.bounds or {}).get(self.preparation.dimension)
+            if bounds and not bounds[0] <= objective.target <= bounds[1]:
+                warnings.warn(
+                    f"objective: target {objective.target:g} for {feature.name} lies outside "
+                    f"[{bounds[0]:g}, {bounds[1]:g}], what is possible for an isotropic solid in "
+                    f"{self.preparation.dimension} dimensions.",
+                    stacklevel=2,
+                )
+        return self
+
+    def bounds_of(self, parameter: str) -> tuple[float, float]:
+        """The bounds of a parameter: those of the file, or those of the potential."""
+        if parameter in self.design.bounds:
+            low, high = self.design.bounds[parameter]
+            return low, high
+        zero_allowed = next(
+            p.zero_allowed for p in POTENTIALS[self.potential.kind] if p.name == parameter
+        )
+        return (0.0 if zero_allowed else 1e-3), math.inf
+
+    def points(self) -> Iterator[tuple[dict[str, Any], "Campaign"]]:
+        """The campaigns of the sweep, each with the values that set it apart; one without sweep.
+
+        Raises `CampaignFileError` if a swept key is not there or a value does not fit.
+        """
+        plain = self.model_dump(exclude={"sweep"}, exclude_none=True)
+        for values in itertools.product(*self.sweep.values()):
+            chosen = dict(zip(self.sweep, values, strict=True))
+            changed = deepcopy(plain)
+            for path, value in chosen.items():
+                _set(changed, path, value)
+            yield chosen, _checked(Campaign, changed, "sweep")
+
+
+def _unknown(what: str, given: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(given, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ":"
+    return f"unknown {what} {given!r}{hint} there are {', '.join(known)}."
+
+
+def _set(table: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    place: Any = table
+    for key in parents:
+        try:
+            place = place[int(key)] if isinstance(place, list) else place[key]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise CampaignFileError(
+                f"sweep: there is no {key!r} in {path!r}: write 'objective.0.target', "
+                "'preparation.seed', ..."
+            ) from None
+    if isinstance(place, list):
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The keys a table at a location may have."""
+    here: Any = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = here.model_fields[part].annotation if part in here.model_fields else None
+        while annotation is not None and not (
+            isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        ):
+            inner = [a for a in getattr(annotation, "__args__", ()) if a is not type(None)]
+            annotation = inner[0] if inner else None
+        if annotation is None:
+            return []
+        here = annotation
+    return list(here.model_fields)
+
+
+def _checked(model: type[Model], raw: Mapping[str, Any], source: str) -> Model:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors():
+            where = ".".join(str(part) for part in fault["loc"] if part != "function-after")
+            given = fault["input"]
+            message = fault["msg"].removeprefix("Value error, ")
+            if fault["type"] == "extra_forbidden":
+                known = _keys_at(model, fault["loc"][:-1])
+                near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else "."
+                message = f"unknown key{hint} Possible here: {', '.join(known)}."
+            elif fault["type"] == "missing":
+                message = "is missing."
+            elif not isinstance(given, dict):
+                message = f"= {given!r}: {message}"
+            lines.append(f"  {where or 'file'}: {message}")
+        raise CampaignFileError(f"{source}:\n" + "\n".join(dict.fromkeys(lines))) from None
+    except AmorphError as error:
+        raise CampaignFileError(f"{source}:\n  {error}") from error
+
+
+def _text(path: str | PathLike[str]) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise CampaignFileError(f"{fspath(path)}: there is no such file.") from None
+    except IsADirectoryError:
+        raise CampaignFileError(f"{fspath(path)}: is a directory; give a TOML file.") from None
+    except UnicodeDecodeError as error:
+        raise CampaignFileError(f"{fspath(path)}: is not UTF-8 text: {error}.") from error
+
+
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CampaignFileError(f"{source}: is not TOML: {error}.") from error
+
+
+def _read(path: str | PathLike[str]) -> dict[str, Any]:
+    return _parsed(_text(path), fspath(path))
+
+
+def load_preparation(path: str | PathLike[str]) -> PreparationFile:
+    """Read and check a preparation file; a campaign file serves too.
+
+    Raises `CampaignFileError`, which names every fault: key, value, and what would be right.
+    """
+    raw = _read(path)
+    wanted = {k: v for k, v in raw.items() if k in ("potential", "preparation")}
+    if set(raw) & {"design", "objective"}:
+        load_campaign(path)  # a campaign is checked whole, even where a part of it is used
+        return _checked(PreparationFile, wanted, fspath(path))
+    return _checked(PreparationFile, raw, fspath(path))
+
+
+def load_campaign(path: str | PathLike[str]) -> Campaign:
+    """Read and check a campaign file, each point of its sweep included.
+
+    Raises `CampaignFileError` as `load_preparation` does; warns of targets that no isotropic solid
+    can have.
+    """
+    return parse_campaign(_text(path), fspath(path))
+
+
+def parse_campaign(text: str, source: str) -> Campaign:
+    """Check a campaign given as text; `source` is how errors call it. See `load_campaign`."""
+    raw = _parsed(text, source)
+    with warnings.catch_warnings():
+        if "sweep" in raw:  # the points warn, not the values they replace
+            warnings.simplefilter("ignore")
+        campaign = _checked(Campaign, raw, source)
+    for _ in campaign.points():
+        pass
+    return campaign
+
+
+def load_potential(path: str | PathLike[str]) -> bridge.PairPotential:
+    """The potential of a TOML file with a ``[potential]`` table, for files that lack one."""
+    raw = _read(path)
+    if "potential" not in raw:
+        raise CampaignFileError(f"{fspath(path)}: has no [potential] table.")
+    return _checked(Potential, raw["potential"], f"{fspath(path)}: potential").theta()

@@ -1,0 +1,62 @@
+"""What all tests share: reproducible hypothesis, the reference packings, quenched packings."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from amorph import ensemble
+from hypothesis import HealthCheck, settings
+from numpy.typing import ArrayLike
+
+settings.register_profile(
+    "amorph",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("amorph")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A potential as the engine sees it: a name and arrays, without JAX."""
+
+    potential: str
+    values: Mapping[str, ArrayLike]
+
+    def arrays(self) -> Mapping[str, ArrayLike]:
+        return self.values
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.asarray(self.values[name], dtype=float)
+
+
+def make_parameters(potential: str, diameters: ArrayLike, **pairs: ArrayLike) -> Parameters:
+    n = np.size(diameters)
+    m = n * (n + 1) // 2
+    spread = {k: np.broadcast_to(np.asarray(v, dtype=float), (m,)).copy() for k, v in pairs.items()}
+    return Parameters(potential, {"diameters": np.asarray(diameters, dtype=float), **spread})
+
+
+@pytest.fixture(scope="session")
+def parameters() -> Callable[..., Parameters]:
+    return make_parameters
+
+
+@pytest.fixture(scope="session")
+def morse() -> Parameters:
+    """P0's standard case."""
+    return make_parameters("harmonic_morse", [0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
+
+
+@pytest.fixture(scope="session")
+def batch(morse: Parameters) -> ensemble.Ensemble:
+    """Twelve different replicas of the standard case, quenched to 1e-10."""
+    return ensemble.quench(morse, 96, 1.6, 2, 12, seed=11, threads=2)
+
+
+@pytest.fixture(scope="session")
+def reference_folder() -> Path:
+    return Path(__file__).parent / "data" / "reference"
