@@ -216,8 +216,10 @@ def picture(path: Path, values: dict[str, Array], tests: dict[str, dict[str, Any
 
     figure, axes = plt.subplots(1, len(QUANTITIES), figsize=(11, 3.4), layout="constrained")
     for c, (axis, (name, symbol)) in enumerate(zip(axes, QUANTITIES.items(), strict=True)):
-        low, high = np.percentile(np.concatenate([v[:, c] for v in values.values()]), [0.1, 99.9])
-        edges = np.linspace(low, high, 51)
+        pool = np.concatenate([sample[:, c] for sample in values.values()])
+        least, low, middle, high, most = np.percentile(pool, [0, 25, 50, 75, 100])
+        reach = 4 * (high - low)  # tails beyond are too thin to be seen
+        edges = np.linspace(max(least, middle - reach), min(most, middle + reach), 51)
         for (who, sample), filled in zip(values.items(), (True, False), strict=True):
             axis.hist(
                 sample[:, c],
@@ -230,6 +232,7 @@ def picture(path: Path, values: dict[str, Array], tests: dict[str, dict[str, Any
             )
         axis.set_xlabel(symbol)
         axis.set_yticks([])
+        axis.locator_params(axis="x", nbins=5)
         axis.set_title(f"{name}: p = {tests[name]['p, Holm']:.2g} (Holm)", fontsize=10)
     axes[0].set_ylabel("share of the packings")
     axes[0].legend(frameon=False, fontsize=8)

@@ -4,7 +4,7 @@ Importing it switches JAX to float64, for everything in the process. All quantit
 units, mass 1.
 """
 
-from . import precision as _precision  # first: it switches JAX to float64
+from .precision import require_float64  # first: it switches JAX to float64
 
 # isort: split
 from .elasticity import BondContributions, bond_contributions
@@ -82,6 +82,7 @@ __all__ = [
     "register",
     "relax",
     "relaxation",
+    "require_float64",
     "response",
     "shear_modulus",
     "stress",

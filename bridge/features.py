@@ -327,5 +327,3 @@ def value_and_grad(which: "str | Feature") -> Callable[[Any, Any], tuple[Any, Pa
         return measured.values[f.name], measured.gradients[f.name]
 
     return evaluate
-
-

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from amorph import handover
 from amorph.handover import Frame
-from numpy.typing import ArrayLike
 
 from .packing import Packing
 from .potentials import PairPotential, from_arrays

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from amorph.handover import InputError
 from numpy.typing import NDArray
+
+from amorph.handover import InputError
 
 from .blas import one_blas_thread
 from .errors import NotAMinimumError
@@ -54,10 +55,8 @@ def _classes(theta: PairPotential, state: State) -> jax.Array:
     return sum(terms.distance >= at for at in theta.pair_breaks(terms.parameters))
 
 
-def crossings(
-    before: tuple[Packing, PairPotential], after: tuple[Packing, PairPotential]
-) -> int:
-    """How many pairs lie on another side of a distance where u'' jumps (σ, r_on, r_cut) than before.
+def crossings(before: tuple[Packing, PairPotential], after: tuple[Packing, PairPotential]) -> int:
+    """How many pairs crossed a distance where u'' jumps (σ, r_on, r_cut).
 
     The packings must be the same particles, moved by less than a tenth of a diameter for the count
     to be exact: pairs are listed from the first, with a skin.

@@ -145,7 +145,9 @@ def _fire(
         faster = onward & (downhill > 5)
         x = jnp.where(onward, x, x - 0.5 * dt * v)
         dt = jnp.where(
-            faster, jnp.minimum(1.1 * dt, dt_max), jnp.where(onward, dt, jnp.maximum(0.5 * dt, 4e-3 * dt_max))
+            faster,
+            jnp.minimum(1.1 * dt, dt_max),
+            jnp.where(onward, dt, jnp.maximum(0.5 * dt, 4e-3 * dt_max)),
         )
         speed, push = jnp.linalg.norm(v), jnp.linalg.norm(f)
         v = jnp.where(

@@ -5,8 +5,9 @@ from typing import Self
 
 import jax
 import numpy as np
-from amorph.handover import Frame, InputError, check_box_matrix, wrap
 from numpy.typing import ArrayLike, NDArray
+
+from amorph.handover import Frame, InputError, check_box_matrix, wrap
 
 __all__ = ["Packing"]
 
@@ -59,7 +60,9 @@ class Packing:
             raise InputError(f"typeid must be {len(points)} integers of at least 0.")
         matrix = None if box is None else check_box_matrix(box)
         if matrix is not None and len(matrix) != points.shape[1]:
-            raise InputError(f"positions are in {points.shape[1]} dimensions, box in {len(matrix)}.")
+            raise InputError(
+                f"positions are in {points.shape[1]} dimensions, box in {len(matrix)}."
+            )
         return cls(
             points,
             types.astype(np.int32),

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from amorph.handover import UnknownTypeError, check_box
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from amorph.handover import UnknownTypeError, check_box
 
 from .packing import Packing
 from .potentials import PairPotential

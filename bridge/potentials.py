@@ -11,10 +11,11 @@ from typing import Any, ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from amorph.handover import POTENTIALS, check_parameters, check_potential
 from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
+
+from amorph.handover import POTENTIALS, check_parameters, check_potential
 
 __all__ = ["HarmonicMorse", "HarmonicMorseReduced", "PairPotential", "SoftSphere", "from_arrays"]
 

@@ -82,7 +82,9 @@ def analyze(
             }
             wanted = default_features(packing.dimension) if names is None else names
             try:
-                row.update(_measured(packing, potential, wanted, slopes, with_frequencies, tolerance))
+                row.update(
+                    _measured(packing, potential, wanted, slopes, with_frequencies, tolerance)
+                )
             except (
                 bridge.RelaxationError,
                 bridge.NotAMinimumError,
@@ -149,7 +151,7 @@ def check_file_output(path: Path, *, overwrite: bool = False) -> None:
 
 
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with a column for each element of an array: ``stress_0_1``, ``gradients.p.binding_2``."""
+    """A row with a column for each element of an array: ``stress_0_1``, ``gradients.p.b_2``."""
     out: dict[str, Any] = {}
 
     def put(name: str, value: Any) -> None:

@@ -257,9 +257,7 @@ def run(
     loaded = load_campaign(campaign)
     source = campaign.read_text(encoding="utf-8")
     with _progress() as progress:
-        outcomes = run_campaign(
-            loaded, source, output, resume=resume, watcher=_watcher(progress)
-        )
+        outcomes = run_campaign(loaded, source, output, resume=resume, watcher=_watcher(progress))
     _out.print(_outcome_table(outcomes))
 
 
@@ -296,7 +294,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     _err.print(f"amorph: warning: {message}", style="yellow")
 
 

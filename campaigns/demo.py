@@ -28,7 +28,7 @@ dimension = 2
 n_particles = 128
 density = 1.6
 replicas = 1
-seed = 1
+seed = 2
 tolerance = 1e-10
 
 [design]
@@ -39,15 +39,9 @@ parameters = ["diameters", "binding"]
 feature = "poisson_ratio"
 target = 0.25
 
-[optimizer]
-kind = "rmsprop"
-learning_rate = 2e-3
-meta_learning_rate = 0.0
-halve_every = 400
-
 [stop]
 loss = 1e-6
-steps = 3000
+steps = 2000
 
 [sweep]
 "objective.0.target" = [0.25, 0.65]

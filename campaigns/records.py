@@ -108,7 +108,7 @@ class RunRecord:
         return found
 
     def _recover(self) -> None:
-        """Find out which frames are safe; set aside what is not, and leave a record to go on from."""
+        """Find out which frames are safe, and set aside what is not."""
         sums = self._checksums()
         present = sorted(self.shards.glob("[0-9]*.gsd"))
         safe = 0

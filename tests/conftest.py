@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from amorph import ensemble
 from hypothesis import HealthCheck, settings
 from numpy.typing import ArrayLike
+
+from amorph import ensemble
 
 settings.register_profile(
     "amorph",

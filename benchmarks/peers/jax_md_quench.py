@@ -80,7 +80,8 @@ class JaxMdQuench:
         tolerance: length of the longest force vector at convergence [energy / length].
         max_steps: steps after which a quench ends unconverged.
         dt_start, dt_max: FIRE's first and largest time step; with these potentials 0.25 takes
-            the fewest steps and at 0.4, jax-md's default, nothing settles [time].
+            the fewest steps in two dimensions; at 0.4, jax-md's default, nothing settles, nor
+            at 0.25 in every packing in three: take 0.2 there [time].
         dr_threshold: neighbour list's margin [length].
         capacity: room in the neighbour list over what the first start needs.
         cells: build the neighbour lists by cells, jax-md's own default; ``False`` compares all

@@ -206,16 +206,15 @@ bool run_replicas(const Replicas& replicas, const PotentialTable& table,
                 for (int a = 0; a < d; ++a) positions[i * d + a] = w.x[a][i];
         if (forces != nullptr)
             for (int i = 0; i < n; ++i)
-                for (int a = 0; a < d; ++a)
-                    forces[(replica * n + i) * d + a] = w.f[a][i];
+                for (int a = 0; a < d; ++a) forces[(replica * n + i) * d + a] = w.f[a][i];
         result.seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };
     return for_each_replica(replicas.n_replicas, n_threads, stop, work, poll);
 }
 
-void random_positions(std::uint64_t seed, const std::uint32_t* purposes,
-                      std::int64_t first_replica, const Replicas& replicas) {
+void random_positions(std::uint64_t seed, const std::uint32_t* purposes, std::int64_t first_replica,
+                      const Replicas& replicas) {
     const int d = replicas.dimension;
     const int n = replicas.n_particles;
     for (std::int64_t r = 0; r < replicas.n_replicas; ++r) {
@@ -225,7 +224,8 @@ void random_positions(std::uint64_t seed, const std::uint32_t* purposes,
             const auto particle = static_cast<std::uint32_t>(i);
             const Philox xy(seed, purposes[0] << 24 | particle, replica, 0, 0);
             double s[3] = {xy.uniform(0) - 0.5, xy.uniform(1) - 0.5, 0.0};
-            if (d == 3) s[2] = Philox(seed, purposes[1] << 24 | particle, replica, 0, 0).uniform(0) - 0.5;
+            if (d == 3)
+                s[2] = Philox(seed, purposes[1] << 24 | particle, replica, 0, 0).uniform(0) - 0.5;
             double* x = replicas.positions + (r * n + i) * d;
             for (int a = 0; a < d; ++a) {
                 x[a] = 0.0;
@@ -235,8 +235,8 @@ void random_positions(std::uint64_t seed, const std::uint32_t* purposes,
     }
 }
 
-void evaluate_pairs(const PotentialTable& table, const std::string& instruction_set,
-                    std::int64_t n, const double* r, double* energy, double* force_over_r) {
+void evaluate_pairs(const PotentialTable& table, const std::string& instruction_set, std::int64_t n,
+                    const double* r, double* energy, double* force_over_r) {
     kernels(instruction_set, table.potential()).pairs(table.view(), n, r, energy, force_over_r);
 }
 

@@ -9,9 +9,9 @@
 namespace amorph::engine::AMORPH_ISA {
 
 struct Sums {
-    double power;            // F . v
-    double speed_squared;    // v . v
-    double force_squared;    // F . F
+    double power;          // F . v
+    double speed_squared;  // v . v
+    double force_squared;  // F . F
     double max_force_squared;
     double max_speed_squared;
 };

@@ -14,8 +14,7 @@ struct CoefficientRow {
 
     CoefficientRow(const PairTable& table, int type) {
         for (int k = 0; k < count; ++k) {
-            base[k] = table.coefficients +
-                      (std::int64_t(k) * table.n_types + type) * table.stride;
+            base[k] = table.coefficients + (std::int64_t(k) * table.n_types + type) * table.stride;
             if constexpr (Small) held[k] = Pack::load(base[k]);
         }
     }
@@ -63,8 +62,7 @@ void compute_forces(Workspace& w, const Box& box, const PairTable& table, double
             for (int a = 0; a < D; ++a) force[a] = fma(force_over_r, d[a], force[a]);
             if constexpr (Measure) {
                 u_sum += u;
-                for (int a = 0; a < D; ++a)
-                    virial_sum[a] -= force_over_r * d[a] * d[a];
+                for (int a = 0; a < D; ++a) virial_sum[a] -= force_over_r * d[a] * d[a];
                 if constexpr (D == 3) {
                     virial_sum[3] -= force_over_r * d[1] * d[2];
                     virial_sum[4] -= force_over_r * d[0] * d[2];

@@ -40,8 +40,7 @@ void evaluate_pairs(const PairTable& table, std::int64_t n, const double* r, dou
         c[k] = Pack(table.coefficients[std::int64_t(k) * table.n_types * table.stride]);
     for (std::int64_t i = 0; i < n; i += Pack::width) {
         alignas(64) double in[Pack::width], u[Pack::width], f[Pack::width];
-        for (int lane = 0; lane < Pack::width; ++lane)
-            in[lane] = i + lane < n ? r[i + lane] : 1.0;
+        for (int lane = 0; lane < Pack::width; ++lane) in[lane] = i + lane < n ? r[i + lane] : 1.0;
         const Pack distance = Pack::load(in);
         Pack pair_energy, pair_force;
         Potential::evaluate(distance * distance, c, pair_energy, pair_force);

@@ -60,9 +60,7 @@ inline Pack round(Pack a) { return _mm512_roundscale_pd(a.v, 0); }
 inline Pack max(Pack a, Pack b) { return _mm512_max_pd(a.v, b.v); }
 inline Pack fma(Pack a, Pack b, Pack c) { return _mm512_fmadd_pd(a.v, b.v, c.v); }
 inline Pack gather(const double* p, Index i) { return _mm512_i32gather_pd(i.v, p, 8); }
-inline Index gather(const std::int32_t* p, Index i) {
-    return {_mm256_i32gather_epi32(p, i.v, 4)};
-}
+inline Index gather(const std::int32_t* p, Index i) { return {_mm256_i32gather_epi32(p, i.v, 4)}; }
 // x 2^n for the integral n
 inline Pack scale(Pack x, Pack n) { return _mm512_scalef_pd(x.v, n.v); }
 // entries of a table of up to `width` doubles held in one register
@@ -132,18 +130,16 @@ inline Pack lookup(Pack table, Index i) {
     // No permute of doubles by a variable index: move their halves.
     const __m256i wide = _mm256_cvtepu32_epi64(i.v);
     const __m256i even = _mm256_slli_epi64(wide, 1);
-    const __m256i both = _mm256_or_si256(
-        even, _mm256_slli_epi64(_mm256_or_si256(even, _mm256_set1_epi64x(1)), 32));
+    const __m256i both =
+        _mm256_or_si256(even, _mm256_slli_epi64(_mm256_or_si256(even, _mm256_set1_epi64x(1)), 32));
     return _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(table.v), both));
 }
 inline double sum(Pack a) {
-    const __m128d pair =
-        _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+    const __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
     return _mm_cvtsd_f64(pair) + _mm_cvtsd_f64(_mm_unpackhi_pd(pair, pair));
 }
 inline double maximum(Pack a) {
-    const __m128d pair =
-        _mm_max_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+    const __m128d pair = _mm_max_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
     return _mm_cvtsd_f64(_mm_max_sd(pair, _mm_unpackhi_pd(pair, pair)));
 }
 inline int append(Entry* p, Index entries, Index ids, Mask m, int count, Entry self) {

@@ -42,9 +42,9 @@ engine::PotentialTable make_table(const std::string& name, const Doubles& sigma,
 }
 
 std::vector<engine::Box> make_boxes(const Doubles& boxes, int dimension) {
-    require(boxes.ndim() == 3 && int(boxes.shape(1)) == dimension &&
-                int(boxes.shape(2)) == dimension,
-            "boxes must be (1 or n_replicas, dimension, dimension)");
+    require(
+        boxes.ndim() == 3 && int(boxes.shape(1)) == dimension && int(boxes.shape(2)) == dimension,
+        "boxes must be (1 or n_replicas, dimension, dimension)");
     std::vector<engine::Box> out(boxes.shape(0));
     for (std::size_t r = 0; r < out.size(); ++r)
         for (int a = 0; a < 3; ++a)
@@ -55,13 +55,13 @@ std::vector<engine::Box> make_boxes(const Doubles& boxes, int dimension) {
     return out;
 }
 
-engine::Replicas make_replicas(const MutableDoubles& positions, const std::vector<engine::Box>& boxes,
-                               const std::int32_t* type) {
+engine::Replicas make_replicas(const MutableDoubles& positions,
+                               const std::vector<engine::Box>& boxes, const std::int32_t* type) {
     const auto n = std::int64_t(positions.shape(0));
     require(boxes.size() == 1 || std::int64_t(boxes.size()) == n,
             "there must be one box, or one for each replica");
-    return {int(positions.shape(2)), int(positions.shape(1)), n,
-            type, boxes.data(), boxes.size() > 1, positions.data()};
+    return {int(positions.shape(2)), int(positions.shape(1)), n, type, boxes.data(),
+            boxes.size() > 1,        positions.data()};
 }
 
 template <class T>
@@ -90,7 +90,8 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
 
     engine::FireSettings settings;
     const auto set = [&fire](const char* key, auto& value) {
-        if (fire.contains(key)) value = nb::cast<std::remove_reference_t<decltype(value)>>(fire[key]);
+        if (fire.contains(key))
+            value = nb::cast<std::remove_reference_t<decltype(value)>>(fire[key]);
     };
     set("dt_start", settings.dt_start);
     set("dt_max", settings.dt_max);
@@ -199,8 +200,8 @@ NB_MODULE(_engine, m) {
         return out;
     });
     m.def("run", &run, "potential"_a, "sigma"_a, "pair_parameters"_a, "boxes"_a, "typeid"_a,
-          "positions"_a, nb::kw_only(), "minimize"_a, "want_forces"_a, "tolerance"_a,
-          "max_steps"_a, "fire"_a, "threads"_a, "instruction_set"_a, "progress"_a.none());
+          "positions"_a, nb::kw_only(), "minimize"_a, "want_forces"_a, "tolerance"_a, "max_steps"_a,
+          "fire"_a, "threads"_a, "instruction_set"_a, "progress"_a.none());
     m.def("cutoffs", &cutoffs, "potential"_a, "sigma"_a, "pair_parameters"_a);
     m.def("random_positions", &random_positions, "seed"_a, "purposes"_a, "first_replica"_a,
           "boxes"_a, "positions"_a);

@@ -116,8 +116,10 @@ def count(name: str, value: int, least: int = 1) -> int:
 def thread_count(threads: int | None) -> int:
     """The number of threads asked for, or as many as this process may use."""
     if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (
-            os.cpu_count() or 1
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else (os.cpu_count() or 1)
         )
     return count("threads", threads)
 
@@ -163,5 +165,9 @@ def evaluate_pairs(
         raise InputError("distances must be finite and greater than 0.")
     table = tables(theta)
     return _engine.evaluate_pairs(
-        table.potential, table.sigma, table.pairs, distances, chosen_instruction_set(instruction_set)
+        table.potential,
+        table.sigma,
+        table.pairs,
+        distances,
+        chosen_instruction_set(instruction_set),
     )

@@ -46,7 +46,9 @@ def checked_replicas(
         raise InputError(f"{n} particles a replica: at most {2**24 - 1} are possible.")
     types = np.asarray(typeid)
     if types.shape != (n,) or types.dtype.kind not in "iu":
-        raise InputError(f"typeid must be {n} integers, one a particle; its shape is {types.shape}.")
+        raise InputError(
+            f"typeid must be {n} integers, one a particle; its shape is {types.shape}."
+        )
     if types.min() < 0 or types.max() >= table.n_types:
         raise UnknownTypeError(
             f"typeid reaches from {types.min()} to {types.max()}, but the potential has parameters "

@@ -29,8 +29,7 @@ struct HarmonicMorseShape {
     static constexpr double onset = 5.0;   // (r_on - sigma) a
     static constexpr double cutoff = 9.9;  // (r_cut - sigma) a
 
-    static void shape(double sigma_, double stiffness_, double binding_, double alpha_,
-                      double* c) {
+    static void shape(double sigma_, double stiffness_, double binding_, double alpha_, double* c) {
         const double r_on = sigma_ + onset / alpha_;
         const double r_cut = sigma_ + cutoff / alpha_;
         const double width = r_cut * r_cut - r_on * r_on;
@@ -59,19 +58,17 @@ struct HarmonicMorseShape {
         const auto core = overlap > Real(0);
         // In the core the exponential is not used: keep its argument from growing.
         const Real decay = exponential(c[alpha] * select(core, Real(0), overlap));
-        const auto s =
-            xplor(r_squared, c[r_on_squared], c[r_cut_squared], c[inverse_width_cubed]);
+        const auto s = xplor(r_squared, c[r_on_squared], c[r_cut_squared], c[inverse_width_cubed]);
         const Real well = c[binding] * decay * (decay - Real(2));
         const Real well_force = Real(2) * c[alpha] * c[binding] * decay * (decay - Real(1));
-        const Real core_energy =
-            Real(0.5) * c[stiffness] * overlap * overlap - c[binding];
+        const Real core_energy = Real(0.5) * c[stiffness] * overlap * overlap - c[binding];
         const Real core_force = c[stiffness] * overlap * inverse_r;
         const auto inside = r_squared < c[r_cut_squared];
         energy = select(inside, select(core, core_energy, well * s.value), Real(0));
-        force_over_r = select(inside,
-                              select(core, core_force,
-                                     well_force * s.value * inverse_r - well * s.slope_over_r),
-                              Real(0));
+        force_over_r = select(
+            inside,
+            select(core, core_force, well_force * s.value * inverse_r - well * s.slope_over_r),
+            Real(0));
     }
 };
 

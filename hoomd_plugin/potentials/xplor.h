@@ -21,8 +21,7 @@ AMORPH_HOSTDEVICE inline XplorSwitch<Real> xplor(Real r_squared, Real r_on_squar
     const Real to_cut = r_cut_squared - r_squared;
     const Real past_on = r_squared - r_on_squared;
     const auto switching = past_on > Real(0);
-    const Real value =
-        to_cut * to_cut * (to_cut + Real(3) * past_on) * inverse_width_cubed;
+    const Real value = to_cut * to_cut * (to_cut + Real(3) * past_on) * inverse_width_cubed;
     const Real slope = Real(-12) * to_cut * past_on * inverse_width_cubed;
     return {select(switching, value, Real(1)), select(switching, slope, Real(0))};
 }

@@ -9,11 +9,12 @@ import mpmath
 import numpy as np
 import pytest
 import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from amorph import bridge, ensemble
 from amorph.ensemble import _engine
 from amorph.handover import POTENTIALS
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 CLASSES = {
     "harmonic_morse": bridge.HarmonicMorse,
@@ -115,14 +116,18 @@ def test_point_by_point_against_jax(
 ) -> None:
     r = distances(potential, p, fractions)
     u_scale, f_scale = scales(p, potential != "harmonic_morse")
-    u_jax, slope_jax, _ = (np.asarray(x) for x in in_jax(potential)(r, pair_parameters(potential, p)))
+    u_jax, slope_jax, _ = (
+        np.asarray(x) for x in in_jax(potential)(r, pair_parameters(potential, p))
+    )
     for name in INSTRUCTION_SETS:
         u, f = ensemble.evaluate_pairs(make_theta(potential, p), r, instruction_set=name)
         assert np.abs(u - u_jax).max() <= 1e-13 * u_scale, name
         assert np.abs(f + slope_jax / r)[r > 0.01 * p["sigma"]].max() * p["sigma"] ** 2 <= (
             1e-13 * f_scale * (p["sigma"] / r[r > 0.01 * p["sigma"]]).max()
         ), name
-        assert np.abs(f * r**2 + slope_jax * r).max() <= 1e-13 * f_scale * max(1, r.max() / p["sigma"])
+        assert np.abs(f * r**2 + slope_jax * r).max() <= 1e-13 * f_scale * max(
+            1, r.max() / p["sigma"]
+        )
         # Exactly nothing at the cutoff and beyond.
         beyond = r >= breaks_of(potential, p)[-1]
         assert beyond.any()
@@ -209,7 +214,7 @@ def test_against_symbolic_derivatives(potential: str, p: dict[str, float]) -> No
 
 def test_values_worked_by_hand() -> None:
     theta = bridge.HarmonicMorse(diameters=[1.0], binding=0.1, stiffness=5.0, alpha=6.0)
-    u, f = ensemble.evaluate_pairs(theta, [0.5, 1.0, 1.5, 2.65])
+    u, f = ensemble.evaluate_pairs(theta, [0.5, 1.0, 1.5, 2.7])
     well = 0.1 * (np.exp(-6) - 2 * np.exp(-3))
     slope = 0.1 * 12 * (np.exp(-3) - np.exp(-6))
     assert u == pytest.approx([0.525, -0.1, well, 0.0], rel=1e-14, abs=0)
@@ -233,7 +238,9 @@ def test_the_bridge_knows_where_u_jumps_and_ends(potential: str, p: dict[str, fl
     assert theta.cutoffs()[0, 0] == pytest.approx(breaks_of(potential, p)[-1], rel=1e-15)
     # k_max bounds u'' from above, closely (to the share of the switch).
     borders = [1e-3, *breaks_of(potential, p)]
-    r = np.concatenate([np.linspace(a, b, 50)[:-1] for a, b in zip(borders, borders[1:], strict=False)])
+    r = np.concatenate(
+        [np.linspace(a, b, 50)[:-1] for a, b in zip(borders, borders[1:], strict=False)]
+    )
     _, _, curvature = exact(potential, p, r)
     assert np.abs(curvature).max() <= theta.max_stiffness() * (1 + 1e-12)
     assert np.abs(curvature).max() >= 0.9 * theta.max_stiffness()

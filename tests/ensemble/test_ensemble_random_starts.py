@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from amorph import ensemble
-from amorph.handover import InputError, Purpose, uniforms
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from amorph import ensemble
+from amorph.handover import InputError, Purpose, uniforms
 
 SQUARE = np.diag([7.3, 5.1])
 CUBE = np.diag([7.3, 5.1, 4.7])

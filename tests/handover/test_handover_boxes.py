@@ -4,6 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from amorph.handover import (
     BoxTooSmallError,
     InputError,
@@ -13,8 +16,6 @@ from amorph.handover import (
     widths,
     wrap,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 TRICLINIC = np.array([[5.0, 2.0, 1.5], [0.0, 4.0, -3.0], [0.0, 0.0, 6.0]])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gsd.fl
 import pytest
+
 from amorph.handover import (
     CorruptFrameError,
     DirectoryGivenError,

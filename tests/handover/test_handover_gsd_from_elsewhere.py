@@ -7,6 +7,7 @@ import gsd.fl
 import gsd.hoomd
 import numpy as np
 import pytest
+
 from amorph.handover import (
     CorruptFrameError,
     InputError,

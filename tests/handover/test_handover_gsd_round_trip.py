@@ -8,6 +8,10 @@ from typing import Any
 import gsd.hoomd
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
 from amorph.handover import (
     POTENTIALS,
     Frame,
@@ -19,9 +23,6 @@ from amorph.handover import (
     read_gsd,
     write_gsd,
 )
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 MakeFrame = Callable[..., Frame]
 

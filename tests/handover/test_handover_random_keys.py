@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from amorph.handover import InputError, Purpose, philox4x32, uniforms
 
 # Random123's kat_vectors for philox4x32_10: counter, key, output.

@@ -1,0 +1,82 @@
+"""Check who imports whom: the directions that docs/architecture.md draws.
+
+handover imports nothing of ours; ensemble and bridge import handover only; campaigns may import
+all. What a package must not need at import (MPI, JAX, HOOMD) is checked too. Run as
+``python tests/check_imports.py``; exits with 1 and a line for each import that is not allowed.
+"""
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = {
+    "handover": ROOT / "hoomd_plugin" / "handover",
+    "ensemble": ROOT / "hoomd_plugin" / "ensemble",
+    "bridge": ROOT / "bridge",
+    "campaigns": ROOT / "campaigns",
+}
+ALLOWED: dict[str, set[str]] = {
+    "handover": set(),
+    "ensemble": {"handover"},
+    "bridge": {"handover"},
+    "campaigns": {"handover", "ensemble", "bridge"},
+}
+OUTSIDE_FORBIDDEN = {
+    "handover": {"jax", "scipy", "mpi4py", "hoomd", "pandas", "matplotlib"},
+    "ensemble": {"jax", "scipy", "mpi4py", "hoomd", "gsd", "matplotlib"},
+    "bridge": {"mpi4py", "hoomd", "gsd", "pandas", "matplotlib"},
+    "campaigns": {"hoomd"},
+}
+
+
+def imported(path: Path) -> list[tuple[int, str]]:
+    out = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            out += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            if node.module == "amorph":
+                out += [(node.lineno, f"amorph.{alias.name}") for alias in node.names]
+            else:
+                out.append((node.lineno, node.module))
+    return out
+
+
+def typed_only(path: Path, line: int) -> bool:
+    """Whether an import stands in a block that only type checkers read, or in a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        inside = isinstance(node, ast.FunctionDef) or (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        )
+        if inside and node.lineno <= line <= (node.end_lineno or 0):
+            return True
+    return False
+
+
+def faults() -> list[str]:
+    out = []
+    for name, folder in FOLDERS.items():
+        for path in sorted(folder.rglob("*.py")):
+            for line, module in imported(path):
+                where = f"{path.relative_to(ROOT)}:{line}"
+                parts = module.split(".")
+                if parts[0] == "amorph":
+                    other = parts[1] if len(parts) > 1 else ""
+                    if other != name and other not in ALLOWED[name]:
+                        out.append(f"{where}: {name} must not import {module}")
+                elif parts[0] in OUTSIDE_FORBIDDEN[name] and not typed_only(path, line):
+                    out.append(f"{where}: {name} must not need {module}")
+                elif parts[0] in FOLDERS or parts[0] == "hoomd_plugin":
+                    out.append(f"{where}: import amorph.{parts[-1]}, not {module}")
+    return out
+
+
+def main() -> int:
+    found = faults()
+    print("\n".join(found) or "imports go only where they may")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
