@@ -1,0 +1,217 @@
+"""The history of a design as arrays, read from its `run.gsd`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amorph.handover import POTENTIALS, CorruptFrameError, Frame, read_gsd
+
+__all__ = ["History", "read_history"]
+
+Floats = NDArray[np.float64]
+
+_SCALARS = ("step", "loss", "learning_rate", "rearranged", "crossings", "moved")
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """A design, step by step; S steps are on record, step 0 (the start) included.
+
+    Attributes
+    ----------
+    source:
+        The file it was read from.
+    potential:
+        The potential's name.
+    step:
+        (S,) int64, the number of each step.
+    loss:
+        (S,) the loss Σ w (value - target)².
+    value:
+        (S, n_objectives) what each objective measured.
+    target, weight:
+        (n_objectives,) of the loss.
+    parameters:
+        Every parameter of the potential by its name, (S, n_types) or (S, n_pairs).
+    gradient:
+        dloss/dparameter of the designed parameters by name, in the same shapes.
+    learning_rate:
+        (S,).
+    rearranged:
+        (S,) bool: the minimum was lost on the way to this step, and the packing jumped.
+    crossings:
+        (S,) int64: pairs that crossed a distance where u'' jumps, on the way to this step.
+    moved:
+        (S,) the largest displacement of a particle on the way to this step.
+    first, last:
+        The frames of the first and of the last step.
+    feature:
+        How each objective is called, with its symbol, (n_objectives,).
+    threshold:
+        The loss at which the design stops, or None where that is not known.
+    """
+
+    source: str
+    potential: str
+    step: NDArray[np.int64]
+    loss: Floats
+    value: Floats
+    target: Floats
+    weight: Floats
+    parameters: dict[str, Floats]
+    gradient: dict[str, Floats]
+    learning_rate: Floats
+    rearranged: NDArray[np.bool_]
+    crossings: NDArray[np.int64]
+    moved: Floats
+    first: Frame
+    last: Frame
+    feature: tuple[str, ...]
+    threshold: float | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """How many steps were taken: one less than there are frames."""
+        return len(self.step) - 1
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The parameters that the design changed, in the potential's order."""
+        return tuple(
+            name for name, values in self.parameters.items() if np.any(values != values[0])
+        )
+
+    def labels(self, parameter: str) -> tuple[str, ...]:
+        """What the components of a parameter belong to: types (A, B) or pairs (AA, AB, BB)."""
+        names = self.first.types
+        if self.parameters[parameter].shape[1] == len(names) and not _per_pair(
+            self.potential, parameter
+        ):
+            return names
+        between = "" if all(len(name) == 1 for name in names) else "–"
+        i, j = np.triu_indices(len(names))
+        return tuple(f"{names[a]}{between}{names[b]}" for a, b in zip(i, j, strict=True))
+
+
+def _per_pair(potential: str, parameter: str) -> bool:
+    return next(p.per_pair for p in POTENTIALS[potential] if p.name == parameter)
+
+
+def _logged(frame: Frame, key: str) -> NDArray[Any]:
+    if key not in frame.log:
+        raise CorruptFrameError(
+            f"{frame.where}: there is no log/amorph/{key}, so this is no step of a design. Give "
+            "the run.gsd of a run that `amorph run` or `amorph demo` made."
+        )
+    value = frame.log[key]
+    if value.dtype.kind not in "iuf" or value.ndim != 1 or value.size == 0:
+        raise CorruptFrameError(
+            f"{frame.where}: log/amorph/{key} has shape {value.shape} and type {value.dtype}: a "
+            "design logs it as a vector of numbers."
+        )
+    return value
+
+
+def _collected(frame: Frame) -> dict[str, NDArray[Any]]:
+    """All that a frame adds to the history, as vectors."""
+    row = {key: _logged(frame, key) for key in (*_SCALARS, "value", "target", "weight")}
+    row |= {
+        key: _logged(frame, key) for key in sorted(frame.log) if key.startswith("gradient/")
+    }
+    return row | {f"parameter/{name}": values for name, values in frame.parameters.items()}
+
+
+def read_history(
+    path: str | PathLike[str],
+    *,
+    feature: Sequence[str] | None = None,
+    threshold: float | None = None,
+) -> History:
+    """Read the history of a design, a frame at a time: only the first and the last are kept.
+
+    Parameters
+    ----------
+    path:
+        A ``run.gsd``, or the run directory of one design that holds it.
+    feature:
+        How to call the objectives; by default "objective 0", "objective 1", ...
+    threshold:
+        The loss at which the design stops, if known.
+
+    Raises
+    ------
+    FrameError
+        One of its kinds, by name: the file is missing, damaged, empty, or not a design's.
+    """
+    source = Path(path)
+    if source.is_dir():
+        source = source / "run.gsd"
+    rows: dict[str, list[NDArray[Any]]] = {}
+    first: Frame | None = None
+    last: Frame | None = None
+    for frame in read_gsd(source):
+        row = _collected(frame)
+        if first is None:
+            first = frame
+            rows = {key: [] for key in row}
+        alike = row.keys() == rows.keys() and all(
+            value.shape == rows[key][0].shape for key, value in row.items() if rows[key]
+        )
+        if not alike or frame.potential != first.potential:
+            raise CorruptFrameError(
+                f"{frame.where}: its logged quantities differ in name or shape from frame 0's: a "
+                "run.gsd holds the steps of one design. Make it anew with `amorph run --resume`."
+            )
+        for key, value in row.items():
+            rows[key].append(value)
+        last = frame
+    # The reader refuses an empty file, and frames without a potential.
+    assert first is not None
+    assert last is not None
+    assert first.potential is not None
+    columns = {key: np.stack(values) for key, values in rows.items()}
+    n_objectives = columns["value"].shape[1]
+    for key in ("target", "weight"):
+        if columns[key].shape[1] != n_objectives:
+            raise CorruptFrameError(
+                f"{source}: there are {n_objectives} values, but {columns[key].shape[1]} of "
+                f"log/amorph/{key}: a design has one of each for every objective."
+            )
+    names = tuple(feature) if feature is not None else ()
+    if len(names) != n_objectives:
+        names = tuple(f"objective {k}" for k in range(n_objectives))
+
+    def column(key: str, dtype: type) -> NDArray[Any]:
+        return columns[key][:, 0].astype(dtype)
+
+    def floats(prefix: str) -> dict[str, Floats]:
+        return {
+            key.removeprefix(prefix): values.astype(np.float64)
+            for key, values in columns.items()
+            if key.startswith(prefix)
+        }
+
+    return History(
+        source=str(source),
+        potential=first.potential,
+        step=column("step", np.int64),
+        loss=column("loss", np.float64),
+        value=columns["value"].astype(np.float64),
+        target=columns["target"][-1].astype(np.float64),
+        weight=columns["weight"][-1].astype(np.float64),
+        parameters=floats("parameter/"),
+        gradient=floats("gradient/"),
+        learning_rate=column("learning_rate", np.float64),
+        rearranged=column("rearranged", np.bool_),
+        crossings=column("crossings", np.int64),
+        moved=column("moved", np.float64),
+        first=first,
+        last=last,
+        feature=names,
+        threshold=threshold,
+    )
