@@ -15,7 +15,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from .linear_response import response, strain_basis
-from .mechanics import PairTerms, State, pair_curvatures, pair_slopes, volume_of
+from .mechanics import State, once, pair_curvatures, pair_slopes, pair_terms, volume_of
 from .packing import Packing
 from .potentials import PairPotential
 
@@ -36,15 +36,16 @@ def strain_index(dimension: int) -> NDArray[np.int64]:
     return np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
+@once
 def pair_moduli(theta: PairPotential, state: State) -> Array:
     """Each pair's part of V C_ab, (M, n_strains, n_strains).
 
     u'' (n·v_a)(n·v_b) + (u'/r) [v_a·v_b - (n·v_a)(n·v_b)] + u' n·s_ab with v_a = E_a r - w_a and
     s_ab = -E_a w_b - E_b w_a, w = W_j - W_i.
     """
-    terms = PairTerms.of(theta, state)
+    terms = pair_terms(theta, state)
     basis = jnp.asarray(strain_basis(state.positions.shape[1]))
-    slope, curvature = pair_slopes(theta, terms), pair_curvatures(theta, terms)
+    slope, curvature = pair_slopes(theta, state), pair_curvatures(theta, state)
     w = state.nonaffine[state.pairs.j] - state.nonaffine[state.pairs.i]  # (M, d, a)
     v = jnp.einsum("aij,mj->mia", basis, terms.vector) - w
     along = jnp.einsum("mi,mia->ma", terms.unit, v)
@@ -59,6 +60,7 @@ def pair_moduli(theta: PairPotential, state: State) -> Array:
     )
 
 
+@once
 def elastic_tensor_of(theta: PairPotential, state: State) -> Array:
     """C_ijkl = (1/V) ∂²U/∂ε_ij∂ε_kl, (d, d, d, d)."""
     voigt = jnp.sum(pair_moduli(theta, state), axis=0) / volume_of(state)
@@ -109,12 +111,12 @@ class BondContributions:
 
 @jax.jit
 def _bonds(theta: PairPotential, state: State) -> Any:
-    terms = PairTerms.of(theta, state)
+    terms = pair_terms(theta, state)
     index = strain_index(state.positions.shape[1])
     voigt = pair_moduli(theta, state) / volume_of(state)
     tensors = voigt[:, index[:, :, None, None], index[None, None]]
     inside = terms.distance < theta.pair_cutoff(terms.parameters)
-    return _bulk(tensors), _shear(tensors), terms.vector, -pair_slopes(theta, terms), inside
+    return _bulk(tensors), _shear(tensors), terms.vector, -pair_slopes(theta, state), inside
 
 
 def bond_contributions(packing: Packing, theta: PairPotential) -> BondContributions:

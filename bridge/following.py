@@ -11,7 +11,7 @@ from amorph.handover import InputError
 from .blas import one_blas_thread
 from .errors import NotAMinimumError
 from .linear_response import default_tolerance, largest, remember, respond
-from .mechanics import PairTerms, State, state_of
+from .mechanics import State, pair_terms, state_of
 from .minimizer import SKIN, Work, relaxation, run_newton
 from .packing import Packing
 from .potentials import PairPotential
@@ -51,7 +51,7 @@ class Followed:
 
 @jax.jit
 def _classes(theta: PairPotential, state: State) -> jax.Array:
-    terms = PairTerms.of(theta, state)
+    terms = pair_terms(theta, state)
     return sum(terms.distance >= at for at in theta.pair_breaks(terms.parameters))
 
 

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from .blas import one_blas_thread
 from .errors import NotAMinimumError, SingularHessianError
 from .mechanics import (
-    PairTerms,
     State,
     energy_of,
     forces_of,
     hessian_of,
     pair_curvatures,
     pair_slopes,
+    pair_terms,
     state_of,
 )
 from .packing import Packing
@@ -101,9 +101,9 @@ def held_hessian(
 
 def strain_forces(theta: PairPotential, state: State) -> Array:
     """Ξ = ∂²U/∂R∂ε, (N, d, n_strains)."""
-    terms = PairTerms.of(theta, state)
+    terms = pair_terms(theta, state)
     basis = jnp.asarray(strain_basis(state.positions.shape[1]))
-    slope, curvature = pair_slopes(theta, terms), pair_curvatures(theta, terms)
+    slope, curvature = pair_slopes(theta, state), pair_curvatures(theta, state)
     strained = jnp.einsum("aij,mj->mia", basis, terms.unit)
     along = jnp.einsum("mi,mia->ma", terms.unit, strained)
     change = (curvature * terms.distance - slope)[:, None] * along

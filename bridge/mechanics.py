@@ -3,9 +3,10 @@
 The functions of a `State` can be traced by JAX; those of a `Packing` are for users.
 """
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,6 @@ from .precision import require_float64
 __all__ = ["PairTerms", "State", "energy", "forces", "hessian", "stress", "volume_of"]
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class State:
     """What a feature is computed from: positions and all that is held fixed beside them.
@@ -49,9 +49,32 @@ class State:
     pairs: Pairs
     nonaffine: Any
     rattlers: Any
+    memo: dict[Any, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False)
 
 
-@jax.tree_util.register_dataclass
+jax.tree_util.register_dataclass(
+    State,
+    data_fields=["positions", "typeid", "box", "pairs", "nonaffine", "rattlers"],
+    meta_fields=[],
+    drop_fields=["memo"],  # a state made anew, by JAX too, starts with none
+)
+
+Function = TypeVar("Function", bound=Callable[[Any, Any], Any])
+
+
+def once(function: Function) -> Function:
+    """Compute a function of (theta, state) once for a state: features share what they need."""
+
+    @wraps(function)
+    def remembered(theta: PairPotential, state: State) -> Any:
+        known = state.memo.get(remembered)
+        if known is None or known[0] is not theta:
+            state.memo[remembered] = known = (theta, function(theta, state))
+        return known[1]
+
+    return cast(Function, remembered)
+
+
 @dataclass(frozen=True, eq=False)
 class PairTerms:
     """The pairs of a state: vectors (M, d), distances (M,), unit vectors, and their parameters."""
@@ -61,33 +84,36 @@ class PairTerms:
     unit: Array
     parameters: dict[str, Array]
 
-    @classmethod
-    def of(cls, theta: PairPotential, state: State) -> "PairTerms":
-        """The geometry and parameters of every pair."""
-        pairs = state.pairs
-        vector = state.positions[pairs.j] - state.positions[pairs.i] + pairs.shift
-        distance = jnp.sqrt(jnp.sum(vector**2, axis=1))
-        parameters = theta.of_pairs(state.typeid[pairs.i], state.typeid[pairs.j])
-        return cls(vector, distance, vector / distance[:, None], parameters)
+
+@once
+def pair_terms(theta: PairPotential, state: State) -> PairTerms:
+    """The geometry and parameters of every pair."""
+    pairs = state.pairs
+    vector = state.positions[pairs.j] - state.positions[pairs.i] + pairs.shift
+    distance = jnp.sqrt(jnp.sum(vector**2, axis=1))
+    parameters = theta.of_pairs(state.typeid[pairs.i], state.typeid[pairs.j])
+    return PairTerms(vector, distance, vector / distance[:, None], parameters)
 
 
-def pair_energies(theta: PairPotential, terms: PairTerms) -> Array:
+@once
+def pair_energies(theta: PairPotential, state: State) -> Array:
     """u of each pair, (M,)."""
+    terms = pair_terms(theta, state)
     return theta.pair_energy(terms.distance, terms.parameters)
 
 
-def _scalar(theta: PairPotential) -> Any:
-    return lambda r, pair: theta.pair_energy(r, pair)
-
-
-def pair_slopes(theta: PairPotential, terms: PairTerms) -> Array:
+@once
+def pair_slopes(theta: PairPotential, state: State) -> Array:
     """u' of each pair, (M,)."""
-    return jax.vmap(jax.grad(_scalar(theta)))(terms.distance, terms.parameters)
+    terms = pair_terms(theta, state)
+    return jax.vmap(jax.grad(theta.pair_energy))(terms.distance, terms.parameters)
 
 
-def pair_curvatures(theta: PairPotential, terms: PairTerms) -> Array:
+@once
+def pair_curvatures(theta: PairPotential, state: State) -> Array:
     """u'' of each pair, (M,)."""
-    return jax.vmap(jax.grad(jax.grad(_scalar(theta))))(terms.distance, terms.parameters)
+    terms = pair_terms(theta, state)
+    return jax.vmap(jax.grad(jax.grad(theta.pair_energy)))(terms.distance, terms.parameters)
 
 
 def volume_of(state: State) -> Array:
@@ -97,21 +123,21 @@ def volume_of(state: State) -> Array:
 
 def energy_of(theta: PairPotential, state: State) -> Array:
     """The total energy."""
-    return jnp.sum(pair_energies(theta, PairTerms.of(theta, state)))
+    return jnp.sum(pair_energies(theta, state))
 
 
 def forces_of(theta: PairPotential, state: State) -> Array:
     """Forces (N, d)."""
-    terms = PairTerms.of(theta, state)
-    pull = pair_slopes(theta, terms)[:, None] * terms.unit  # on i, towards j
+    terms = pair_terms(theta, state)
+    pull = pair_slopes(theta, state)[:, None] * terms.unit  # on i, towards j
     out = jnp.zeros_like(state.positions)
     return out.at[state.pairs.i].add(pull).at[state.pairs.j].add(-pull)
 
 
 def stress_of(theta: PairPotential, state: State) -> Array:
     """(1/V) dU/dε, (d, d), tension positive."""
-    terms = PairTerms.of(theta, state)
-    weighted = (pair_slopes(theta, terms) * terms.distance)[:, None] * terms.unit
+    terms = pair_terms(theta, state)
+    weighted = (pair_slopes(theta, state) * terms.distance)[:, None] * terms.unit
     return weighted.T @ terms.unit / volume_of(state)
 
 
@@ -121,18 +147,19 @@ def pressure_of(theta: PairPotential, state: State) -> Array:
     return -jnp.trace(stress_tensor) / len(stress_tensor)
 
 
-def pair_stiffness_matrices(theta: PairPotential, terms: PairTerms) -> Array:
+def pair_stiffness_matrices(theta: PairPotential, state: State) -> Array:
     """∂²u/∂r∂r of each pair, (M, d, d): u'' n n + (u'/r)(1 - n n)."""
+    terms = pair_terms(theta, state)
     along = terms.unit[:, :, None] * terms.unit[:, None, :]
     across = jnp.eye(terms.vector.shape[1]) - along
-    bent = pair_slopes(theta, terms) / terms.distance
-    return pair_curvatures(theta, terms)[:, None, None] * along + bent[:, None, None] * across
+    bent = pair_slopes(theta, state) / terms.distance
+    return pair_curvatures(theta, state)[:, None, None] * along + bent[:, None, None] * across
 
 
 def hessian_of(theta: PairPotential, state: State) -> Array:
     """∂²U/∂R², dense, (N d, N d)."""
     n, d = state.positions.shape
-    blocks = pair_stiffness_matrices(theta, PairTerms.of(theta, state))
+    blocks = pair_stiffness_matrices(theta, state)
     i, j = state.pairs.i, state.pairs.j
     out = jnp.zeros((n, n, d, d))
     out = out.at[i, j].add(-blocks).at[j, i].add(-blocks).at[i, i].add(blocks).at[j, j].add(blocks)

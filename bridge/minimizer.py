@@ -22,7 +22,7 @@ from .linear_response import (
     remember,
     respond,
 )
-from .mechanics import PairTerms, State, energy_of, forces_of, state_of
+from .mechanics import State, energy_of, forces_of, pair_terms, state_of
 from .packing import Packing
 from .potentials import PairPotential
 from .rattlers import find_rattlers
@@ -108,7 +108,7 @@ def _energy(theta: PairPotential, state: State) -> Array:
 @jax.jit
 def _overlaps(theta: PairPotential, state: State) -> tuple[Array, Array]:
     """How deep each pair overlaps, (M,), and its unit vector."""
-    terms = PairTerms.of(theta, state)
+    terms = pair_terms(theta, state)
     return terms.parameters["sigma"] - terms.distance, terms.unit
 
 

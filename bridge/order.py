@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
-from .mechanics import PairTerms, State
+from .mechanics import PairTerms, State, pair_terms
 from .potentials import PairPotential
 
 __all__ = ["psi_sharp_of", "psi_smooth_of"]
@@ -29,7 +29,7 @@ def psi_smooth_of(theta: PairPotential, state: State, k: int) -> Array:
     sqrt(|·|² + e²) - e with e = 1e-6; D(s) is s where s >= 1 and s + (1 - s)³/3 below, so that a
     particle's last neighbour leaves smoothly.
     """
-    terms = PairTerms.of(theta, state)
+    terms = pair_terms(theta, state)
     inner, outer = WINDOW
     t = jnp.clip((terms.distance / terms.parameters["sigma"] - inner) / (outer - inner), 0.0, 1.0)
     weight = 1.0 - t**3 * (10.0 - 15.0 * t + 6.0 * t**2)
@@ -42,7 +42,7 @@ def psi_smooth_of(theta: PairPotential, state: State, k: int) -> Array:
 
 def psi_sharp_of(theta: PairPotential, state: State, k: int) -> Array:
     """P0's measure: neighbours are those nearer than the largest diameter, each with weight 1."""
-    terms = PairTerms.of(theta, state)
+    terms = pair_terms(theta, state)
     weight = jnp.where(terms.distance < jnp.max(theta.diameters), 1.0, 0.0)
     order, total = _bond_order(state, terms, weight, k)
     return jnp.mean(jnp.abs(order) / jnp.maximum(total, 1.0))

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from .mechanics import PairTerms, State, pair_slopes
+from .mechanics import State, pair_slopes, pair_terms
 from .potentials import PairPotential
 
 __all__ = ["find_rattlers"]
@@ -16,10 +16,10 @@ FORCE_FRACTION = 1e-9
 
 @jax.jit
 def _contacts(theta: PairPotential, state: State) -> tuple[Any, ...]:
-    terms = PairTerms.of(theta, state)
+    terms = pair_terms(theta, state)
     touching = terms.distance < theta.pair_cutoff(terms.parameters)
     attracts = theta.pair_attracts(terms.parameters) & touching
-    return terms.unit, pair_slopes(theta, terms), touching, attracts
+    return terms.unit, pair_slopes(theta, state), touching, attracts
 
 
 def find_rattlers(

@@ -89,9 +89,7 @@ class History:
     def labels(self, parameter: str) -> tuple[str, ...]:
         """What the components of a parameter belong to: types (A, B) or pairs (AA, AB, BB)."""
         names = self.first.types
-        if self.parameters[parameter].shape[1] == len(names) and not _per_pair(
-            self.potential, parameter
-        ):
+        if not _per_pair(self.potential, parameter):
             return names
         between = "" if all(len(name) == 1 for name in names) else "–"
         i, j = np.triu_indices(len(names))

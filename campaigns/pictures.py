@@ -1,0 +1,830 @@
+"""Pictures of designs: functions of arrays that return matplotlib figures.
+
+Nothing here reads or writes files, and no global state of matplotlib is changed. Colours are Okabe
+and Ito's, which the colour-blind can tell apart. All quantities are in reduced units.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import EllipseCollection, LineCollection
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, Patch, Polygon
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from amorph.handover import InputError
+
+from .history import History
+
+__all__ = ["View", "bonds", "overview", "packings", "parameters", "success", "trace"]
+
+Floats = NDArray[np.float64]
+P = ParamSpec("P")
+
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+VERMILLION, PURPLE, SKY, BLACK = "#D55E00", "#CC79A7", "#56B4E9", "#000000"
+GREY, LIGHT = "#6E6E6E", "#D9D9D9"
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+DASHES = ("-", "--", "-.", ":")
+REPELS, ATTRACTS = "#123A6B", VERMILLION
+BEFORE, AFTER = ORANGE, BLUE
+# Pale, so that the forces stand out; they differ in lightness too.
+DISCS = ("#F6E7BE", "#BCD3E4", "#D6E8CF", "#E6D3E6", "#F3D2C1", "#DDDDDD")
+
+STYLE: Mapping[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.labelsize": 10,
+    "axes.titlesize": 11,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": "#333333",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.use_mathtext": True,
+    "axes.formatter.limits": (-3, 4),
+    "lines.linewidth": 1.6,
+    "figure.dpi": 160,
+    "savefig.dpi": 160,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+PARAMETERS: Mapping[str, str] = {
+    "diameters": "diameter $D$",
+    "binding": "binding energy $B$",
+    "stiffness": "stiffness $k$",
+    "alpha": "inverse range $a$",
+}
+
+# The force, or the contribution, drawn with the greatest width, as a percentile of all of them.
+_STRONGEST = 99.5
+_SATURATED = 98.0
+# The greatest width of a line, in mean diameters.
+_WIDEST = 0.17
+
+
+def _styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Make a figure in the pictures' style, whatever the user's own settings are."""
+
+    @wraps(make)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(STYLE)
+            return make(*args, **kwargs)
+
+    return styled
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A packing at rest as it is drawn.
+
+    Attributes
+    ----------
+    positions:
+        (N, d).
+    typeid:
+        (N,) indices into ``types``.
+    types:
+        Names of the types.
+    diameters:
+        (n_types,).
+    box:
+        (d, d), columns the box vectors.
+    pairs:
+        (M, 2) the interacting pairs.
+    vector:
+        (M, d) from the first particle of a pair to the second.
+    force:
+        (M,), positive where the pair repels.
+    bulk, shear:
+        (M,) contributions b_ij and g_ij of the pairs to the bulk and the shear modulus.
+    label:
+        What the packing is, for titles.
+    """
+
+    positions: Floats
+    typeid: NDArray[np.int32]
+    types: tuple[str, ...]
+    diameters: Floats
+    box: Floats
+    pairs: NDArray[np.int32]
+    vector: Floats
+    force: Floats
+    bulk: Floats
+    shear: Floats
+    label: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Flat:
+    """What of a packing is drawn in the plane: all of it in 2D, a layer of it in 3D.
+
+    centres (K, 2) and radii (K,) of discs with their images, in the order in which they are drawn;
+    kind (K,) their types; depth (K,) from 0, far, to 1, near; start and end (L, 2) of lines and the
+    pair (L,) each belongs to; corners (4, 2) of the cell.
+    """
+
+    centres: Floats
+    radii: Floats
+    kind: NDArray[np.int32]
+    depth: Floats
+    start: Floats
+    end: Floats
+    pair: NDArray[np.intp]
+    corners: Floats
+
+
+_SHIFTS = np.array([[a, b] for a in (-1, 0, 1) for b in (-1, 0, 1)], dtype=np.float64)
+
+
+def _flatten(view: View) -> _Flat:
+    """Put a packing into the plane, with the images that reach into the cell."""
+    d = view.box.shape[0]
+    cell = view.box[:2, :2]
+    inverse = np.linalg.inv(view.box)
+    fractions = view.positions @ inverse.T
+    fractions -= np.floor(fractions + 0.5)
+    inside = fractions @ view.box.T
+    radii = 0.5 * view.diameters[view.typeid]
+    drawn = np.ones(len(inside), dtype=np.bool_)
+    half = float(view.diameters.max()) / 2
+    if d == 3:
+        drawn = np.abs(inside[:, 2]) < half
+    plane = inside[:, :2]
+    flat_inverse = np.linalg.inv(cell)
+    # How far a unit length reaches in fractions of the cell.
+    reach = np.linalg.norm(flat_inverse, axis=1)
+
+    which, shift = np.nonzero(np.repeat(drawn[:, None], len(_SHIFTS), axis=1))
+    centres = plane[which] + _SHIFTS[shift] @ cell.T
+    near = np.abs(centres @ flat_inverse.T) <= 0.5 + radii[which][:, None] * reach
+    keep = near.all(axis=1)
+    which, centres = which[keep], centres[keep]
+    height = inside[which, 2] if d == 3 else np.zeros(len(which))
+    order = np.argsort(height, kind="stable")
+    depth = (height + half) / (2 * half) if d == 3 else np.ones(len(which))
+
+    i, j = view.pairs[:, 0], view.pairs[:, 1]
+    lines = np.flatnonzero(drawn[i] & drawn[j])
+    if d == 3:
+        # The far end must be the particle in the layer, not an image of it beyond.
+        ends = inside[i[lines], 2] + view.vector[lines, 2]
+        lines = lines[np.abs(ends) < half]
+    number, shift = np.nonzero(np.ones((len(lines), len(_SHIFTS)), dtype=np.bool_))
+    pair = lines[number]
+    start = plane[i[pair]] + _SHIFTS[shift] @ cell.T
+    end = start + view.vector[pair, :2]
+    a, b = start @ flat_inverse.T, end @ flat_inverse.T
+    crosses = ((np.minimum(a, b) <= 0.5) & (np.maximum(a, b) >= -0.5)).all(axis=1)
+    corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]]) @ cell.T
+    return _Flat(
+        centres=centres[order],
+        radii=radii[which][order],
+        kind=view.typeid[which][order],
+        depth=depth[order],
+        start=start[crosses],
+        end=end[crosses],
+        pair=pair[crosses],
+        corners=corners,
+    )
+
+
+def _frame(axes: Axes, flat: _Flat) -> Polygon:
+    """Set the cell's limits, draw its outline, and return what clips to it."""
+    low, high = flat.corners.min(axis=0), flat.corners.max(axis=0)
+    margin = 0.012 * float((high - low).max())
+    axes.set_xlim(low[0] - margin, high[0] + margin)
+    axes.set_ylim(low[1] - margin, high[1] + margin)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    outline = Polygon(
+        flat.corners.tolist(), closed=True, fill=False, edgecolor="#333333", lw=0.9, zorder=5
+    )
+    axes.add_patch(outline)
+    return outline
+
+
+def _colour_of(kind: int) -> tuple[float, float, float]:
+    red, green, blue = to_rgb(DISCS[kind % len(DISCS)])
+    return red, green, blue
+
+
+def _draw_discs(axes: Axes, flat: _Flat, outline: Polygon, *, filled: bool) -> None:
+    widths = 2 * flat.radii
+    colours = np.array([_colour_of(int(k)) for k in flat.kind]).reshape(-1, 3)
+    # In a layer of a 3D packing, what lies deeper is darker.
+    shade = (0.62 + 0.38 * flat.depth)[:, None]
+    thin = 0.55 if len(flat.radii) < 600 else 0.25
+    common: dict[str, Any] = {
+        "units": "xy",
+        "offsets": flat.centres,
+        "offset_transform": axes.transData,
+    }
+    angles = np.zeros(len(widths))
+    if filled:
+        discs = EllipseCollection(
+            widths, widths, angles, facecolors=colours * shade, edgecolors="none", zorder=1, **common
+        )
+        axes.add_collection(discs)
+        discs.set_clip_path(outline)
+    edges = EllipseCollection(
+        widths,
+        widths,
+        angles,
+        facecolors="none",
+        edgecolors="#8A8A8A" if filled else "#CFCFCF",
+        linewidths=thin,
+        zorder=2,
+        **common,
+    )
+    axes.add_collection(edges)
+    edges.set_clip_path(outline)
+
+
+def _points_per_unit(axes: Axes, flat: _Flat) -> float:
+    """How many points on paper a unit of length takes; the figure's layout must be settled."""
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    position = axes.get_position(original=True)
+    width, height = figure.get_size_inches()
+    extent = np.ptp(flat.corners, axis=0)
+    return float(72 * min(position.width * width / extent[0], position.height * height / extent[1]))
+
+
+def _widest(axes: Axes, flat: _Flat, view: View) -> float:
+    """The greatest width of a line, in points."""
+    mean = float(view.diameters[view.typeid].mean())
+    return max(_WIDEST * mean * _points_per_unit(axes, flat), 0.6)
+
+
+def _draw_lines(
+    axes: Axes,
+    flat: _Flat,
+    outline: Polygon,
+    widths: Floats,
+    colours: NDArray[Any],
+    order: NDArray[np.intp],
+) -> None:
+    segments = np.stack([flat.start, flat.end], axis=1)
+    lines = LineCollection(
+        list(segments[order]),
+        linewidths=widths[order].tolist(),
+        colors=[tuple(c) for c in colours[order]],
+        capstyle="round",
+        zorder=3,
+    )
+    axes.add_collection(lines)
+    lines.set_clip_path(outline)
+
+
+def _strongest(forces: Sequence[Floats]) -> float:
+    """The force that is drawn with the greatest width."""
+    pooled = np.abs(np.concatenate([np.zeros(1), *forces]))
+    value = float(np.percentile(pooled, _STRONGEST))
+    return value if value > 0 else 1.0
+
+
+def _draw_network(axes: Axes, view: View, strongest: float) -> float:
+    """Draw a packing with its forces; returns the greatest width, in points."""
+    flat = _flatten(view)
+    outline = _frame(axes, flat)
+    _draw_discs(axes, flat, outline, filled=True)
+    force = view.force[flat.pair]
+    size = np.minimum(np.abs(force) / strongest, 1.0)
+    widest = _widest(axes, flat, view)
+    colours = np.where((force > 0)[:, None], to_rgb(REPELS), to_rgb(ATTRACTS))
+    _draw_lines(axes, flat, outline, widest * size, colours, np.argsort(size, kind="stable"))
+    return widest
+
+
+def _rounded(value: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is not above a value."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(max(m for m in (1, 2, 5) if m * power <= value * (1 + 1e-9)) * power)
+
+
+def _network_handles(strongest: float, widest: float, types: View) -> list[Any]:
+    """The legend of a force network: its colours with a scale of widths, and the discs."""
+    large = _rounded(strongest)
+    handles: list[Any] = []
+    for colour, name in ((REPELS, "repulsion"), (ATTRACTS, "attraction")):
+        for value in (large, large / 4):
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    color=colour,
+                    lw=widest * value / strongest,
+                    solid_capstyle="butt",
+                    label=f"{name} $|f|$ = {value:.3g}",
+                )
+            )
+    for kind, name in enumerate(types.types):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                ls="none",
+                marker="o",
+                markersize=9,
+                markerfacecolor=_colour_of(kind),
+                markeredgecolor="#8A8A8A",
+                label=f"type {name}",
+            )
+        )
+    return handles
+
+
+def _slab(view: View) -> str:
+    """How the picture shows a packing in 3D; nothing in 2D."""
+    if view.box.shape[0] == 2:
+        return ""
+    return (
+        f"Layer |z| < {float(view.diameters.max()) / 2:.2g} through the middle of the box, seen "
+        "along z; deeper particles are darker"
+    )
+
+
+def _aspect(view: View) -> float:
+    """Height over width of the cell in the plane."""
+    flat = _flatten(view)
+    width, height = np.ptp(flat.corners, axis=0)
+    return float(height / width)
+
+
+def _mark_rearrangements(axes: Axes, history: History, label: str = "rearrangement") -> None:
+    for k, step in enumerate(history.step[history.rearranged]):
+        axes.axvline(
+            float(step),
+            color=PURPLE,
+            lw=1.0,
+            ls=(0, (4, 2)),
+            alpha=0.9,
+            zorder=0.5,
+            label=label if k == 0 else None,
+        )
+
+
+def _symbol(feature: str) -> str:
+    """The symbol that ends a feature's description, as in "Poisson's ratio ν"; else all of it."""
+    last = feature.split(" ")[-1]
+    return last if len(last) <= 2 and not last.isdigit() else feature
+
+
+def _limits_of_steps(axes: Axes, history: History) -> None:
+    low, high = float(history.step.min()), float(history.step.max())
+    margin = max(0.015 * (high - low), 0.25)
+    axes.set_xlim(low - margin, high + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+
+
+def _marker(history: History) -> dict[str, Any]:
+    """Few steps are shown each, many as a line."""
+    return {"marker": "o", "markersize": 3.2} if len(history.step) <= 60 else {}
+
+
+def _draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
+    name = history.feature[k]
+    _mark_rearrangements(axes, history)
+    axes.axhline(
+        float(history.target[k]),
+        color=BLACK,
+        lw=1.1,
+        ls="--",
+        label=f"target {history.target[k]:.4g}",
+        zorder=1,
+    )
+    axes.plot(history.step, history.value[:, k], color=colour, zorder=3, **_marker(history))
+    axes.set_ylabel(name)
+    axes.margins(y=0.12)
+
+
+def _outside_legend(axes: Axes, handles: Sequence[Any] | None = None, **options: Any) -> None:
+    """A legend to the right of an axes, where it hides nothing."""
+    placed = {"loc": "upper left", "bbox_to_anchor": (1.005, 1.02), "borderaxespad": 0.2}
+    if handles is None:
+        axes.legend(**(placed | options))
+    else:
+        axes.legend(handles=list(handles), **(placed | options))
+
+
+@_styled
+def trace(history: History) -> Figure:
+    """The loss and each objective's value against the step.
+
+    Rearrangements are dashed vertical lines; the strip at the bottom counts, apart from them, the
+    pairs that crossed a distance where u'' jumps in each step.
+    """
+    n = history.value.shape[1]
+    figure = Figure(figsize=(8.4, 2.9 + 2.2 * n), layout="constrained")
+    grid = figure.add_gridspec(2 + n, 1, height_ratios=[2.2, *[2.0] * n, 0.55])
+    top = figure.add_subplot(grid[0])
+    _mark_rearrangements(top, history)
+    positive = np.where(history.loss > 0, history.loss, np.nan)
+    top.plot(history.step, positive, color=BLUE, zorder=3, **_marker(history))
+    top.set_yscale("log")
+    if history.threshold is not None:
+        top.axhline(
+            history.threshold,
+            color=BLACK,
+            lw=1.1,
+            ls=":",
+            label=f"stop below {_power(history.threshold)}",
+            zorder=1,
+        )
+    if not np.isfinite(positive).any():
+        top.set_ylim(1e-16, 1.0)
+    top.set_ylabel("loss")
+    _limits_of_steps(top, history)
+    panels = [top]
+    for k in range(n):
+        axes = figure.add_subplot(grid[1 + k], sharex=top)
+        _draw_value(axes, history, k, SERIES[(k + 1) % len(SERIES)])
+        panels.append(axes)
+    strip = figure.add_subplot(grid[1 + n], sharex=top)
+    happened = history.crossings > 0
+    counts = history.crossings[happened]
+    strip.vlines(history.step[happened], 0, counts, color=GREY, lw=_needle(history))
+    strip.set_ylim(0, max(1.0, 1.05 * float(counts.max(initial=0))))
+    strip.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
+    strip.set_ylabel("pairs", fontsize=9)
+    strip.text(
+        1.012,
+        0.5,
+        "pair crossings\n(σ, $r_{on}$, $r_{cut}$)",
+        transform=strip.transAxes,
+        va="center",
+        fontsize=9,
+        color=GREY,
+    )
+    strip.set_xlabel("design step")
+    for axes in panels:
+        axes.tick_params(labelbottom=False)
+        if axes.get_legend_handles_labels()[0]:
+            _outside_legend(axes)
+    return figure
+
+
+def _needle(history: History) -> float:
+    """The width of a tick in the rug: narrower where there are many."""
+    return float(np.clip(400 / max(len(history.step), 1), 0.5, 2.0))
+
+
+def _power(value: float) -> str:
+    """A number such as 1e-6 as a power of ten."""
+    exponent = np.log10(value)
+    if abs(exponent - round(exponent)) < 1e-9:
+        return f"$10^{{{round(exponent)}}}$"
+    return f"{value:.2g}"
+
+
+@_styled
+def parameters(history: History) -> Figure:
+    """The diameters, the pair parameters that changed, and the learning rate against the step."""
+    names = ["diameters", *(name for name in history.changed if name != "diameters")]
+    figure = Figure(figsize=(8.4, 0.7 + 2.05 * len(names) + 1.5), layout="constrained")
+    grid = figure.add_gridspec(len(names) + 1, 1, height_ratios=[2.05] * len(names) + [1.5])
+    panels: list[Axes] = []
+    for row, name in enumerate(names):
+        axes = figure.add_subplot(grid[row], sharex=panels[0] if panels else None)
+        _mark_rearrangements(axes, history, label="")
+        values = history.parameters[name]
+        for k, label in enumerate(history.labels(name)):
+            series = len(SERIES)
+            axes.plot(
+                history.step,
+                values[:, k],
+                color=SERIES[k % series],
+                ls=DASHES[(k // series) % len(DASHES)],
+                label=label,
+                **_marker(history),
+            )
+        axes.set_ylabel(PARAMETERS.get(name, name))
+        axes.margins(y=0.12)
+        many = values.shape[1] > 8
+        _outside_legend(axes, ncols=2 if many else 1, fontsize=8 if many else 9)
+        panels.append(axes)
+    rate = figure.add_subplot(grid[len(names)], sharex=panels[0])
+    _mark_rearrangements(rate, history)
+    rate.plot(history.step, history.learning_rate, color=GREY, **_marker(history))
+    low, high = float(history.learning_rate.min()), float(history.learning_rate.max())
+    if 0 < low and high > 3 * low:
+        rate.set_yscale("log")
+    elif high - low < 1e-9 * high:
+        rate.set_ylim(0, 2 * high)
+    rate.set_ylabel("learning rate")
+    rate.set_xlabel("design step")
+    if history.rearranged.any():
+        _outside_legend(rate)
+    _limits_of_steps(rate, history)
+    for axes in panels:
+        axes.tick_params(labelbottom=False)
+    return figure
+
+
+def _place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes at a place given in inches."""
+    w, h = figure.get_size_inches()
+    return figure.add_axes((left / w, bottom / h, width / w, height / h))
+
+
+@_styled
+def packings(before: View, after: View) -> Figure:
+    """The packing before and after with the network of forces over it, on one scale of widths.
+
+    In 3D a layer through the middle of the box is shown, as the title says.
+    """
+    slab = _slab(after)
+    side = 4.6
+    height = side * max(_aspect(before), _aspect(after))
+    above, below = 0.62 if slab else 0.36, 0.74
+    figure = Figure(figsize=(2 * side + 0.5, height + above + below))
+    strongest = _strongest([before.force, after.force])
+    widest = 0.0
+    for column, view in enumerate((before, after)):
+        axes = _place(figure, 0.15 + column * (side + 0.2), below, side, height)
+        widest = max(widest, _draw_network(axes, view, strongest))
+        axes.set_title(view.label, pad=5)
+    if slab:
+        figure.suptitle(slab, fontsize=9.5, y=1 - 0.04 / figure.get_size_inches()[1], va="top")
+    handles = _network_handles(strongest, widest, after)
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        ncols=2 + -(-len(after.types) // 2),
+        columnspacing=2.2,
+        bbox_to_anchor=(0.5, 0.005),
+    )
+    return figure
+
+
+def _draw_contributions(axes: Axes, view: View, values: Floats, scale: float) -> None:
+    flat = _flatten(view)
+    outline = _frame(axes, flat)
+    _draw_discs(axes, flat, outline, filled=False)
+    share = values[flat.pair] / scale
+    size = np.minimum(np.abs(share), 1.0)
+    colours = _colours(0.5 + 0.5 * np.clip(share, -1.0, 1.0))
+    widths = _widest(axes, flat, view) * (0.12 + 0.88 * size)
+    _draw_lines(axes, flat, outline, widths, colours, np.argsort(size, kind="stable"))
+
+
+def _colours(unit: Floats) -> NDArray[Any]:
+    return np.asarray(matplotlib.colormaps["RdBu_r"](unit))
+
+
+def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str, scale: float) -> None:
+    pooled = np.concatenate([before, after])
+    low, high = float(pooled.min(initial=0.0)), float(pooled.max(initial=0.0))
+    if not high > low:
+        low, high = low - 1.0, high + 1.0
+    edges = np.linspace(low, high, 56)
+    width = edges[1] - edges[0]
+    for values, colour, label in ((before, BEFORE, "before"), (after, AFTER, "after")):
+        count, _ = np.histogram(values, bins=edges)
+        density = count / max(len(values), 1) / width
+        axes.stairs(
+            np.where(count > 0, density, np.nan), edges, color=colour, lw=1.5, label=label
+        )
+        axes.stairs(density, edges, color=colour, alpha=0.16, fill=True)
+    axes.set_yscale("log")
+    single = 1.0 / max(len(before), len(after), 1) / width
+    axes.set_ylim(bottom=0.5 * single)
+    axes.axvline(0.0, color=GREY, lw=0.7, zorder=0)
+    axes.set_xlabel(f"${symbol}_{{ij}}$")
+    axes.set_ylabel(f"$P({symbol}_{{ij}})$")
+    axes.legend(loc="best")
+
+
+@_styled
+def bonds(before: View, after: View) -> Figure:
+    """What each pair contributes to the bulk modulus (b_ij) and to the shear modulus (g_ij).
+
+    On the packing before and after, on one scale which saturates at a high percentile, and as
+    distributions: P0's Fig. 1e.
+    """
+    slab = _slab(after)
+    side = 3.35
+    height = side * max(_aspect(before), _aspect(after))
+    above, gap = 0.75 if slab else 0.45, 0.42
+    panel, bar = 2.75, 0.14
+    width = 0.35 + 2 * side + 0.12 + 0.1 + bar + 1.35 + panel + 0.15
+    figure = Figure(figsize=(width, above + 2 * height + gap + 0.5))
+    rows = (
+        ("b", "bulk modulus $B$", before.bulk, after.bulk),
+        ("g", "shear modulus $G$", before.shear, after.shear),
+    )
+    for row, (symbol, name, old, new) in enumerate(rows):
+        bottom = 0.5 + (1 - row) * (height + gap)
+        pooled = np.abs(np.concatenate([np.zeros(1), old, new]))
+        scale = float(np.percentile(pooled, _SATURATED)) or 1.0
+        for column, (view, values) in enumerate(((before, old), (after, new))):
+            axes = _place(figure, 0.35 + column * (side + 0.12), bottom, side, height)
+            _draw_contributions(axes, view, values, scale)
+            if row == 0:
+                axes.set_title(view.label, pad=5)
+            if column == 0:
+                axes.text(
+                    -0.02,
+                    0.5,
+                    f"contributions to the {name}",
+                    transform=axes.transAxes,
+                    rotation=90,
+                    ha="right",
+                    va="center",
+                )
+        left = 0.35 + 2 * side + 0.12 + 0.1
+        place = _place(figure, left, bottom, bar, height)
+        shown = figure.colorbar(
+            ScalarMappable(Normalize(-scale, scale), "RdBu_r"), cax=place, extend="both"
+        )
+        shown.ax.yaxis.set_major_locator(MaxNLocator(nbins=6, symmetric=True))
+        shown.set_label(f"${symbol}_{{ij}}$", labelpad=2)
+        axes = _place(figure, left + bar + 1.35, bottom + 0.12, panel, height - 0.24)
+        _draw_distribution(axes, old, new, symbol, scale)
+    if slab:
+        figure.suptitle(slab, fontsize=9.5, y=1 - 0.05 / figure.get_size_inches()[1], va="top")
+    return figure
+
+
+@_styled
+def overview(designs: Sequence[tuple[History, View, View]]) -> Figure:
+    """Several designs, a row each: the objective's value against the step, the packing before and
+    after with its forces. For `amorph demo`; 1600 pixels wide.
+
+    Raises `InputError` if there are no designs.
+    """
+    if not designs:
+        raise InputError("there are no designs to show: give at least one.")
+    side, plot = 2.95, 3.05
+    left, between, above, below, gap = 0.75, 0.3, 0.42, 0.95, 0.42
+    height = side * max(_aspect(v) for _, *views in designs for v in views)
+    rows = len(designs)
+    figure = Figure(figsize=(10.0, above + rows * height + (rows - 1) * gap + below))
+    strongest = _strongest([v.force for _, *views in designs for v in views])
+    widest = 0.0
+    for row, (history, before, after) in enumerate(designs):
+        bottom = below + (rows - 1 - row) * (height + gap)
+        axes = _place(figure, left, bottom + 0.12, plot - 0.25, height - 0.12)
+        _draw_value(axes, history, 0, BLUE)
+        _limits_of_steps(axes, history)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+        axes.legend(loc="best", fontsize=8.5)
+        if row == rows - 1:
+            axes.set_xlabel("design step")
+        if row == 0:
+            axes.set_title("the design")
+        for column, view in enumerate((before, after)):
+            start = left + plot + between + column * (side + 0.1)
+            place = _place(figure, start, bottom, side, height)
+            widest = max(widest, _draw_network(place, view, strongest))
+            place.set_title(view.label, pad=5)
+    figure.legend(
+        handles=_network_handles(strongest, widest, designs[0][2]),
+        loc="lower center",
+        bbox_to_anchor=(0.5 + 0.5 * (left + plot) / 10.0 - 0.02, 0.006),
+        ncols=2 + -(-len(designs[0][2].types) // 2),
+        columnspacing=1.4,
+        fontsize=8.5,
+    )
+    return figure
+
+
+def _as_list(value: Any) -> list[float]:
+    return [float(v) for v in np.atleast_1d(np.asarray(value, dtype=np.float64))]
+
+
+def _by_target(designs: Sequence[Mapping[str, Any]]) -> dict[tuple[float, ...], list[Any]]:
+    """The designs that have ended, by their targets, in ascending order."""
+    groups: dict[tuple[float, ...], list[Any]] = {}
+    for design in designs:
+        if design["status"] != "running":
+            groups.setdefault(tuple(_as_list(design["target"])), []).append(design)
+    return dict(sorted(groups.items()))
+
+
+def _spread(count: int) -> Floats:
+    """Places of points side by side, from -1 to 1, the same every time."""
+    golden = 0.6180339887498949
+    return 2 * np.mod(0.5 + golden * np.arange(count), 1.0) - 1
+
+
+@_styled
+def success(designs: Sequence[Mapping[str, Any]]) -> Figure:
+    """Of many designs: the fraction that reached each target, and the steps that took.
+
+    Parameters
+    ----------
+    designs:
+        The entries of a ``summary.json``: ``target``, ``initial`` and ``value`` or ``final`` (a
+        number or a list), ``status``, ``steps``; and ``feature`` if it is to be named. A design
+        succeeded if its status is ``converged``; those still running are left out.
+
+    The bars are Wilson's 68 % interval. Raises `InputError` if no design has ended.
+    """
+    groups = _by_target(designs)
+    if not groups:
+        raise InputError("no design has ended yet: there is nothing to count.")
+    targets = list(groups)
+    single = all(len(t) == 1 for t in targets)
+    places = np.array([t[0] for t in targets]) if single else np.arange(float(len(targets)))
+    step = float(np.diff(places).min()) if len(places) > 1 else 0.2
+    figure = Figure(figsize=(9.4, 3.7), layout="constrained")
+    grid = figure.add_gridspec(1, 2, wspace=0.06)
+    left, right = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
+    feature = _feature_of(designs)
+    for place, members in zip(places, groups.values(), strict=True):
+        won = [d for d in members if d["status"] == "converged"]
+        share = len(won) / len(members)
+        interval = binomtest(len(won), len(members)).proportion_ci(0.6827, method="wilson")
+        left.errorbar(
+            place,
+            share,
+            yerr=[[max(share - interval.low, 0.0)], [max(interval.high - share, 0.0)]],
+            color=BLUE,
+            marker="o",
+            markersize=6,
+            capsize=4,
+            lw=1.4,
+            zorder=3,
+        )
+        left.annotate(
+            f"{len(won)}/{len(members)}",
+            (place, 0.0),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8.5,
+            color=GREY,
+        )
+        _draw_steps(right, place, step, won)
+    left.set_ylim(-0.1, 1.06)
+    left.set_yticks(np.linspace(0, 1, 6))
+    left.set_ylabel("fraction of designs that succeeded")
+    initial = np.array([_as_list(d["initial"])[0] for d in designs if d.get("initial") is not None])
+    handles: list[Any] = [
+        Line2D([], [], color=BLUE, marker="o", lw=1.4, label="fraction, 68 % interval (Wilson)")
+    ]
+    if single and len(initial) > 1:
+        low, middle, high = np.percentile(initial, [16, 50, 84])
+        left.axvspan(low, high, color=ORANGE, alpha=0.2, lw=0, zorder=0)
+        left.axvline(middle, color=ORANGE, lw=1.2, zorder=0.5)
+        handles.append(
+            Patch(color=ORANGE, alpha=0.35, label="before the design (median, 68 % of packings)")
+        )
+    figure.legend(handles=handles + _step_handles(), loc="outside upper center", ncols=4, fontsize=8)
+    right.set_yscale("log")
+    right.set_ylabel("design steps of those that succeeded")
+    if not any(d["status"] == "converged" for d in designs):
+        right.set_ylim(1, 1000)
+        right.text(0.5, 0.5, "none succeeded", transform=right.transAxes, ha="center", color=GREY)
+    for axes in (left, right):
+        axes.set_xlim(places[0] - 0.6 * step, places[-1] + 0.6 * step)
+        if len(places) <= 12:
+            texts = [", ".join(f"{v:.4g}" for v in t) for t in targets]
+            axes.set_xticks(places, texts, rotation=0 if single else 30)
+        axes.set_xlabel(f"target: {feature}" if feature else "target")
+    return figure
+
+
+def _feature_of(designs: Sequence[Mapping[str, Any]]) -> str:
+    names = {tuple(np.atleast_1d(d["feature"])) for d in designs if d.get("feature") is not None}
+    return ", ".join(str(n) for n in names.pop()) if len(names) == 1 else ""
+
+
+def _draw_steps(axes: Axes, place: float, step: float, won: Sequence[Mapping[str, Any]]) -> None:
+    if not won:
+        return
+    # A design that starts at its target takes no step: it is shown at one.
+    steps = np.sort(np.maximum([float(d["steps"]) for d in won], 1.0))
+    lower, median, upper = np.percentile(steps, [25, 50, 75])
+    axes.plot(
+        place + 0.16 * step * _spread(len(steps)), steps, "o", color=SKY, ms=4, alpha=0.75, zorder=2
+    )
+    axes.vlines(place, lower, upper, color=BLUE, lw=2.2, zorder=3)
+    axes.hlines(median, place - 0.22 * step, place + 0.22 * step, color=BLUE, lw=2.2, zorder=3)
+
+
+def _step_handles() -> list[Any]:
+    return [
+        Line2D([], [], ls="none", marker="o", ms=4, color=SKY, label="one design"),
+        Line2D([], [], color=BLUE, lw=2.2, label="median and quartiles"),
+    ]
