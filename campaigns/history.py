@@ -118,9 +118,7 @@ def _logged(frame: Frame, key: str) -> NDArray[Any]:
 def _collected(frame: Frame) -> dict[str, NDArray[Any]]:
     """All that a frame adds to the history, as vectors."""
     row = {key: _logged(frame, key) for key in (*_SCALARS, "value", "target", "weight")}
-    row |= {
-        key: _logged(frame, key) for key in sorted(frame.log) if key.startswith("gradient/")
-    }
+    row |= {key: _logged(frame, key) for key in sorted(frame.log) if key.startswith("gradient/")}
     return row | {f"parameter/{name}": values for name, values in frame.parameters.items()}
 
 

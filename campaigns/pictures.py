@@ -4,7 +4,7 @@ Nothing here reads or writes files, and no global state of matplotlib is changed
 and Ito's, which the colour-blind can tell apart. All quantities are in reduced units.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec
@@ -17,8 +17,14 @@ from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle, Patch, Polygon
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patches import Patch, Polygon
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    StrMethodFormatter,
+)
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
@@ -74,7 +80,9 @@ PARAMETERS: Mapping[str, str] = {
 
 # The force, or the contribution, drawn with the greatest width, as a percentile of all of them.
 _STRONGEST = 99.5
-_SATURATED = 98.0
+_SATURATED = 99.0
+# Lines of less than this part of the greatest width are left out.
+_FAINTEST = 0.02
 # The greatest width of a line, in mean diameters.
 _WIDEST = 0.17
 
@@ -241,7 +249,13 @@ def _draw_discs(axes: Axes, flat: _Flat, outline: Polygon, *, filled: bool) -> N
     angles = np.zeros(len(widths))
     if filled:
         discs = EllipseCollection(
-            widths, widths, angles, facecolors=colours * shade, edgecolors="none", zorder=1, **common
+            widths,
+            widths,
+            angles,
+            facecolors=colours * shade,
+            edgecolors="none",
+            zorder=1,
+            **common,
         )
         axes.add_collection(discs)
         discs.set_clip_path(outline)
@@ -250,7 +264,7 @@ def _draw_discs(axes: Axes, flat: _Flat, outline: Polygon, *, filled: bool) -> N
         widths,
         angles,
         facecolors="none",
-        edgecolors="#8A8A8A" if filled else "#CFCFCF",
+        edgecolors="#8A8A8A" if filled else "#BFC3C8",
         linewidths=thin,
         zorder=2,
         **common,
@@ -276,13 +290,12 @@ def _widest(axes: Axes, flat: _Flat, view: View) -> float:
 
 
 def _draw_lines(
-    axes: Axes,
-    flat: _Flat,
-    outline: Polygon,
-    widths: Floats,
-    colours: NDArray[Any],
-    order: NDArray[np.intp],
+    axes: Axes, flat: _Flat, outline: Polygon, size: Floats, colours: NDArray[Any], widest: float
 ) -> None:
+    """Draw lines of sizes from 0 to 1, the greatest on top; the faintest are left out."""
+    order = np.argsort(size, kind="stable")
+    order = order[size[order] >= _FAINTEST]
+    widths = widest * size
     segments = np.stack([flat.start, flat.end], axis=1)
     lines = LineCollection(
         list(segments[order]),
@@ -311,7 +324,7 @@ def _draw_network(axes: Axes, view: View, strongest: float) -> float:
     size = np.minimum(np.abs(force) / strongest, 1.0)
     widest = _widest(axes, flat, view)
     colours = np.where((force > 0)[:, None], to_rgb(REPELS), to_rgb(ATTRACTS))
-    _draw_lines(axes, flat, outline, widest * size, colours, np.argsort(size, kind="stable"))
+    _draw_lines(axes, flat, outline, size, colours, widest)
     return widest
 
 
@@ -370,23 +383,17 @@ def _aspect(view: View) -> float:
     return float(height / width)
 
 
-def _mark_rearrangements(axes: Axes, history: History, label: str = "rearrangement") -> None:
-    for k, step in enumerate(history.step[history.rearranged]):
-        axes.axvline(
-            float(step),
-            color=PURPLE,
-            lw=1.0,
-            ls=(0, (4, 2)),
-            alpha=0.9,
-            zorder=0.5,
-            label=label if k == 0 else None,
-        )
+def _mark_rearrangements(axes: Axes, history: History) -> None:
+    steps = history.step[history.rearranged]
+    width = 1.0 if len(steps) <= 15 else 0.7 if len(steps) <= 60 else 0.4
+    for step in steps:
+        axes.axvline(float(step), color=PURPLE, lw=width, ls=(0, (4, 2)), zorder=0.5)
 
 
-def _symbol(feature: str) -> str:
-    """The symbol that ends a feature's description, as in "Poisson's ratio ν"; else all of it."""
-    last = feature.split(" ")[-1]
-    return last if len(last) <= 2 and not last.isdigit() else feature
+def _rearrangement_handle(history: History) -> list[Any]:
+    if not history.rearranged.any():
+        return []
+    return [Line2D([], [], color=PURPLE, lw=1.0, ls=(0, (4, 2)), label="rearrangement")]
 
 
 def _limits_of_steps(axes: Axes, history: History) -> None:
@@ -402,7 +409,6 @@ def _marker(history: History) -> dict[str, Any]:
 
 
 def _draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
-    name = history.feature[k]
     _mark_rearrangements(axes, history)
     axes.axhline(
         float(history.target[k]),
@@ -413,17 +419,17 @@ def _draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
         zorder=1,
     )
     axes.plot(history.step, history.value[:, k], color=colour, zorder=3, **_marker(history))
-    axes.set_ylabel(name)
+    axes.set_ylabel(history.feature[k])
     axes.margins(y=0.12)
+    _limits_of_steps(axes, history)
 
 
-def _outside_legend(axes: Axes, handles: Sequence[Any] | None = None, **options: Any) -> None:
-    """A legend to the right of an axes, where it hides nothing."""
-    placed = {"loc": "upper left", "bbox_to_anchor": (1.005, 1.02), "borderaxespad": 0.2}
-    if handles is None:
-        axes.legend(**(placed | options))
-    else:
-        axes.legend(handles=list(handles), **(placed | options))
+def _outside_legend(axes: Axes, extra: Sequence[Any] = (), **options: Any) -> None:
+    """A legend to the right of an axes, where it hides nothing; none if it would be empty."""
+    handles = [*axes.get_legend_handles_labels()[0], *extra]
+    if handles:
+        place = {"loc": "upper left", "bbox_to_anchor": (1.005, 1.02), "borderaxespad": 0.2}
+        axes.legend(handles=handles, **(place | options))
 
 
 @_styled
@@ -434,58 +440,56 @@ def trace(history: History) -> Figure:
     pairs that crossed a distance where u'' jumps in each step.
     """
     n = history.value.shape[1]
-    figure = Figure(figsize=(8.4, 2.9 + 2.2 * n), layout="constrained")
-    grid = figure.add_gridspec(2 + n, 1, height_ratios=[2.2, *[2.0] * n, 0.55])
+    figure = Figure(figsize=(8.4, 3.1 + 2.1 * n), layout="constrained")
+    grid = figure.add_gridspec(2 + n, 1, height_ratios=[2.1, *[2.0] * n, 0.75])
     top = figure.add_subplot(grid[0])
     _mark_rearrangements(top, history)
     positive = np.where(history.loss > 0, history.loss, np.nan)
     top.plot(history.step, positive, color=BLUE, zorder=3, **_marker(history))
     top.set_yscale("log")
     if history.threshold is not None:
-        top.axhline(
-            history.threshold,
-            color=BLACK,
-            lw=1.1,
-            ls=":",
-            label=f"stop below {_power(history.threshold)}",
-            zorder=1,
-        )
-    if not np.isfinite(positive).any():
+        label = f"stop below {_power(history.threshold)}"
+        top.axhline(history.threshold, color=BLACK, lw=1.1, ls=":", label=label, zorder=1)
+    elif not np.isfinite(positive).any():
         top.set_ylim(1e-16, 1.0)
     top.set_ylabel("loss")
-    _limits_of_steps(top, history)
     panels = [top]
     for k in range(n):
         axes = figure.add_subplot(grid[1 + k], sharex=top)
         _draw_value(axes, history, k, SERIES[(k + 1) % len(SERIES)])
         panels.append(axes)
+    for axes in panels:
+        axes.tick_params(labelbottom=False)
+        _outside_legend(axes, _rearrangement_handle(history) if axes is top else ())
     strip = figure.add_subplot(grid[1 + n], sharex=top)
+    _draw_crossings(strip, history)
+    _limits_of_steps(strip, history)
+    strip.set_xlabel("design step")
+    return figure
+
+
+def _draw_crossings(axes: Axes, history: History) -> None:
+    """The rug of pair crossings: a tick for each step with some, its height their number."""
     happened = history.crossings > 0
     counts = history.crossings[happened]
-    strip.vlines(history.step[happened], 0, counts, color=GREY, lw=_needle(history))
-    strip.set_ylim(0, max(1.0, 1.05 * float(counts.max(initial=0))))
-    strip.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
-    strip.set_ylabel("pairs", fontsize=9)
-    strip.text(
+    # Narrower ticks where there are many; a single crossing must still show on the log scale.
+    width = float(np.clip(400 / max(len(history.step), 1), 0.5, 2.0))
+    axes.vlines(history.step[happened], 0.5, counts, color=GREY, lw=width)
+    axes.set_yscale("log")
+    axes.set_ylim(0.5, max(20.0, 2.0 * float(counts.max(initial=0))))
+    axes.yaxis.set_major_locator(LogLocator(numticks=3))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+    axes.set_ylabel("crossings")
+    axes.text(
         1.012,
         0.5,
-        "pair crossings\n(σ, $r_{on}$, $r_{cut}$)",
-        transform=strip.transAxes,
+        "pairs that crossed\nσ, $r_\\mathrm{on}$ or $r_\\mathrm{cut}$",
+        transform=axes.transAxes,
         va="center",
         fontsize=9,
         color=GREY,
     )
-    strip.set_xlabel("design step")
-    for axes in panels:
-        axes.tick_params(labelbottom=False)
-        if axes.get_legend_handles_labels()[0]:
-            _outside_legend(axes)
-    return figure
-
-
-def _needle(history: History) -> float:
-    """The width of a tick in the rug: narrower where there are many."""
-    return float(np.clip(400 / max(len(history.step), 1), 0.5, 2.0))
 
 
 def _power(value: float) -> str:
@@ -496,47 +500,61 @@ def _power(value: float) -> str:
     return f"{value:.2g}"
 
 
+def _draw_parameter(axes: Axes, history: History, name: str) -> None:
+    """A parameter by type or pair; where its components lie far apart, how each has changed."""
+    values = history.parameters[name]
+    start = values[0]
+    largest_change = float(np.abs(values - start).max())
+    apart = largest_change > 0 and np.ptp(start) > 3 * largest_change
+    relative = bool(apart and start.min() > 0)
+    shown = 100 * (values / start - 1) if relative else values
+    for k, label in enumerate(history.labels(name)):
+        axes.plot(
+            history.step,
+            shown[:, k],
+            color=SERIES[k % len(SERIES)],
+            ls=DASHES[(k // len(SERIES)) % len(DASHES)],
+            label=f"{label}: {_arrow(start[k], values[-1, k])}",
+            **_marker(history),
+        )
+    text = PARAMETERS.get(name, name)
+    axes.set_ylabel(f"change of\n{text} (%)" if relative else text)
+    axes.margins(y=0.12)
+
+
+def _arrow(first: float, last: float) -> str:
+    return f"{first:.4g}" if first == last else f"{first:.4g} → {last:.4g}"
+
+
 @_styled
 def parameters(history: History) -> Figure:
-    """The diameters, the pair parameters that changed, and the learning rate against the step."""
+    """The diameters, the pair parameters that changed, and the learning rate against the step.
+
+    A parameter whose components lie too far apart for their changes to be seen is shown by its
+    relative change; the legends have the first and the last values.
+    """
     names = ["diameters", *(name for name in history.changed if name != "diameters")]
-    figure = Figure(figsize=(8.4, 0.7 + 2.05 * len(names) + 1.5), layout="constrained")
-    grid = figure.add_gridspec(len(names) + 1, 1, height_ratios=[2.05] * len(names) + [1.5])
-    panels: list[Axes] = []
+    figure = Figure(figsize=(8.4, 0.5 + 2.05 * len(names) + 1.6), layout="constrained")
+    grid = figure.add_gridspec(len(names) + 1, 1, height_ratios=[2.05] * len(names) + [1.6])
+    rate = figure.add_subplot(grid[len(names)])
     for row, name in enumerate(names):
-        axes = figure.add_subplot(grid[row], sharex=panels[0] if panels else None)
-        _mark_rearrangements(axes, history, label="")
-        values = history.parameters[name]
-        for k, label in enumerate(history.labels(name)):
-            series = len(SERIES)
-            axes.plot(
-                history.step,
-                values[:, k],
-                color=SERIES[k % series],
-                ls=DASHES[(k // series) % len(DASHES)],
-                label=label,
-                **_marker(history),
-            )
-        axes.set_ylabel(PARAMETERS.get(name, name))
-        axes.margins(y=0.12)
-        many = values.shape[1] > 8
-        _outside_legend(axes, ncols=2 if many else 1, fontsize=8 if many else 9)
-        panels.append(axes)
-    rate = figure.add_subplot(grid[len(names)], sharex=panels[0])
+        axes = figure.add_subplot(grid[row], sharex=rate)
+        _mark_rearrangements(axes, history)
+        _draw_parameter(axes, history, name)
+        axes.tick_params(labelbottom=False)
+        many = history.parameters[name].shape[1] > 8
+        _outside_legend(axes, fontsize=7 if many else 9, labelspacing=0.2 if many else 0.5)
     _mark_rearrangements(rate, history)
     rate.plot(history.step, history.learning_rate, color=GREY, **_marker(history))
     low, high = float(history.learning_rate.min()), float(history.learning_rate.max())
-    if 0 < low and high > 3 * low:
+    if low > 0 and high > 3 * low:
         rate.set_yscale("log")
     elif high - low < 1e-9 * high:
         rate.set_ylim(0, 2 * high)
     rate.set_ylabel("learning rate")
     rate.set_xlabel("design step")
-    if history.rearranged.any():
-        _outside_legend(rate)
+    _outside_legend(rate, _rearrangement_handle(history))
     _limits_of_steps(rate, history)
-    for axes in panels:
-        axes.tick_params(labelbottom=False)
     return figure
 
 
@@ -583,35 +601,50 @@ def _draw_contributions(axes: Axes, view: View, values: Floats, scale: float) ->
     share = values[flat.pair] / scale
     size = np.minimum(np.abs(share), 1.0)
     colours = _colours(0.5 + 0.5 * np.clip(share, -1.0, 1.0))
-    widths = _widest(axes, flat, view) * (0.12 + 0.88 * size)
-    _draw_lines(axes, flat, outline, widths, colours, np.argsort(size, kind="stable"))
+    _draw_lines(axes, flat, outline, size, colours, _widest(axes, flat, view))
 
 
 def _colours(unit: Floats) -> NDArray[Any]:
     return np.asarray(matplotlib.colormaps["RdBu_r"](unit))
 
 
-def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str, scale: float) -> None:
-    pooled = np.concatenate([before, after])
-    low, high = float(pooled.min(initial=0.0)), float(pooled.max(initial=0.0))
+def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str) -> None:
+    """P(x) before and after; where tails dwarf the bulk, on an axis that is linear near 0 only."""
+    pooled = np.concatenate([np.zeros(1), before, after])
+    low, high = float(pooled.min()), float(pooled.max())
     if not high > low:
         low, high = low - 1.0, high + 1.0
+    bulk = float(np.percentile(np.abs(pooled), 90))
     edges = np.linspace(low, high, 56)
-    width = edges[1] - edges[0]
+    stretched = bulk > 0 and max(-low, high) > 12 * bulk
+    if stretched:
+        edges = bulk * np.sinh(np.linspace(np.arcsinh(low / bulk), np.arcsinh(high / bulk), 56))
+        axes.set_xscale("asinh", linear_width=bulk)
+        axes.xaxis.set_major_locator(FixedLocator(_ticks(low, high, bulk)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    lowest = np.inf
     for values, colour, label in ((before, BEFORE, "before"), (after, AFTER, "after")):
         count, _ = np.histogram(values, bins=edges)
-        density = count / max(len(values), 1) / width
-        axes.stairs(
-            np.where(count > 0, density, np.nan), edges, color=colour, lw=1.5, label=label
-        )
+        density = count / max(len(values), 1) / np.diff(edges)
+        lowest = min(lowest, float(density[count > 0].min(initial=np.inf)))
+        shown = np.where(count > 0, density, np.nan)
         axes.stairs(density, edges, color=colour, alpha=0.16, fill=True)
+        axes.stairs(shown, edges, color=colour, lw=1.5, label=label)
     axes.set_yscale("log")
-    single = 1.0 / max(len(before), len(after), 1) / width
-    axes.set_ylim(bottom=0.5 * single)
+    if np.isfinite(lowest):
+        axes.set_ylim(bottom=0.5 * lowest)
     axes.axvline(0.0, color=GREY, lw=0.7, zorder=0)
-    axes.set_xlabel(f"${symbol}_{{ij}}$")
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xlabel(f"${symbol}_{{ij}}$" + (" (asinh scale)" if stretched else ""))
     axes.set_ylabel(f"$P({symbol}_{{ij}})$")
-    axes.legend(loc="best")
+
+
+def _ticks(low: float, high: float, width: float) -> list[float]:
+    """Powers of ten on both sides of 0, few enough to be read."""
+    powers = 10.0 ** np.arange(np.ceil(np.log10(width)), np.floor(np.log10(max(-low, high))) + 1)
+    both = [*(-powers[::-1]), 0.0, *powers]
+    return [float(t) for t in both if low <= t <= high]
 
 
 @_styled
@@ -625,8 +658,8 @@ def bonds(before: View, after: View) -> Figure:
     side = 3.35
     height = side * max(_aspect(before), _aspect(after))
     above, gap = 0.75 if slab else 0.45, 0.42
-    panel, bar = 2.75, 0.14
-    width = 0.35 + 2 * side + 0.12 + 0.1 + bar + 1.35 + panel + 0.15
+    panel, bar = 2.75, 0.13
+    width = 0.35 + 2 * side + 0.12 + 0.12 + bar + 1.3 + panel + 0.15
     figure = Figure(figsize=(width, above + 2 * height + gap + 0.5))
     rows = (
         ("b", "bulk modulus $B$", before.bulk, after.bulk),
@@ -651,15 +684,17 @@ def bonds(before: View, after: View) -> Figure:
                     ha="right",
                     va="center",
                 )
-        left = 0.35 + 2 * side + 0.12 + 0.1
-        place = _place(figure, left, bottom, bar, height)
+        left = 0.35 + 2 * side + 0.12 + 0.12
+        place = _place(figure, left, bottom + 0.1, bar, height - 0.3)
         shown = figure.colorbar(
             ScalarMappable(Normalize(-scale, scale), "RdBu_r"), cax=place, extend="both"
         )
         shown.ax.yaxis.set_major_locator(MaxNLocator(nbins=6, symmetric=True))
-        shown.set_label(f"${symbol}_{{ij}}$", labelpad=2)
-        axes = _place(figure, left + bar + 1.35, bottom + 0.12, panel, height - 0.24)
-        _draw_distribution(axes, old, new, symbol, scale)
+        shown.ax.set_title(f"${symbol}_{{ij}}$", loc="left", fontsize=10, pad=8)
+        axes = _place(figure, left + bar + 1.3, bottom + 0.14, panel, height - 0.26)
+        _draw_distribution(axes, old, new, symbol)
+        if row == 0:
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.3)
     if slab:
         figure.suptitle(slab, fontsize=9.5, y=1 - 0.05 / figure.get_size_inches()[1], va="top")
     return figure
@@ -674,36 +709,40 @@ def overview(designs: Sequence[tuple[History, View, View]]) -> Figure:
     """
     if not designs:
         raise InputError("there are no designs to show: give at least one.")
-    side, plot = 2.95, 3.05
-    left, between, above, below, gap = 0.75, 0.3, 0.42, 0.95, 0.42
+    width, side, plot = 10.0, 2.95, 2.65
+    left, between, above, below, gap = 0.78, 0.32, 0.42, 0.98, 0.42
     height = side * max(_aspect(v) for _, *views in designs for v in views)
     rows = len(designs)
-    figure = Figure(figsize=(10.0, above + rows * height + (rows - 1) * gap + below))
+    figure = Figure(figsize=(width, above + rows * height + (rows - 1) * gap + below))
     strongest = _strongest([v.force for _, *views in designs for v in views])
     widest = 0.0
     for row, (history, before, after) in enumerate(designs):
         bottom = below + (rows - 1 - row) * (height + gap)
-        axes = _place(figure, left, bottom + 0.12, plot - 0.25, height - 0.12)
+        axes = _place(figure, left, bottom + 0.14, plot, height - 0.14)
         _draw_value(axes, history, 0, BLUE)
-        _limits_of_steps(axes, history)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
-        axes.legend(loc="best", fontsize=8.5)
+        axes.set_title(f"design to {history.target[0]:.4g}", pad=5)
         if row == rows - 1:
             axes.set_xlabel("design step")
-        if row == 0:
-            axes.set_title("the design")
         for column, view in enumerate((before, after)):
             start = left + plot + between + column * (side + 0.1)
             place = _place(figure, start, bottom, side, height)
             widest = max(widest, _draw_network(place, view, strongest))
             place.set_title(view.label, pad=5)
+    lines = [Line2D([], [], color=BLACK, lw=1.1, ls="--", label="target")]
+    for history, *_ in designs:
+        if len(lines) == 1:
+            lines += _rearrangement_handle(history)
+    common: dict[str, Any] = {"loc": "lower center", "fontsize": 8.5}
+    figure.legend(
+        handles=lines, bbox_to_anchor=((left + plot / 2) / width, 0.006), ncols=2, **common
+    )
     figure.legend(
         handles=_network_handles(strongest, widest, designs[0][2]),
-        loc="lower center",
-        bbox_to_anchor=(0.5 + 0.5 * (left + plot) / 10.0 - 0.02, 0.006),
+        bbox_to_anchor=((left + plot + between + side) / width, 0.006),
         ncols=2 + -(-len(designs[0][2].types) // 2),
-        columnspacing=1.4,
-        fontsize=8.5,
+        columnspacing=1.6,
+        **common,
     )
     return figure
 
@@ -768,15 +807,13 @@ def success(designs: Sequence[Mapping[str, Any]]) -> Figure:
         )
         left.annotate(
             f"{len(won)}/{len(members)}",
-            (place, 0.0),
-            xytext=(0, 4),
-            textcoords="offset points",
+            (place, -0.115),
             ha="center",
             fontsize=8.5,
             color=GREY,
         )
         _draw_steps(right, place, step, won)
-    left.set_ylim(-0.1, 1.06)
+    left.set_ylim(-0.14, 1.06)
     left.set_yticks(np.linspace(0, 1, 6))
     left.set_ylabel("fraction of designs that succeeded")
     initial = np.array([_as_list(d["initial"])[0] for d in designs if d.get("initial") is not None])
@@ -790,7 +827,9 @@ def success(designs: Sequence[Mapping[str, Any]]) -> Figure:
         handles.append(
             Patch(color=ORANGE, alpha=0.35, label="before the design (median, 68 % of packings)")
         )
-    figure.legend(handles=handles + _step_handles(), loc="outside upper center", ncols=4, fontsize=8)
+    figure.legend(
+        handles=handles + _step_handles(), loc="outside upper center", ncols=4, fontsize=8
+    )
     right.set_yscale("log")
     right.set_ylabel("design steps of those that succeeded")
     if not any(d["status"] == "converged" for d in designs):

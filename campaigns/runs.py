@@ -45,10 +45,11 @@ class DesignTask:
     @property
     def label(self) -> str:
         """How the design is named in messages."""
-        values = [f"{path} = {value}" for path, value in self.chosen.items()]
+        values = [f"{o.feature} → {o.target:g}" for o in self.campaign.objective]
+        values += [f"{p} = {v}" for p, v in self.chosen.items() if not p.endswith(".target")]
         if self.campaign.preparation.replicas > 1:
             values.append(f"replica {self.replica}")
-        return ", ".join(values) or self.campaign.name
+        return ", ".join(values)
 
 
 def plan(campaign: Campaign, directory: Path) -> list[DesignTask]:

@@ -62,8 +62,8 @@ def test_analyze_writes_a_row_a_frame(quench: Path, tmp_path: Path) -> None:
     for ending in ("json", "csv", "parquet"):
         out = tmp_path / f"a.{ending}"
         succeeds(
-            ["analyze", str(quench), "--features", features, "--gradients", "poisson_ratio"]
-            + ["--frames", "1:", "-o", str(out)]
+            f"analyze {quench} --frames 1: -o {out} "
+            f"--features {features} --gradients poisson_ratio".split()
         )
     rows = json.loads((tmp_path / "a.json").read_text())["frames"]
     assert [r["frame"] for r in rows] == [1, 2]

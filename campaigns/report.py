@@ -1,0 +1,777 @@
+"""Reports: pictures and one HTML page from a run directory, for one design or for many.
+
+The page holds its pictures, so that the one file can be mailed; they stand beside it as PNG files
+too, in ``figures/``.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from io import BytesIO
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from amorph import bridge
+from amorph.handover import (
+    AmorphError,
+    FileMissingError,
+    Frame,
+    InputError,
+    OutputError,
+    OutputExistsError,
+)
+
+from . import pictures
+from .errors import RecordError
+from .history import History, read_history
+
+__all__ = ["view_of", "write_overview", "write_report"]
+
+# Of many designs, how many are shown with all their pictures.
+MAX_SHOWN = 6
+# Up to how many designs an overview shows.
+MAX_OVERVIEW = 4
+
+_REQUIRED = ("feature", "target", "status", "initial", "value")
+
+
+def view_of(frame: Frame, label: str = "") -> pictures.View:
+    """A frame's packing at rest, as the pictures draw it.
+
+    Raises `InputError` for a frame without a box or a potential, and as `amorph.bridge.relax` does.
+    """
+    if frame.box is None or frame.potential is None:
+        missing = "box" if frame.box is None else "potential"
+        raise InputError(f"{frame.where}: has no {missing}: a design's picture needs one.")
+    theta = bridge.from_arrays(frame.potential, frame.parameters)
+    packing = bridge.relax(bridge.Packing.from_frame(frame), theta)
+    found = bridge.bond_contributions(packing, theta)
+    return pictures.View(
+        positions=np.asarray(packing.positions),
+        typeid=frame.typeid,
+        types=frame.types,
+        diameters=frame.parameters["diameters"],
+        box=frame.box,
+        pairs=found.pairs,
+        vector=found.vector,
+        force=found.force,
+        bulk=found.bulk,
+        shear=found.shear,
+        label=label,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A design as its directory tells of it.
+
+    `history` is None where there is no usable `run.gsd`, or where it was not read; `problem` says
+    what is wrong with it, if anything.
+    """
+
+    directory: Path
+    name: str
+    outcome: Mapping[str, Any]
+    history: History | None = None
+    problem: str = ""
+
+    @property
+    def status(self) -> str:
+        return str(self.outcome["status"])
+
+    @property
+    def target(self) -> tuple[float, ...]:
+        return _numbers(self.outcome["target"])
+
+    @property
+    def feature(self) -> tuple[str, ...]:
+        names = self.outcome["feature"]
+        return tuple(_described(str(n)) for n in ([names] if isinstance(names, str) else names))
+
+    @property
+    def threshold(self) -> float | None:
+        value = self.outcome.get("threshold")
+        return None if value is None else float(value)
+
+    @property
+    def initial(self) -> tuple[float, ...]:
+        if self.history is not None:
+            return tuple(self.history.value[0].tolist())
+        return _numbers(self.outcome["initial"])
+
+    @property
+    def final(self) -> tuple[float, ...]:
+        if self.history is not None:
+            return tuple(self.history.value[-1].tolist())
+        return _numbers(self.outcome["value"])
+
+    @property
+    def loss(self) -> float:
+        """The last loss; infinite where none is known, so that it sorts last."""
+        if self.history is not None:
+            return float(self.history.loss[-1])
+        value = self.outcome.get("loss")
+        return float("inf") if value is None else float(value)
+
+    @property
+    def steps(self) -> int:
+        if self.history is not None:
+            return int(self.history.step[-1])
+        return int(self.outcome.get("steps") or 0)
+
+    def count(self, what: str) -> str:
+        """The number of rearrangements or of crossings, where it is known."""
+        if self.history is not None:
+            counted = {
+                "rearrangements": int(self.history.rearranged.sum()),
+                "crossings": int(self.history.crossings.sum()),
+            }
+            return str(counted[what])
+        return str(self.outcome[what]) if what in self.outcome else "–"
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    if value is None:
+        return ()
+    return tuple(float(v) for v in np.atleast_1d(np.asarray(value, dtype=np.float64)))
+
+
+def _described(feature: str) -> str:
+    known = bridge.FEATURES.get(feature)
+    return known.describe if known is not None and known.describe else feature
+
+
+def _read_outcome(path: Path) -> dict[str, Any]:
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: cannot be read as JSON: {error}.") from error
+    missing = [k for k in _REQUIRED if not isinstance(loaded, dict) or k not in loaded]
+    if missing:
+        raise RecordError(
+            f"{path}: lacks {', '.join(missing)}, so it is no design's record. It is written by "
+            "`amorph run`: resume the run to have it made anew."
+        )
+    out: dict[str, Any] = loaded
+    return out
+
+
+def _with_history(entry: _Entry) -> _Entry:
+    """The same with its history read; raises as `read_history` does."""
+    path = entry.directory / "run.gsd"
+    if not path.exists():
+        hint = (
+            "the run is at work or was killed, and publishes run.gsd at frame 64 and when it ends: "
+            "wait, or go on with it by `amorph run CAMPAIGN.toml -o DIR --resume`"
+            if entry.status == "running"
+            else "resume the run, which puts it together from its shards"
+        )
+        raise FileMissingError(
+            f"{path}: is not there, so there are no steps to report (design.json says "
+            f"'{entry.status}'): {hint}."
+        )
+    history = read_history(path, feature=entry.feature, threshold=entry.threshold)
+    return _Entry(entry.directory, entry.name, entry.outcome, history)
+
+
+def _tried_history(entry: _Entry) -> _Entry:
+    """The same with its history, or with what is wrong with it."""
+    try:
+        return _with_history(entry)
+    except AmorphError as error:
+        return _Entry(entry.directory, entry.name, entry.outcome, None, str(error))
+
+
+def _entries(directory: Path) -> tuple[bool, list[_Entry]]:
+    """Whether the directory is of a single design, and its designs.
+
+    Raises `FileMissingError` for no such directory, `InputError` for one that is no run's.
+    """
+    if not directory.exists():
+        raise FileMissingError(f"{directory}: there is no such directory. Check the path.")
+    if not directory.is_dir():
+        raise InputError(f"{directory}: is a file; give the run directory it lies in.")
+    own = directory / "design.json"
+    if own.is_file():
+        outcome = _read_outcome(own)
+        return True, [_Entry(directory, directory.resolve().name, outcome)]
+    found = sorted(path for path in directory.glob("*/design.json") if path.is_file())
+    if not found:
+        raise InputError(
+            f"{directory}: is no run directory: looked for design.json and run.gsd in it (one "
+            "design) or in its folders (several), and found neither. Give the DIR of "
+            "`amorph run ... -o DIR` or of `amorph demo -o DIR`."
+        )
+    return False, [_Entry(p.parent, p.parent.name, _read_outcome(p)) for p in found]
+
+
+def _chosen(entries: Sequence[_Entry]) -> dict[str, str]:
+    """Which designs are shown in full, by name, and why."""
+    if len(entries) <= MAX_SHOWN:
+        return {e.name: "" for e in entries}
+    picked: dict[str, str] = {}
+    targets = sorted({e.target for e in entries})
+    groups = [[e for e in entries if e.target == t] for t in targets]
+    if 2 * len(groups) > MAX_SHOWN:
+        groups = [list(entries)]
+    for group in groups:
+        where = "" if len(groups) == 1 else " of its target"
+        won = sorted((e for e in group if e.status == "converged"), key=lambda e: e.steps)
+        rest = sorted((e for e in group if e.status != "converged"), key=lambda e: e.loss)
+        ranked = won + rest
+        each = max(1, MAX_SHOWN // (2 * len(groups)))
+        for e in ranked[:each]:
+            word = "fewest steps" if e.status == "converged" else "smallest loss"
+            picked.setdefault(e.name, f"among the best{where}: {word}")
+        for e in ranked[max(each, len(ranked) - each) :]:
+            word = "most steps" if e.status == "converged" else "did not reach the target"
+            picked.setdefault(e.name, f"among the worst{where}: {word}")
+    return {e.name: picked[e.name] for e in entries if e.name in picked}
+
+
+def _symbol(feature: str) -> str:
+    last = feature.split(" ")[-1]
+    return last if len(last) <= 2 else "value"
+
+
+def _views(history: History) -> tuple[pictures.View, pictures.View]:
+    """The packing before and after; raises as `view_of` does."""
+
+    def label(when: str, index: int) -> str:
+        measured = ", ".join(
+            f"{_symbol(name)} = {value:.4f}"
+            for name, value in zip(history.feature[:2], history.value[index], strict=False)
+        )
+        return f"{when} (step {history.step[index]}): {measured}"
+
+    after = "after" if history.n_steps else "start"
+    return view_of(history.first, label("before", 0)), view_of(history.last, label(after, -1))
+
+
+class _Output:
+    """Where pictures and the page go; everything appears whole under its final name."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def picture(self, name: str, figure: Figure) -> str:
+        """Write ``figures/<name>.png``; returns an address that holds the picture."""
+        data = _png(figure)
+        _write(self.directory / "figures" / f"{name}.png", data)
+        return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _png(figure: Figure) -> bytes:
+    """A figure as PNG in 256 colours: a quarter of the bytes, and no difference to be seen."""
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=figure.get_dpi(), facecolor="white")
+    buffer = BytesIO()
+    with Image.open(drawn) as image:
+        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        small.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror or error}. Check the directory's "
+            "permissions and the space left."
+        ) from error
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    if path.is_dir():
+        raise OutputError(f"{path}: is a directory; give the name of a file.")
+    if os.path.lexists(path) and not overwrite:
+        raise OutputExistsError(
+            f"{path}: exists already, and is kept. Remove it, or ask for it to be overwritten "
+            "(--force)."
+        )
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the directory {path.parent} does not exist. Make it first.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{path}: the directory {path.parent} cannot be written. Check its permissions."
+        )
+
+
+def write_overview(
+    directory: str | PathLike[str], path: str | PathLike[str], *, overwrite: bool = False
+) -> Path:
+    """Write the picture of a run's designs, a row each: the value, the packing before and after.
+
+    Parameters
+    ----------
+    directory:
+        A run directory, of one design or of several; of many, the first four are shown.
+    path:
+        The PNG file, 1600 pixels wide.
+    overwrite:
+        Replace it if it exists.
+
+    Raises
+    ------
+    OutputExistsError, OutputError
+        If the picture may not or cannot be written there.
+    FileMissingError, InputError, FrameError, RecordError
+        If the directory is no run's, or its records cannot be used.
+    """
+    target = Path(path)
+    _check_output(target, overwrite)
+    _, entries = _entries(Path(directory))
+    rows = []
+    for entry in entries[:MAX_OVERVIEW]:
+        history = _with_history(entry).history
+        assert history is not None
+        rows.append((history, *_views(history)))
+    _write(target, _png(pictures.overview(rows)))
+    return target
+
+
+def write_report(directory: str | PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write ``report.html`` and ``figures/*.png`` into a run directory; returns the page's path.
+
+    The page holds its pictures. Of one design: what was asked and what came out, the traces, the
+    parameters, the packing before and after with its forces, and the contributions of its pairs to
+    the moduli. Of several: a table of all, what fraction succeeded, and the pictures of all or, if
+    there are more than six, of the best and the worst. An unfinished run is reported as far as it
+    is published.
+
+    Parameters
+    ----------
+    directory:
+        The run directory of one design, or of several.
+    overwrite:
+        Replace a report that is there.
+
+    Raises
+    ------
+    OutputExistsError, OutputError
+        If there is a report already, or the directory cannot be written.
+    FileMissingError, InputError
+        If there is no such directory, no run in it, or no frames to report yet.
+    FrameError, RecordError
+        If the only design's records are damaged; among several, the page says so instead.
+    """
+    root = Path(directory)
+    single, entries = _entries(root)
+    page = root / "report.html"
+    _check_output(page, overwrite)
+    output = _Output(root)
+    if single:
+        entry = _with_history(entries[0])
+        body = _single_page(entry, output)
+    else:
+        entry, body = entries[0], _many_page(root, entries, output)
+    title = f"Amorph: {entry.name if single else root.resolve().name}"
+    _write(page, _document(title, body).encode("utf-8"))
+    return page
+
+
+def _single_page(entry: _Entry, output: _Output) -> list[str]:
+    title = f"Design of {_spoken(entry.feature)}"
+    return [
+        f"<h1>{escape(title)}</h1>",
+        f"<p class='sub'>{escape(str(entry.outcome.get('name') or entry.name))}</p>",
+        *_design_section(entry, output, ""),
+        *_how_to_read("run.gsd"),
+    ]
+
+
+def _many_page(root: Path, entries: Sequence[_Entry], output: _Output) -> list[str]:
+    chosen = _chosen(entries)
+    # A running design's record is only in its frames; a finished one's is read where it is shown.
+    entries = [
+        _tried_history(e) if e.name in chosen or e.status == "running" else e for e in entries
+    ]
+    counts = {s: sum(e.status == s for e in entries) for s in _STATUS}
+    said = ", ".join(f"{n} {_STATUS[s]}" for s, n in counts.items() if n)
+    out = [
+        f"<h1>{escape(root.resolve().name)}: {len(entries)} designs</h1>",
+        f"<p>Designs of {escape(_spoken(entries[0].feature))}: {escape(said)}.</p>",
+        _index(entries, chosen),
+    ]
+    ended = [e for e in entries if e.status != "running"]
+    shown = [e for e in entries if e.name in chosen]
+    readable = [e.history for e in shown if e.history is not None]
+    if len(entries) <= MAX_OVERVIEW and len(readable) == len(shown):
+        out += _guarded(
+            output,
+            "overview",
+            lambda: pictures.overview([(h, *_views(h)) for h in readable]),
+            "The designs at a glance: the property against the design step, and the packing "
+            "before and after with its forces.",
+        )
+    if len(ended) > len({e.target for e in ended}):
+        out += _guarded(
+            output,
+            "success",
+            lambda: pictures.success([{**e.outcome, "feature": list(e.feature)} for e in ended]),
+            "Left: the fraction of designs that reached each target (loss below the stop "
+            f"threshold{_of(ended[0].threshold)} within the step limit), with Wilson's 68 % "
+            "interval; the shaded band is what the packings had before the design. Right: the "
+            "steps that the successful ones took.",
+        )
+    if len(chosen) < len(entries):
+        out.append(
+            f"<p class='note'>Of the {len(entries)} designs, {len(chosen)} are shown below: the "
+            "best and the worst. <code>amorph report</code> on a design's own directory shows any "
+            "other.</p>"
+        )
+    for entry in shown:
+        out.append(f"<h2 id='{escape(entry.name)}'>{escape(_name_of(entry))}</h2>")
+        out += _design_section(entry, output, chosen[entry.name])
+    return out + _how_to_read(f"{shown[0].name}/run.gsd")
+
+
+def _of(threshold: float | None) -> str:
+    return "" if threshold is None else f" of {_scientific(threshold)}"
+
+
+_STATUS: Mapping[str, str] = {
+    "converged": "converged",
+    "step_limit": "stopped at the step limit",
+    "failed": "failed",
+    "running": "unfinished",
+}
+
+
+def _badge(status: str) -> str:
+    return f"<span class='badge {escape(status)}'>{escape(_STATUS.get(status, status))}</span>"
+
+
+def _spoken(features: Sequence[str]) -> str:
+    return " and ".join(dict.fromkeys(features))
+
+
+def _name_of(entry: _Entry) -> str:
+    aims = ", ".join(
+        f"{name} → {target:g}" for name, target in zip(entry.feature, entry.target, strict=True)
+    )
+    return f"{aims} ({entry.name})"
+
+
+def _scientific(value: float) -> str:
+    if value == 0 or not np.isfinite(value):
+        return f"{value:g}"
+    power = int(np.floor(np.log10(abs(value)) + 1e-12))
+    if -3 < power < 5:
+        return f"{value:.4g}"
+    lead = f"{value / 10.0**power:.3g}"
+    mark = f"10{str(power).translate(_RAISED)}"
+    return mark if lead == "1" else f"{lead}×{mark}"
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{v:.5g}" for v in values) or "–"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "") -> str:
+    """A table; cells are HTML already."""
+    top = "".join(f"<th>{h}</th>" for h in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows)
+    return (
+        f"<div class='scroll'><table class='{css}'><thead><tr>{top}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _index(entries: Sequence[_Entry], chosen: Mapping[str, str]) -> str:
+    rows = []
+    for e in entries:
+        name = escape(e.name)
+        rows.append(
+            (
+                f"<a href='#{name}'>{name}</a>" if e.name in chosen else name,
+                _listed(e.target),
+                _listed(e.initial),
+                _listed(e.final),
+                str(e.steps),
+                e.count("rearrangements"),
+                e.count("crossings"),
+                _badge(e.status),
+            )
+        )
+    head = (
+        "design",
+        "target",
+        "initial",
+        "final",
+        "steps",
+        "rearrangements",
+        "pair crossings",
+        "status",
+    )
+    return _table(head, rows, "index")
+
+
+def _figure(address: str, caption: str) -> str:
+    alt = escape(caption.split(":")[0].split(".")[0], quote=True)
+    return (
+        f"<figure><img alt='{alt}' src='{address}'>"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _guarded(output: _Output, name: str, make: Callable[[], Figure], caption: str) -> list[str]:
+    """A picture with its caption; where a packing cannot be drawn, the reason in its place."""
+    try:
+        figure = make()
+    except OutputError:
+        raise
+    except AmorphError as error:
+        return [f"<p class='problem'>No picture “{escape(name)}”: {escape(str(error))}</p>"]
+    return [_figure(output.picture(name, figure), caption)]
+
+
+def _design_section(entry: _Entry, output: _Output, why: str) -> list[str]:
+    """All about one design: tables and pictures."""
+    out: list[str] = []
+    if why:
+        out.append(f"<p class='note'>Shown as one {escape(why)}.</p>")
+    history = entry.history
+    if entry.status == "running":
+        out.append(
+            "<p class='problem'>This run is unfinished: it is at work, or was killed. Below is "
+            "what it has published; <code>amorph run CAMPAIGN.toml -o DIR --resume</code> goes on "
+            "with it.</p>"
+        )
+    message = str(entry.outcome.get("message") or "")
+    if message:
+        out.append(f"<p class='problem'>{escape(message)}</p>")
+    if history is None:
+        return [*out, f"<p class='problem'>{escape(entry.problem)}</p>"]
+    out += [_sentence(entry, history), _asked(history), _facts(entry, history)]
+    folder = "" if output.directory == entry.directory else f"{entry.name}/"
+    out += _guarded(
+        output,
+        f"{folder}trace",
+        lambda: pictures.trace(history),
+        "The loss Σ w (value − target)² and each objective's value against the design step. Dashed "
+        "vertical lines mark rearrangements: there the minimum that was followed turned into a "
+        "saddle, and the packing went to another one. The strip counts the pairs that crossed σ, "
+        "r_on or r_cut, where u″ jumps, so that the moduli jump by O(1/N); the gradient is exact "
+        "between such crossings.",
+    )
+    out += _guarded(
+        output,
+        f"{folder}parameters",
+        lambda: pictures.parameters(history),
+        "The interaction parameters against the design step, by type and by pair of types (those "
+        "that the design changed), and the learning rate.",
+    )
+    out.append(_parameter_table(history))
+    try:
+        before, after = _views(history)
+    except AmorphError as error:
+        out.append(
+            "<p class='problem'>The packing cannot be shown with its forces and bonds: "
+            f"{escape(str(error))}</p>"
+        )
+        return out
+    out += _guarded(
+        output,
+        f"{folder}packings",
+        lambda: pictures.packings(before, after),
+        "The packing before and after the design, with its force network: the width of a line is "
+        "proportional to the pair force, on one scale for both, and saturates at the strongest "
+        "0.5 % of pairs; below 2 % of that none is drawn. Discs have the diameters of their types.",
+    )
+    out.append(_moduli_table(before, after))
+    out += _guarded(
+        output,
+        f"{folder}bonds",
+        lambda: pictures.bonds(before, after),
+        "What each pair contributes to the bulk modulus, b_ij, and to the shear modulus, g_ij; "
+        "they sum to B and G. Colours and widths share one scale before and after, and saturate at "
+        "the strongest 1 % of pairs. Right: their distributions; broad tails of b mean "
+        "large positive and negative contributions that offset each other (compare Fig. 1e of Zu "
+        "and Goodrich, “Designing athermal disordered solids with automatic differentiation”).",
+    )
+    return out
+
+
+def _sentence(entry: _Entry, history: History) -> str:
+    """What was done, in words."""
+    frame = history.first
+    composition = np.bincount(frame.typeid, minlength=len(frame.types))
+    mix = ", ".join(f"{n} {name}" for n, name in zip(composition, frame.types, strict=True))
+    text = (
+        f"{frame.n_particles} particles ({mix}) in {frame.dimension} dimensions"
+        f"{_density(frame)}, potential {history.potential}; {history.n_steps} design "
+        f"step{'' if history.n_steps == 1 else 's'}, {len(history.gradient)} kinds of parameters "
+        f"designed ({', '.join(history.gradient)})."
+    )
+    return f"<p>{_badge(entry.status)} {escape(text)}</p>"
+
+
+def _density(frame: Frame) -> str:
+    if frame.box is None:
+        return ""
+    volume = float(np.prod(np.diagonal(frame.box)))
+    return f", number density {frame.n_particles / volume:.4g}"
+
+
+def _asked(history: History) -> str:
+    rows = [
+        (
+            escape(name),
+            f"{history.target[k]:.6g}",
+            f"{history.value[0, k]:.6g}",
+            f"{history.value[-1, k]:.6g}",
+            _scientific(float(history.value[-1, k] - history.target[k])),
+            f"{history.weight[k]:g}",
+        )
+        for k, name in enumerate(history.feature)
+    ]
+    return _table(("asked for", "target", "initial", "final", "final − target", "weight"), rows)
+
+
+def _facts(entry: _Entry, history: History) -> str:
+    jumps = history.step[history.rearranged]
+    at = f" (at step{'s' if len(jumps) > 1 else ''} {', '.join(map(str, jumps[:12]))}" + (
+        ", …)" if len(jumps) > 12 else ")"
+    )
+    crossed = int((history.crossings > 0).sum())
+    rows: list[tuple[str, str]] = [
+        ("steps", str(int(history.step[-1]))),
+        ("initial loss", _scientific(float(history.loss[0]))),
+        ("final loss", _scientific(float(history.loss[-1]))),
+        ("stop below", "–" if history.threshold is None else _scientific(history.threshold)),
+        ("rearrangements", f"{len(jumps)}{at if len(jumps) else ''}"),
+        ("pair crossings", f"{int(history.crossings.sum())}, in {crossed} of the steps"),
+        ("largest displacement in a step", _scientific(float(history.moved.max()))),
+    ]
+    for key, name in (("seed", "seed"), ("replica", "replica"), ("seconds", "seconds taken")):
+        if entry.outcome.get(key) is not None:
+            rows.append((name, f"{entry.outcome[key]}"))
+    return _table(("", ""), [(escape(a), escape(b)) for a, b in rows], "facts")
+
+
+def _parameter_table(history: History) -> str:
+    rows = []
+    for name, values in history.parameters.items():
+        for k, label in enumerate(history.labels(name)):
+            first, last = float(values[0, k]), float(values[-1, k])
+            change = "" if first == last else f"{last - first:+.4g}"
+            if change and first != 0:
+                change += f" ({100 * (last - first) / first:+.1f} %)"
+            slope = ""
+            if name in history.gradient:
+                slope = _scientific(float(history.gradient[name][-1, k]))
+            rows.append(
+                (
+                    f"{escape(name)} <b>{escape(label)}</b>",
+                    f"{first:.6g}",
+                    f"{last:.6g}",
+                    change or "unchanged",
+                    slope or "not designed",
+                )
+            )
+    head = ("parameter", "initial", "final", "change", "∂loss/∂parameter at the end")
+    return _table(head, rows)
+
+
+def _moduli_table(before: pictures.View, after: pictures.View) -> str:
+    def measured(view: pictures.View) -> tuple[float, ...]:
+        d = view.box.shape[0]
+        bulk, shear = float(view.bulk.sum()), float(view.shear.sum())
+        poisson = (d * bulk - 2 * shear) / (d * (d - 1) * bulk + 2 * shear)
+        volume = float(np.prod(np.diagonal(view.box)))
+        distance = np.linalg.norm(view.vector, axis=1)
+        pressure = float(np.sum(view.force * distance)) / (d * volume)
+        neighbours = 2 * int(np.sum(view.force > 0)) / len(view.positions)
+        return bulk, shear, poisson, pressure, neighbours
+
+    names = (
+        "bulk modulus B",
+        "shear modulus G",
+        "Poisson's ratio ν",
+        "pressure p",
+        "repelling neighbours a particle",
+    )
+    rows = [
+        (escape(name), f"{old:.5g}", f"{new:.5g}")
+        for name, old, new in zip(names, measured(before), measured(after), strict=True)
+    ]
+    return _table(("the packing", "before", "after"), rows)
+
+
+def _how_to_read(path: str) -> list[str]:
+    code = (
+        "import gsd.hoomd\n"
+        "from amorph import bridge\n"
+        f'log = gsd.hoomd.read_log("{path}")  '
+        '# log["log/amorph/loss"], log["log/amorph/value"], ...: a row a step\n'
+        f'packing, theta = list(bridge.read_gsd("{path}"))[-1]  # the designed packing\n'
+        "print(bridge.poisson_ratio(theta, bridge.relax(packing, theta)))"
+    )
+    return [
+        "<h2>The data in Python</h2>",
+        "<p>A frame of <code>run.gsd</code> is a design step, step 0 the starting packing. OVITO "
+        "and other readers of GSD files open it too.</p>",
+        f"<pre>{escape(code)}</pre>",
+        "<p class='note'>All quantities are in reduced units, mass 1. The pictures stand beside "
+        "this page in <code>figures/</code>.</p>",
+    ]
+
+
+_CSS = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  color: #1d2530; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; border-top: 1px solid #dde2e8;
+  padding-top: 1.2rem; overflow-wrap: anywhere; }
+.sub, .note { color: #5a6572; }
+.sub { margin-top: 0; }
+.problem { background: #fdf3e1; border-left: 4px solid #e69f00; padding: .5rem .9rem;
+  overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
+th, td { text-align: right; padding: .28rem .8rem; border-bottom: 1px solid #e6eaee; }
+th { border-bottom: 1.5px solid #9aa5b1; font-weight: 600; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+.facts thead { display: none; }
+.facts td { text-align: left; }
+.facts td:first-child { color: #5a6572; }
+figure { margin: 1.6rem 0; }
+img { max-width: 100%; height: auto; }
+figcaption { color: #45505c; font-size: .9rem; max-width: 52rem; }
+pre { background: #f5f7f9; padding: .9rem 1.1rem; overflow-x: auto; font-size: .88rem; }
+.badge { border-radius: .8rem; padding: .08rem .65rem; font-size: .85rem; white-space: nowrap;
+  background: #e6eaee; color: #1d2530; }
+.badge.converged { background: #d3ece4; color: #00543d; }
+.badge.failed { background: #f7dccb; color: #7a3300; }
+.badge.step_limit, .badge.running { background: #fbebc8; color: #664700; }
+"""
+
+
+def _document(title: str, body: Sequence[str]) -> str:
+    return (
+        "<!DOCTYPE html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
+        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )

@@ -1,0 +1,89 @@
+"""GSD files to packings and back."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from amorph import bridge, ensemble
+from amorph.bridge import Packing
+from amorph.handover import (
+    FrameError,
+    InputError,
+    OutputExistsError,
+    PotentialMissingError,
+    UnknownTypeError,
+    write_gsd,
+)
+
+
+def test_round_trip(theta2: Any, solid: Packing, spheres3: Any, solid3: Packing, tmp_path: Path) -> None:
+    slanted = Packing(solid.positions, solid.typeid, solid.box @ [[1.0, 0.3], [0.0, 1.0]])
+    cluster = Packing.of(solid.positions, solid.typeid, None, bonds=[[0, 1], [3, 2]])
+    for k, (packing, theta) in enumerate(
+        [(solid, theta2), (solid3, spheres3), (slanted, theta2), (cluster, theta2)]
+    ):
+        path = tmp_path / f"{k}.gsd"
+        bridge.write_gsd(path, [(packing, theta), (packing, theta)])
+        frames = list(bridge.read_gsd(path))
+        assert len(frames) == 2
+        for back, potential in frames:
+            wrapped = packing.wrapped()
+            np.testing.assert_array_equal(back.positions, wrapped.positions)
+            np.testing.assert_array_equal(back.typeid, packing.typeid)
+            assert (back.box is None) == (packing.box is None)
+            if packing.box is not None:
+                np.testing.assert_array_equal(back.box, packing.box)
+                images = 0 if back.images is None else back.images @ packing.box.T
+                np.testing.assert_allclose(back.positions + images, packing.positions, atol=1e-13)
+            assert repr(potential) == repr(theta)
+            assert type(potential) is type(theta)
+            if packing.bonds is not None:
+                np.testing.assert_array_equal(back.bonds, packing.bonds)
+        assert len(list(bridge.read_gsd(path, slice(1, None)))) == 1
+        with pytest.raises(OutputExistsError):
+            bridge.write_gsd(path, [(packing, theta)])
+        bridge.write_gsd(path, [(packing, theta)], overwrite=True)
+        assert len(list(bridge.read_gsd(path))) == 1
+
+
+def test_a_minimum_stays_one(theta2: Any, solid: Packing, tmp_path: Path) -> None:
+    bridge.write_gsd(tmp_path / "a.gsd", [(solid, theta2)])
+    ((back, theta),) = bridge.read_gsd(tmp_path / "a.gsd")
+    # Wrapping may round in the last place: still at rest.
+    found = bridge.relaxation(back, theta)
+    assert found.moved < 1e-12
+    assert bridge.pressure(theta, found.packing) == pytest.approx(
+        bridge.pressure(theta2, solid), rel=1e-10
+    )
+
+
+def test_from_the_engine(theta2: Any, tmp_path: Path) -> None:
+    batch = ensemble.quench(theta2, 48, 1.4, 2, 4, seed=3, threads=1)
+    batch.write(tmp_path / "quench.gsd")
+    for k, (packing, theta) in enumerate(bridge.read_gsd(tmp_path / "quench.gsd")):
+        np.testing.assert_array_equal(packing.positions, batch.positions[k])
+        assert bridge.energy(packing, theta) == pytest.approx(batch.energy[k], rel=1e-12)
+        assert repr(theta) == repr(theta2)
+
+
+def test_another_potential(theta2: Any, solid: Packing, tmp_path: Path) -> None:
+    bridge.write_gsd(tmp_path / "a.gsd", [(solid, theta2)])
+    soft = bridge.SoftSphere(diameters=[1.0, 1.0], stiffness=2.0)
+    ((_, theta),) = bridge.read_gsd(tmp_path / "a.gsd", theta=soft)
+    assert theta is soft
+    few = bridge.SoftSphere(diameters=[1.0], stiffness=2.0)
+    with pytest.raises((UnknownTypeError, FrameError, InputError)):
+        list(bridge.read_gsd(tmp_path / "a.gsd", theta=few))
+
+
+def test_a_frame_without_potential(theta2: Any, solid: Packing, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    frame = replace(bridge.frame_of(solid, theta2), potential=None, parameters={})
+    write_gsd(tmp_path / "bare.gsd", [frame])
+    with pytest.raises(PotentialMissingError, match="no potential"):
+        list(bridge.read_gsd(tmp_path / "bare.gsd"))
+    ((packing, theta),) = bridge.read_gsd(tmp_path / "bare.gsd", theta=theta2)
+    assert theta is theta2
+    assert bridge.energy(packing, theta) == pytest.approx(bridge.energy(solid, theta2), rel=1e-12)

@@ -1,0 +1,370 @@
+"""Relaxation: the same minimum from near it, a proven one from afar, a name for every failure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from amorph import bridge, ensemble
+from amorph.bridge import Packing
+from amorph.handover import AmorphError, BoxTooSmallError, InputError, UnknownTypeError
+
+
+def proven(packing: Packing, theta: Any, rattlers: int = 0) -> None:
+    """At rest, and every eigenvalue positive but the zero modes."""
+    force = np.sqrt((bridge.forces(packing, theta) ** 2).sum(axis=1).max())
+    assert force <= bridge.default_tolerance(packing, theta)
+    eigenvalues = np.linalg.eigvalsh(bridge.hessian(packing, theta))
+    zero = packing.dimension * (1 + rattlers)
+    assert np.abs(eigenvalues[:zero]).max() < 1e-9
+    assert eigenvalues[zero] > 1e-7
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e-5, 1e-3])
+def test_back_to_the_same_minimum(size: float, theta2: Any, solid: Packing) -> None:
+    rng = np.random.default_rng(1)
+    push = size * rng.standard_normal(solid.positions.shape)
+    found = bridge.relaxation(solid.with_positions(solid.positions + push), theta2)
+    back = found.packing.positions - solid.positions
+    back -= back.mean(axis=0)
+    assert np.abs(back).max() < 1e-9
+    assert found.moved == pytest.approx(np.sqrt(((found.packing.positions - solid.positions - push) ** 2).sum(1).max()))
+    proven(found.packing, theta2)
+
+
+def test_rounded_to_float32(theta2: Any, solid: Packing) -> None:
+    rounded = solid.with_positions(solid.positions.astype(np.float32))
+    found = bridge.relaxation(rounded, theta2)
+    assert found.moved < 1e-5
+    assert found.fire_steps == 0, "Newton alone is enough from here"
+    proven(found.packing, theta2)
+
+
+def test_already_at_rest(theta2: Any, solid: Packing) -> None:
+    found = bridge.relaxation(solid, theta2)
+    assert found.moved < 1e-12
+    assert found.newton_steps <= 1
+    assert found.response.tolerance == bridge.default_tolerance(solid, theta2)
+
+
+def test_the_input_is_not_changed(theta2: Any, solid: Packing) -> None:
+    x = solid.positions + 1e-3
+    x[0] += 0.01
+    kept = x.copy()
+    bridge.relax(solid.with_positions(x), theta2)
+    np.testing.assert_array_equal(x, kept)
+
+
+def test_from_random_starts(theta2: Any, solid: Packing) -> None:
+    """FIRE from infinite temperature, in the bridge alone: proven minima or a named failure."""
+    starts = ensemble.random_positions(48, solid.box, 6, seed=77)
+    proved = 0
+    for x in starts:
+        start = Packing(x, solid.typeid, solid.box)
+        before = bridge.energy(start, theta2)
+        try:
+            found = bridge.relaxation(start, theta2)
+        except AmorphError:
+            continue
+        proven(found.packing, theta2, int(found.response.rattlers.sum()))
+        assert bridge.energy(found.packing, theta2) < before
+        assert found.response.energy == pytest.approx(bridge.energy(found.packing, theta2), rel=1e-12)
+        proved += 1
+    assert proved >= 5
+
+
+def test_a_perfect_square_lattice_is_left_or_named() -> None:
+    """Repulsive spheres, forces exactly balanced, unstable to shear: no minimum."""
+    theta = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
+    grid = 0.9 * np.stack(np.meshgrid(*[np.arange(6.0)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    lattice = Packing.of(grid, np.zeros(36, dtype=int), np.eye(2) * 5.4)
+    assert np.abs(bridge.forces(lattice, theta)).max() < 1e-13
+    with pytest.raises(bridge.NotAMinimumError, match="eigenvalue"):
+        bridge.response(lattice, theta)
+    try:
+        found = bridge.relaxation(lattice, theta)
+    except (bridge.NotAMinimumError, bridge.RelaxationError) as error:
+        assert len(str(error)) > 40
+        return
+    assert found.moved > 1e-3
+    assert bridge.energy(found.packing, theta) < bridge.energy(lattice, theta) - 1e-3
+    proven(found.packing, theta, int(found.response.rattlers.sum()))
+
+
+def test_cluster(theta2: Any, solid: Packing) -> None:
+    """Without a box: three more zero modes in the plane and in space, found and left alone."""
+    theta = bridge.HarmonicMorse(diameters=[1.0], binding=1.0, stiffness=50.0, alpha=6.0)
+    rng = np.random.default_rng(0)
+    for d, rigid in ((2, 3), (3, 6)):
+        x = 1.1 * rng.uniform(-1, 1, (7, d))
+        found = bridge.relax(Packing.of(x, np.zeros(7, dtype=int)), theta)
+        assert found.box is None
+        eigenvalues = np.linalg.eigvalsh(bridge.hessian(found, theta))
+        assert np.abs(eigenvalues[:rigid]).max() < 1e-8
+        assert eigenvalues[rigid] > 1e-3
+        value, gradient = bridge.value_and_grad("energy")(theta, found)
+        assert value == pytest.approx(bridge.energy(found, theta), rel=1e-12)
+        # dU/dB = U/B at fixed k... but the core has its own scale: by differences.
+        h = 1e-5
+        ends = [
+            bridge.energy(bridge.relax(found, theta.replace(binding=1.0 + s * h)), theta.replace(binding=1.0 + s * h))
+            for s in (1, -1)
+        ]
+        assert float(gradient.binding[0]) == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-7)
+        with pytest.raises(bridge.FeatureError, match="volume"):
+            bridge.pressure(theta, found)
+
+
+def test_rattlers_of_the_reference(references: Any) -> None:
+    packing, theta, expected = references["soft2d_n128_rattlers_s12"]
+    rattlers = bridge.response(packing, theta, tolerance=1e-11).rattlers
+    assert rattlers.sum() == expected["n_rattlers"] == 4
+    i, j, vector = _nearest(packing)
+    sigma = theta.of_types()["sigma"][packing.typeid[i], packing.typeid[j]]
+    touching = np.sqrt((vector**2).sum(-1)) < sigma
+    contacts = np.bincount(np.concatenate([i[touching], j[touching]]), minlength=128)
+    assert (contacts[rattlers] < 3).all()
+    assert (contacts[~rattlers] >= 3).all()
+    # Pushed against their neighbours they are rattlers still, and come to rest.
+    pushed = packing.positions.copy()
+    pushed[rattlers] += 0.02
+    found = bridge.relaxation(packing.with_positions(pushed), theta)
+    np.testing.assert_array_equal(found.response.rattlers, rattlers)
+    nu = bridge.poisson_ratio(theta, found.packing)
+    assert nu == pytest.approx(expected["poisson_ratio"], rel=1e-8)
+
+
+def _nearest(packing: Packing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    i, j = np.triu_indices(packing.n_particles, 1)
+    vector = packing.positions[j] - packing.positions[i]
+    return i, j, vector - np.round(vector / np.diag(packing.box)) * np.diag(packing.box)
+
+
+# ---- Failures, by name
+
+
+def test_not_at_rest(theta2: Any, solid: Packing) -> None:
+    moved = solid.with_positions(solid.positions + 1e-3 * np.random.default_rng(0).standard_normal(solid.positions.shape))
+    for act in (
+        lambda: bridge.poisson_ratio(theta2, moved),
+        lambda: bridge.measure(moved, theta2, ["pressure"]),
+        lambda: bridge.value_and_grad("pressure")(theta2, moved),
+        lambda: bridge.bond_contributions(moved, theta2),
+        lambda: bridge.lowest_frequencies(moved, theta2),
+        lambda: bridge.response(moved, theta2),
+    ):
+        with pytest.raises(bridge.NotAMinimumError, match="relax"):
+            act()
+
+
+def test_not_at_rest_at_other_parameters(theta2: Any, solid: Packing) -> None:
+    other = theta2.replace(stiffness=1.1 * theta2.stiffness)
+    with pytest.raises(bridge.NotAMinimumError):
+        bridge.poisson_ratio(other, solid)
+    assert bridge.poisson_ratio(theta2, solid) == bridge.poisson_ratio(theta2, solid)
+
+
+def test_below_jamming() -> None:
+    theta = bridge.SoftSphere(diameters=[0.5], stiffness=1.0)
+    apart = np.stack(np.meshgrid(*[np.arange(6.0)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    packing = Packing.of(apart, np.zeros(36, dtype=int), np.eye(2) * 6)
+    for act in (bridge.relax, bridge.response):
+        with pytest.raises(bridge.SingularHessianError, match="below jamming"):
+            act(packing, theta)
+    x = ensemble.random_positions(36, packing.box, 1, seed=1)[0]
+    with pytest.raises(AmorphError) as failure:
+        bridge.relax(packing.with_positions(x), theta)
+    assert isinstance(failure.value, (bridge.SingularHessianError, bridge.RelaxationError))
+
+
+def test_floppy() -> None:
+    """A chain of bound spheres across the box bends for free: zero modes, but no rattlers."""
+    theta = bridge.HarmonicMorse(diameters=[1.0], binding=1.0, stiffness=50.0, alpha=20.0)
+    x = np.stack([np.arange(6.0), np.zeros(6)], axis=1)
+    packing = Packing.of(x, np.zeros(6, dtype=int), np.eye(2) * 6)
+    with pytest.raises(bridge.NotAMinimumError):
+        bridge.response(packing, theta)
+
+
+def test_box_too_small(theta2: Any, solid: Packing) -> None:
+    wide = theta2.replace(alpha=4.0)
+    for act in (
+        bridge.relax, bridge.energy, bridge.forces, bridge.hessian, bridge.stress, bridge.response,
+        bridge.lowest_frequencies, bridge.bond_contributions, bridge.pressure,
+    ):  # fmt: skip
+        with pytest.raises(BoxTooSmallError, match="less than twice"):
+            act(solid, wide)
+
+
+def test_unknown_type(solid: Packing) -> None:
+    one = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
+    for act in (bridge.relax, bridge.energy, bridge.response, bridge.poisson_ratio):
+        with pytest.raises(UnknownTypeError, match="1 types"):
+            act(solid, one)
+
+
+def test_coincident_particles(theta2: Any, solid: Packing) -> None:
+    x = solid.positions.copy()
+    x[3] = x[4]
+    with pytest.raises(bridge.RelaxationError, match="coincide"):
+        bridge.relax(solid.with_positions(x), theta2)
+
+
+@pytest.mark.parametrize("name", ["forces", "hessian", "stress"])
+def test_no_nan_stands_for_a_failure(name: str, theta2: Any, solid: Packing) -> None:
+    x = solid.positions.copy()
+    x[3] = x[4]
+    try:
+        found = getattr(bridge, name)(solid.with_positions(x), theta2)
+    except AmorphError:
+        return
+    assert np.isfinite(found).all(), f"bridge.{name} returned NaN without an error"
+
+
+def test_steps_run_out(theta2: Any, solid: Packing) -> None:
+    x = ensemble.random_positions(48, solid.box, 1, seed=5)[0]
+    with pytest.raises(bridge.RelaxationError, match="max_steps"):
+        bridge.relax(Packing(x, solid.typeid, solid.box), theta2, max_steps=5)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1e-10, np.nan])
+def test_impossible_tolerance(tolerance: float, theta2: Any, solid: Packing) -> None:
+    with pytest.raises(InputError, match="tolerance"):
+        bridge.relax(solid, theta2, tolerance=tolerance, max_steps=50)
+
+
+@pytest.fixture
+def float32() -> Iterator[None]:
+    jax.config.update("jax_enable_x64", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", True)
+
+
+@pytest.mark.usefixtures("float32")
+def test_float64_switched_off(theta2: Any, solid: Packing) -> None:
+    fresh = solid.with_positions(solid.positions)
+    for act in (bridge.relax, bridge.energy, bridge.forces, bridge.hessian, bridge.response):
+        with pytest.raises(bridge.PrecisionError, match="jax_enable_x64"):
+            act(fresh, theta2)
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda p, t: bridge.measure(p, t, ["poisson_ratio"]),
+        lambda p, t: bridge.measure(p, t, (), ["bulk_modulus"]),
+        bridge.bond_contributions,
+        bridge.lowest_frequencies,
+    ],
+    ids=["measure", "gradient", "bonds", "frequencies"],
+)
+def test_float64_switched_off_after_relaxing(act: Any, theta2: Any, solid: Packing) -> None:
+    """The response is remembered with the packing; precision is checked at each entry all the same."""
+    with pytest.raises(bridge.PrecisionError, match="jax_enable_x64"):
+        act(solid, theta2)
+
+
+@pytest.mark.usefixtures("float32")
+def test_parameters_made_in_float32() -> None:
+    """Either an error, or parameters to the last bit; not 0.8 rounded in silence."""
+    try:
+        theta = bridge.SoftSphere(diameters=[0.8, 1.0], stiffness=1.0)
+    except bridge.PrecisionError:
+        return
+    assert theta.arrays()["diameters"].tolist() == [0.8, 1.0]
+
+
+def test_float64_switched_off_in_a_context(theta2: Any, solid: Packing) -> None:
+    switch = getattr(jax, "enable_x64", None)
+    if switch is None:
+        from jax.experimental import disable_x64
+
+        context = disable_x64()
+    else:
+        context = switch(False)
+    with context, pytest.raises(bridge.PrecisionError):
+        bridge.energy(solid.with_positions(solid.positions), theta2)
+
+
+def test_positions_changed_in_place_are_not_mistaken(theta2: Any, solid: Packing) -> None:
+    """What is remembered with a packing must not outlive its positions."""
+    packing = bridge.relax(solid.with_positions(solid.positions.copy()), theta2)
+    bridge.pressure(theta2, packing)
+    try:
+        packing.positions[0] += 0.05
+    except ValueError:
+        return  # read-only: as good
+    with pytest.raises(bridge.NotAMinimumError):
+        bridge.pressure(theta2, packing)
+
+
+def test_misspelt_features(theta2: Any, solid: Packing, solid3: Packing, spheres3: Any) -> None:
+    with pytest.raises(bridge.FeatureError, match="did you mean 'poisson_ratio'"):
+        bridge.measure(solid, theta2, ["poison_ratio"])
+    with pytest.raises(bridge.FeatureError, match="did you mean 'bulk_modulus'"):
+        bridge.value_and_grad("bulk_moduls")
+    with pytest.raises(bridge.FeatureError, match="psi_8"):
+        bridge.feature("xyz")
+    with pytest.raises(bridge.FeatureError, match="2 dimensions"):
+        bridge.psi_8(spheres3, solid3)
+    with pytest.raises(bridge.FeatureError, match="2 dimensions"):
+        bridge.measure(solid3, spheres3, (), ["psi_8"])
+    with pytest.raises(bridge.FeatureError, match="no gradient"):
+        bridge.measure(solid, theta2, (), ["psi_8_sharp"])
+    with pytest.raises(bridge.FeatureError, match="already"):
+        bridge.register(bridge.FEATURES["pressure"])
+    with pytest.raises(bridge.FeatureError, match="a potential and a Packing"):
+        bridge.pressure(theta2, theta2)
+
+
+def test_a_new_feature(theta2: Any, solid: Packing) -> None:
+    """A function of (theta, state), measured and differentiated without being registered."""
+    from amorph.bridge.elasticity import bulk_modulus_of
+    from amorph.bridge.mechanics import pressure_of
+
+    def ratio(theta: Any, state: Any) -> Any:
+        return pressure_of(theta, state) / bulk_modulus_of(theta, state)
+
+    new = bridge.Feature("pressure_over_bulk", ratio)
+    found = bridge.measure(solid, theta2, (), [new, "pressure", "bulk_modulus"])
+    p, b = found.values["pressure"], found.values["bulk_modulus"]
+    assert found.values["pressure_over_bulk"] == pytest.approx(p / b, rel=1e-13)
+    for name in theta2.arrays():
+        dp, db, dq = (
+            found.gradients[f].arrays()[name] for f in ("pressure", "bulk_modulus", new.name)
+        )
+        np.testing.assert_allclose(dq, dp / b - p * db / b**2, rtol=1e-9, atol=1e-12)
+
+
+def test_packings_are_checked() -> None:
+    good = np.zeros((2, 2))
+    for arguments, named in [
+        ((np.zeros((2, 4)), [0, 0]), "positions"),
+        ((np.zeros((0, 2)), []), "positions"),
+        (([[np.nan, 0.0]], [0]), "finite"),
+        ((good, [0]), "typeid"),
+        ((good, [0, -1]), "typeid"),
+        ((good, [0.0, 1.0]), "typeid"),
+        ((good, [0, 0], np.eye(3)), "3"),
+        ((good, [0, 0], [[1, 0], [1, 1]]), "triangular"),
+    ]:
+        with pytest.raises(InputError, match=named):
+            Packing.of(*arguments)
+
+
+def test_potentials_are_frozen_pytrees(theta2: Any) -> None:
+    with pytest.raises(AttributeError, match="replace"):
+        theta2.binding = 1.0
+    doubled = jax.tree_util.tree_map(lambda v: 2 * v, theta2)
+    assert isinstance(doubled, bridge.HarmonicMorse)
+    np.testing.assert_array_equal(doubled.arrays()["alpha"], 2 * theta2.arrays()["alpha"])
+    again = bridge.from_arrays(theta2.potential, theta2.arrays())
+    assert repr(again) == repr(theta2)
+    with pytest.raises(InputError, match="binding"):
+        theta2.replace(binding=-1.0)
+    with pytest.raises(InputError, match="did you mean 'stiffness'"):
+        theta2.replace(stifness=1.0)
