@@ -139,26 +139,18 @@ def prepare(
     threads: Annotated[int | None, typer.Option(help="Threads over replicas.")] = None,
 ) -> None:
     """Prepare an ensemble of packings from a file, a frame of OUT.gsd for each replica."""
-    from amorph import ensemble
-
     from .analysis import check_file_output
     from .files import load_preparation
+    from .preparing import prepare_ensemble
 
     settings = load_preparation(file)
     check_file_output(output, overwrite=force)
     p = settings.preparation
     with _progress() as progress:
         bar = progress.add_task("quenches", total=p.replicas, info="")
-        batch = ensemble.quench(
-            settings.potential.theta(),
-            p.n_particles,
-            p.density,
-            p.dimension,
-            p.replicas,
-            p.seed,
-            composition=p.composition,
-            tolerance=p.tolerance,
-            max_steps=p.max_steps,
+        batch = prepare_ensemble(
+            settings.potential,
+            p,
             threads=threads,
             progress=lambda done, _: progress.update(bar, completed=done),
         )

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import EllipseCollection, LineCollection
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.colors import Colormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
@@ -47,7 +47,7 @@ BEFORE, AFTER = ORANGE, BLUE
 # Pale, so that the forces stand out; they differ in lightness too.
 DISCS = ("#F6E7BE", "#BCD3E4", "#D6E8CF", "#E6D3E6", "#F3D2C1", "#DDDDDD")
 
-STYLE: Mapping[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.labelsize": 10,
@@ -428,7 +428,11 @@ def _outside_legend(axes: Axes, extra: Sequence[Any] = (), **options: Any) -> No
     """A legend to the right of an axes, where it hides nothing; none if it would be empty."""
     handles = [*axes.get_legend_handles_labels()[0], *extra]
     if handles:
-        place = {"loc": "upper left", "bbox_to_anchor": (1.005, 1.02), "borderaxespad": 0.2}
+        place: dict[str, Any] = {
+            "loc": "upper left",
+            "bbox_to_anchor": (1.005, 1.02),
+            "borderaxespad": 0.2,
+        }
         axes.legend(handles=handles, **(place | options))
 
 
@@ -604,8 +608,13 @@ def _draw_contributions(axes: Axes, view: View, values: Floats, scale: float) ->
     _draw_lines(axes, flat, outline, size, colours, _widest(axes, flat, view))
 
 
+def _diverging() -> Colormap:
+    """Blue, white, red in steps that an eye can match with the colour bar."""
+    return matplotlib.colormaps["RdBu_r"].resampled(21)
+
+
 def _colours(unit: Floats) -> NDArray[Any]:
-    return np.asarray(matplotlib.colormaps["RdBu_r"](unit))
+    return np.asarray(_diverging()(unit))
 
 
 def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str) -> None:
@@ -635,16 +644,26 @@ def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str) -
     if np.isfinite(lowest):
         axes.set_ylim(bottom=0.5 * lowest)
     axes.axvline(0.0, color=GREY, lw=0.7, zorder=0)
-    axes.set_xlim(edges[0], edges[-1])
+    transform = axes.xaxis.get_transform()
+    inner = transform.transform(edges[[0, -1]])
+    margin = 0.02 * (inner[1] - inner[0]) * np.array([-1.0, 1.0])
+    axes.set_xlim(*transform.inverted().transform(inner + margin))
     axes.set_xlabel(f"${symbol}_{{ij}}$" + (" (asinh scale)" if stretched else ""))
     axes.set_ylabel(f"$P({symbol}_{{ij}})$")
 
 
 def _ticks(low: float, high: float, width: float) -> list[float]:
-    """Powers of ten on both sides of 0, few enough to be read."""
-    powers = 10.0 ** np.arange(np.ceil(np.log10(width)), np.floor(np.log10(max(-low, high))) + 1)
-    both = [*(-powers[::-1]), 0.0, *powers]
-    return [float(t) for t in both if low <= t <= high]
+    """0 and powers of ten on both sides, few enough to be read on an asinh axis."""
+    span = float(np.arcsinh(high / width) - np.arcsinh(low / width))
+    ticks, nearest = [0.0], np.inf
+    top = int(np.floor(np.log10(max(-low, high))))
+    for power in range(top, top - 12, -1):
+        place = float(np.arcsinh(10.0**power / width))
+        if place < 0.15 * span or nearest - place < 0.15 * span:
+            continue
+        nearest = place
+        ticks += [t for t in (-(10.0**power), 10.0**power) if low <= t <= high]
+    return sorted(ticks)
 
 
 @_styled
@@ -687,7 +706,7 @@ def bonds(before: View, after: View) -> Figure:
         left = 0.35 + 2 * side + 0.12 + 0.12
         place = _place(figure, left, bottom + 0.1, bar, height - 0.3)
         shown = figure.colorbar(
-            ScalarMappable(Normalize(-scale, scale), "RdBu_r"), cax=place, extend="both"
+            ScalarMappable(Normalize(-scale, scale), _diverging()), cax=place, extend="both"
         )
         shown.ax.yaxis.set_major_locator(MaxNLocator(nbins=6, symmetric=True))
         shown.ax.set_title(f"${symbol}_{{ij}}$", loc="left", fontsize=10, pad=8)

@@ -272,11 +272,19 @@ class _Output:
 def _png(figure: Figure) -> bytes:
     """A figure as PNG in 256 colours: a quarter of the bytes, and no difference to be seen."""
     drawn = BytesIO()
-    figure.savefig(drawn, format="png", dpi=figure.get_dpi(), facecolor="white")
+    figure.savefig(
+        drawn,
+        format="png",
+        dpi=figure.get_dpi(),
+        facecolor="white",
+        pil_kwargs={"compress_level": 1},
+    )
     buffer = BytesIO()
     with Image.open(drawn) as image:
-        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        small.save(buffer, format="png", optimize=True)
+        small = image.convert("RGB").quantize(
+            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+        small.save(buffer, format="png")
     return buffer.getvalue()
 
 
@@ -442,7 +450,7 @@ def _many_page(root: Path, entries: Sequence[_Entry], output: _Output) -> list[s
 
 
 def _of(threshold: float | None) -> str:
-    return "" if threshold is None else f" of {_scientific(threshold)}"
+    return "" if threshold is None else f" of {_number(threshold, '.4g')}"
 
 
 _STATUS: Mapping[str, str] = {
@@ -468,22 +476,23 @@ def _name_of(entry: _Entry) -> str:
     return f"{aims} ({entry.name})"
 
 
-def _scientific(value: float) -> str:
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _number(value: float, form: str = ".6g") -> str:
+    """A number as the page has it: with a minus sign, and powers of ten where it needs them."""
     if value == 0 or not np.isfinite(value):
         return f"{value:g}"
     power = int(np.floor(np.log10(abs(value)) + 1e-12))
-    if -3 < power < 5:
-        return f"{value:.4g}"
-    lead = f"{value / 10.0**power:.3g}"
+    if -4 < power < 6:
+        return f"{value:{form}}".replace("-", "−")
+    lead = f"{value / 10.0**power:.3g}".replace("-", "−")
     mark = f"10{str(power).translate(_RAISED)}"
     return mark if lead == "1" else f"{lead}×{mark}"
 
 
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
 def _listed(values: Iterable[float]) -> str:
-    return ", ".join(f"{v:.5g}" for v in values) or "–"
+    return ", ".join(_number(v, ".5g") for v in values) or "–"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "") -> str:
@@ -616,11 +625,11 @@ def _sentence(entry: _Entry, history: History) -> str:
     frame = history.first
     composition = np.bincount(frame.typeid, minlength=len(frame.types))
     mix = ", ".join(f"{n} {name}" for n, name in zip(composition, frame.types, strict=True))
+    designed = [name for name in history.parameters if name in history.gradient]
     text = (
         f"{frame.n_particles} particles ({mix}) in {frame.dimension} dimensions"
         f"{_density(frame)}, potential {history.potential}; {history.n_steps} design "
-        f"step{'' if history.n_steps == 1 else 's'}, {len(history.gradient)} kinds of parameters "
-        f"designed ({', '.join(history.gradient)})."
+        f"step{'' if history.n_steps == 1 else 's'}; designed: {', '.join(designed)}."
     )
     return f"<p>{_badge(entry.status)} {escape(text)}</p>"
 
@@ -636,11 +645,11 @@ def _asked(history: History) -> str:
     rows = [
         (
             escape(name),
-            f"{history.target[k]:.6g}",
-            f"{history.value[0, k]:.6g}",
-            f"{history.value[-1, k]:.6g}",
-            _scientific(float(history.value[-1, k] - history.target[k])),
-            f"{history.weight[k]:g}",
+            _number(history.target[k]),
+            _number(history.value[0, k]),
+            _number(history.value[-1, k]),
+            _number(history.value[-1, k] - history.target[k], ".3g"),
+            _number(history.weight[k]),
         )
         for k, name in enumerate(history.feature)
     ]
@@ -655,12 +664,12 @@ def _facts(entry: _Entry, history: History) -> str:
     crossed = int((history.crossings > 0).sum())
     rows: list[tuple[str, str]] = [
         ("steps", str(int(history.step[-1]))),
-        ("initial loss", _scientific(float(history.loss[0]))),
-        ("final loss", _scientific(float(history.loss[-1]))),
-        ("stop below", "–" if history.threshold is None else _scientific(history.threshold)),
+        ("initial loss", _number(float(history.loss[0]), ".4g")),
+        ("final loss", _number(float(history.loss[-1]), ".4g")),
+        ("stop below", "–" if history.threshold is None else _number(history.threshold, ".4g")),
         ("rearrangements", f"{len(jumps)}{at if len(jumps) else ''}"),
         ("pair crossings", f"{int(history.crossings.sum())}, in {crossed} of the steps"),
-        ("largest displacement in a step", _scientific(float(history.moved.max()))),
+        ("largest displacement in a step", _number(float(history.moved.max()), ".4g")),
     ]
     for key, name in (("seed", "seed"), ("replica", "replica"), ("seconds", "seconds taken")):
         if entry.outcome.get(key) is not None:
@@ -671,21 +680,28 @@ def _facts(entry: _Entry, history: History) -> str:
 def _parameter_table(history: History) -> str:
     rows = []
     for name, values in history.parameters.items():
+        if name not in history.gradient and np.all(values == values[0, 0]):
+            every = "all" if values.shape[1] > 1 else history.labels(name)[0]
+            same = _number(values[0, 0])
+            rows.append((f"{escape(name)} <b>{escape(every)}</b>", same, same, "–", "not designed"))
+            continue
         for k, label in enumerate(history.labels(name)):
             first, last = float(values[0, k]), float(values[-1, k])
-            change = "" if first == last else f"{last - first:+.4g}"
-            if change and first != 0:
-                change += f" ({100 * (last - first) / first:+.1f} %)"
-            slope = ""
+            change = "–"
+            if first != last:
+                change = ("+" if last > first else "") + _number(last - first, ".4g")
+                if first != 0:
+                    change += f" ({100 * (last - first) / first:+.1f} %)".replace("-", "−")
+            slope = "not designed"
             if name in history.gradient:
-                slope = _scientific(float(history.gradient[name][-1, k]))
+                slope = _number(float(history.gradient[name][-1, k]), ".3g")
             rows.append(
                 (
                     f"{escape(name)} <b>{escape(label)}</b>",
-                    f"{first:.6g}",
-                    f"{last:.6g}",
-                    change or "unchanged",
-                    slope or "not designed",
+                    _number(first),
+                    _number(last),
+                    change,
+                    slope,
                 )
             )
     head = ("parameter", "initial", "final", "change", "∂loss/∂parameter at the end")
@@ -711,7 +727,7 @@ def _moduli_table(before: pictures.View, after: pictures.View) -> str:
         "repelling neighbours a particle",
     )
     rows = [
-        (escape(name), f"{old:.5g}", f"{new:.5g}")
+        (escape(name), _number(old, ".5g"), _number(new, ".5g"))
         for name, old, new in zip(names, measured(before), measured(after), strict=True)
     ]
     return _table(("the packing", "before", "after"), rows)
@@ -723,7 +739,7 @@ def _how_to_read(path: str) -> list[str]:
         "from amorph import bridge\n"
         f'log = gsd.hoomd.read_log("{path}")  '
         '# log["log/amorph/loss"], log["log/amorph/value"], ...: a row a step\n'
-        f'packing, theta = list(bridge.read_gsd("{path}"))[-1]  # the designed packing\n'
+        f'packing, theta = next(bridge.read_gsd("{path}", slice(-1, None)))  # the last step\n'
         "print(bridge.poisson_ratio(theta, bridge.relax(packing, theta)))"
     )
     return [

@@ -12,6 +12,7 @@ from amorph.handover import AmorphError, OutputError, OutputExistsError
 from .designs import Design, Step
 from .errors import RecordError
 from .files import Campaign
+from .preparing import prepare_ensemble
 from .records import FRAMES_PER_SHARD, RunRecord, write_json
 
 __all__ = ["DesignTask", "Watcher", "plan", "run_campaign", "start_packing"]
@@ -80,19 +81,7 @@ def start_packing(campaign: Campaign, replica: int) -> bridge.Packing:
 
     Raises `RecordError` if the quench does not converge.
     """
-    p = campaign.preparation
-    batch = ensemble.quench(
-        campaign.potential.theta(),
-        p.n_particles,
-        p.density,
-        p.dimension,
-        1,
-        p.seed,
-        composition=p.composition,
-        tolerance=p.tolerance,
-        max_steps=p.max_steps,
-        first_replica=replica,
-    )
+    batch = prepare_ensemble(campaign.potential, campaign.preparation, replica=replica)
     if not batch.converged.all():
         status = ensemble.Status(int(batch.status[0])).name.lower().replace("_", " ")
         raise RecordError(

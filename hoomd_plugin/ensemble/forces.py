@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _engine
-from .engine import Parameters, chosen_instruction_set, tables, thread_count
-from .replicas import checked_replicas
+from .engine import Parameters, tables
+from .replicas import checked_replicas, run
 
 __all__ = ["ForceResult", "forces"]
 
@@ -52,20 +51,5 @@ def forces(
     """
     table = tables(theta)
     start = checked_replicas(table, positions, typeid, box)
-    result = _engine.run(
-        table.potential,
-        table.sigma,
-        table.pairs,
-        start.boxes,
-        start.typeid,
-        start.positions,
-        minimize=False,
-        want_forces=True,
-        tolerance=0.0,
-        max_steps=0,
-        fire={},
-        threads=thread_count(threads),
-        instruction_set=chosen_instruction_set(instruction_set),
-        progress=None,
-    )
+    result = run(table, start, minimize=False, threads=threads, instruction_set=instruction_set)
     return ForceResult(result["energy"], result["forces"], result["stress"])

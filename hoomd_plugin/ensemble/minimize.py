@@ -14,13 +14,11 @@ from amorph.handover import Frame, InputError, Purpose, check_box_matrix, type_n
 from . import _engine
 from .engine import (
     Parameters,
-    chosen_instruction_set,
     count,
     positive,
     tables,
-    thread_count,
 )
-from .replicas import checked_replicas
+from .replicas import checked_replicas, run
 
 if TYPE_CHECKING:
     import pandas
@@ -292,20 +290,15 @@ def minimize(
         if progress is not None:
             progress(done, total)
 
-    result = _engine.run(
-        table.potential,
-        table.sigma,
-        table.pairs,
-        start.boxes,
-        start.typeid,
-        start.positions,
+    result = run(
+        table,
+        start,
         minimize=True,
-        want_forces=False,
         tolerance=limit,
         max_steps=steps,
         fire=settings,
-        threads=thread_count(threads),
-        instruction_set=chosen_instruction_set(instruction_set),
+        threads=threads,
+        instruction_set=instruction_set,
         progress=report,
     )
     report(total)

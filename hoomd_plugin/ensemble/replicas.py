@@ -1,15 +1,18 @@
 """Replicas as they are given to the engine: arrays checked before work starts."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError, UnknownTypeError
 
-from .engine import Tables, boxes_for
+from . import _engine
+from .engine import Tables, boxes_for, chosen_instruction_set, thread_count
 
-__all__ = ["Replicas", "checked_replicas"]
+__all__ = ["Replicas", "checked_replicas", "run"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,34 @@ def checked_replicas(
         )
     boxes = boxes_for(box, table, replicas, dimension)
     return Replicas(points, np.ascontiguousarray(types, dtype=np.int32), boxes)
+
+
+def run(
+    table: Tables,
+    start: Replicas,
+    *,
+    minimize: bool,
+    tolerance: float = 0.0,
+    max_steps: int = 0,
+    fire: Mapping[str, float] | None = None,
+    threads: int | None = None,
+    instruction_set: str = "auto",
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """Let the engine minimise the replicas in place, or measure them with their forces."""
+    return _engine.run(
+        table.potential,
+        table.sigma,
+        table.pairs,
+        start.boxes,
+        start.typeid,
+        start.positions,
+        minimize=minimize,
+        want_forces=not minimize,
+        tolerance=tolerance,
+        max_steps=max_steps,
+        fire=fire or {},
+        threads=thread_count(threads),
+        instruction_set=chosen_instruction_set(instruction_set),
+        progress=progress,
+    )

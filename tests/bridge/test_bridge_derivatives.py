@@ -8,7 +8,7 @@ import pytest
 from amorph import bridge
 from amorph.bridge import Packing
 from amorph.bridge.pairs import find_pairs
-from amorph.handover import widths
+from amorph.handover import InputError, widths
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ def brute_pairs(packing: Packing, cutoffs: np.ndarray) -> dict[tuple[int, int], 
         vectors = (x[j] - x[i])[None]
         if box is not None:
             home = np.round(vectors @ np.linalg.inv(box).T)
-            shells = np.array(list(itertools.product(range(-4, 5), repeat=d)))
+            shells = np.array(list(itertools.product(range(-2, 3), repeat=d)))
             vectors = vectors - home @ box.T + shells @ box.T
         near = np.sqrt((vectors**2).sum(-1)) < cutoffs[packing.typeid[i], packing.typeid[j]]
         if near.any():
@@ -137,7 +137,7 @@ def test_forces_energy_and_hessian(
     assert np.abs(hessian @ np.tile(np.eye(len(x.T)), (len(x), 1))).max() < 1e-11
 
     if kind == "cluster":
-        with pytest.raises(bridge.FeatureError.__mro__[1], match="volume"):
+        with pytest.raises(InputError, match="volume"):
             bridge.stress(packing, theta)
         return
     # Stress is (1/V) dU/dε.

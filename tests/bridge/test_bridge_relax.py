@@ -367,4 +367,4 @@ def test_potentials_are_frozen_pytrees(theta2: Any) -> None:
     with pytest.raises(InputError, match="binding"):
         theta2.replace(binding=-1.0)
     with pytest.raises(InputError, match="did you mean 'stiffness'"):
-        theta2.replace(stifness=1.0)
+        bridge.from_arrays("soft_sphere", {"diameters": [1.0], "stifness": 1.0})

@@ -21,7 +21,8 @@ def pair_matrix(vector: np.ndarray, n: int) -> np.ndarray:
 def brute_force(theta: Any, x: np.ndarray, typeid: np.ndarray, box: np.ndarray) -> tuple:
     """DESIGN.md's formulas in NumPy, over every pair and every image near enough."""
     n, d = x.shape
-    # Brought home first, by fractions, so that two shells of images are enough.
+    # Brought home first, by fractions: what is nearer than half a width lies one image away at
+    # most. Two are tried.
     fractions = x @ np.linalg.inv(box).T
     x = (fractions - np.round(fractions)) @ box.T
     n_types = len(theta["diameters"])
@@ -32,7 +33,7 @@ def brute_force(theta: Any, x: np.ndarray, typeid: np.ndarray, box: np.ndarray) 
         if k != "diameters"
     }
     energy, forces, virial = 0.0, np.zeros_like(x), np.zeros((d, d))
-    shells = np.stack(np.meshgrid(*([np.arange(-4, 5)],) * d, indexing="ij"), -1).reshape(-1, d)
+    shells = np.stack(np.meshgrid(*([np.arange(-2, 3)],) * d, indexing="ij"), -1).reshape(-1, d)
     for shell in shells:
         vector = x[:, None] - x[None] + box @ shell
         r = np.sqrt((vector**2).sum(-1))

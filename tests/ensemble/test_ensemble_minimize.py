@@ -27,7 +27,7 @@ def soft_forces(x: np.ndarray, sigma: np.ndarray, k: np.ndarray, box: np.ndarray
     """Forces of soft spheres over every image, in NumPy. sigma and k are (N, N)."""
     d = x.shape[1]
     forces = np.zeros_like(x)
-    for shell in itertools.product(range(-4, 5), repeat=d):
+    for shell in itertools.product(range(-2, 3), repeat=d):
         vector = x[:, None] - x[None] + box @ np.array(shell, dtype=float)
         r = np.sqrt((vector**2).sum(-1))
         r[r == 0] = 1e9  # a particle with itself
