@@ -10,7 +10,7 @@ from amorph.handover import InputError
 
 from .blas import one_blas_thread
 from .errors import NotAMinimumError
-from .linear_response import default_tolerance, largest, remember, respond
+from .linear_response import force_tolerance, largest, remember, respond
 from .mechanics import State, pair_terms, state_of
 from .minimizer import SKIN, Work, relaxation, run_newton
 from .packing import Packing
@@ -139,7 +139,7 @@ def follow(
             f"cannot follow from {theta.potential} with {theta.n_types} types to "
             f"{new_theta.potential} with {new_theta.n_types}: they must be of one kind."
         )
-    limit = default_tolerance(packing, new_theta) if tolerance is None else tolerance
+    limit = force_tolerance(packing, new_theta, tolerance)
     here, done, part = packing, 0.0, 1.0
     rearranged = False
     while done < 1.0:

@@ -16,6 +16,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from amorph.handover import InputError
+
 from .blas import one_blas_thread
 from .errors import NotAMinimumError, SingularHessianError
 from .mechanics import (
@@ -30,6 +32,7 @@ from .mechanics import (
 )
 from .packing import Packing
 from .potentials import PairPotential
+from .precision import require_float64
 from .rattlers import find_rattlers
 
 __all__ = ["Response", "default_tolerance", "response", "strain_basis"]
@@ -65,6 +68,15 @@ def default_tolerance(packing: Packing, theta: PairPotential) -> float:
     else:
         length = float(np.linalg.norm(np.asarray(packing.box), axis=0).max())
     return max(1e-12, 8 * float(np.finfo(np.float64).eps) * theta.max_stiffness() * length)
+
+
+def force_tolerance(packing: Packing, theta: PairPotential, tolerance: float | None) -> float:
+    """The tolerance asked for, or the default; raises `InputError` for an impossible one."""
+    if tolerance is None:
+        return default_tolerance(packing, theta)
+    if not (np.isfinite(tolerance) and tolerance > 0):
+        raise InputError(f"tolerance = {tolerance!r}: it must be a force greater than 0.")
+    return float(tolerance)
 
 
 def _rigid_modes(state: State) -> Array:
@@ -256,7 +268,8 @@ def response(
     ------
     NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
     """
-    limit = default_tolerance(packing, theta) if tolerance is None else tolerance
+    require_float64()
+    limit = force_tolerance(packing, theta, tolerance)
     for known_theta, known_reach, known_limit, found in _known.get(packing, ()):
         if known_theta() is theta and known_reach >= reach and known_limit <= limit:
             return found

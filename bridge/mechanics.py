@@ -14,6 +14,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from amorph.handover import InputError
+
 from .packing import Packing
 from .pairs import Pairs, find_pairs
 from .potentials import PairPotential
@@ -186,28 +188,45 @@ def _evaluate(function: Any, theta: PairPotential, state: State) -> Any:
     return function(theta, state)
 
 
+def _finite(function: Any, packing: Packing, theta: PairPotential) -> NDArray[np.float64]:
+    found = np.asarray(_evaluate(function, theta, state_of(packing, theta)))
+    if not np.isfinite(found).all():
+        raise InputError(
+            "the forces of the packing are not finite: two particles coincide, or positions are no "
+            "numbers. Move one of them."
+        )
+    return found
+
+
 def energy(packing: Packing, theta: PairPotential) -> float:
-    """The packing's total energy. Raises as `find_pairs` does."""
-    return float(_evaluate(energy_of, theta, state_of(packing, theta)))
+    """The packing's total energy.
+
+    Raises as `find_pairs` does, and `InputError` if it is not finite.
+    """
+    return float(_finite(energy_of, packing, theta))
 
 
 def forces(packing: Packing, theta: PairPotential) -> NDArray[np.float64]:
-    """Forces (N, d), energy / length. Raises as `find_pairs` does."""
-    return np.asarray(_evaluate(forces_of, theta, state_of(packing, theta)))
+    """Forces (N, d), energy / length.
+
+    Raises as `find_pairs` does, and `InputError` if they are not finite (two particles coincide).
+    """
+    return _finite(forces_of, packing, theta)
 
 
 def hessian(packing: Packing, theta: PairPotential) -> NDArray[np.float64]:
     """∂²U/∂R², (N d, N d), energy / length², of all particles, rattlers included.
 
-    Raises as `find_pairs` does.
+    Raises as `find_pairs` does, and `InputError` if it is not finite (two particles coincide).
     """
-    return np.asarray(_evaluate(hessian_of, theta, state_of(packing, theta)))
+    return _finite(hessian_of, packing, theta)
 
 
 def stress(packing: Packing, theta: PairPotential) -> NDArray[np.float64]:
     """(1/V) ∂U/∂ε, (d, d), energy / length^d, tension positive, whatever the forces.
 
-    Raises as `find_pairs` does, and `InputError` for a packing without a box.
+    Raises as `find_pairs` does, and `InputError` for a packing without a box or if it is not
+    finite (two particles coincide).
     """
     _ = packing.volume
-    return np.asarray(_evaluate(stress_of, theta, state_of(packing, theta)))
+    return _finite(stress_of, packing, theta)

@@ -16,7 +16,7 @@ from .errors import NotAMinimumError, RelaxationError, SingularHessianError
 from .linear_response import (
     SMALLEST_PIVOT,
     Response,
-    default_tolerance,
+    force_tolerance,
     held_hessian,
     largest,
     remember,
@@ -25,6 +25,7 @@ from .linear_response import (
 from .mechanics import State, energy_of, forces_of, pair_terms, state_of
 from .packing import Packing
 from .potentials import PairPotential
+from .precision import require_float64
 from .rattlers import find_rattlers
 
 __all__ = ["Relaxation", "relax", "relaxation"]
@@ -295,7 +296,8 @@ def relaxation(
     reach: float = 0.0,
 ) -> Relaxation:
     """As `relax`, with an account of how the packing came to rest."""
-    limit = default_tolerance(packing, theta) if tolerance is None else float(tolerance)
+    require_float64()
+    limit = force_tolerance(packing, theta, tolerance)
     work = Work.start(packing, theta)
     start = work.origin
     scale = theta.max_stiffness() * float(np.min(theta.arrays()["diameters"]))

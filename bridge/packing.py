@@ -30,8 +30,8 @@ class Packing:
     images:
         (N, d) int32: how many boxes a particle was carried over since it started; None: none.
 
-    A JAX pytree. Its arrays are NumPy's unless JAX transforms it. `Packing.of` checks what it is
-    given.
+    A JAX pytree. Its arrays are NumPy's, read-only, unless JAX transforms it. `Packing.of` checks
+    what it is given.
     """
 
     positions: NDArray[np.float64]
@@ -39,6 +39,15 @@ class Packing:
     box: NDArray[np.float64] | None = None
     bonds: NDArray[np.int32] | None = None
     images: NDArray[np.int32] | None = None
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only: what was computed for a packing is kept with it."""
+        for name in ("positions", "typeid", "box", "bonds", "images"):
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray) and value.flags.writeable:
+                view = value.view()
+                view.flags.writeable = False
+                object.__setattr__(self, name, view)
 
     @classmethod
     def of(

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from amorph.handover import POTENTIALS, check_parameters, check_potential
 
+from .precision import require_float64
+
 __all__ = ["HarmonicMorse", "HarmonicMorseReduced", "PairPotential", "SoftSphere", "from_arrays"]
 
 
@@ -33,6 +35,7 @@ class PairPotential(ABC):
     _values: dict[str, Any]
 
     def __init__(self, **parameters: ArrayLike) -> None:
+        require_float64()  # else the parameters would be rounded in silence
         given = {name: np.asarray(value) for name, value in parameters.items()}
         if "diameters" in given and given["diameters"].ndim == 0:
             given["diameters"] = given["diameters"][None]

@@ -334,11 +334,14 @@ def _rounded(value: float) -> float:
     return float(max(m for m in (1, 2, 5) if m * power <= value * (1 + 1e-9)) * power)
 
 
-def _network_handles(strongest: float, widest: float, types: View) -> list[Any]:
+def _network_handles(strongest: float, widest: float, views: Sequence[View]) -> list[Any]:
     """The legend of a force network: its colours with a scale of widths, and the discs."""
     large = _rounded(strongest)
     handles: list[Any] = []
-    for colour, name in ((REPELS, "repulsion"), (ATTRACTS, "attraction")):
+    kinds = [(REPELS, "repulsion")]
+    if any((view.force < 0).any() for view in views):
+        kinds.append((ATTRACTS, "attraction"))
+    for colour, name in kinds:
         for value in (large, large / 4):
             handles.append(
                 Line2D(
@@ -350,7 +353,7 @@ def _network_handles(strongest: float, widest: float, types: View) -> list[Any]:
                     label=f"{name} $|f|$ = {value:.3g}",
                 )
             )
-    for kind, name in enumerate(types.types):
+    for kind, name in enumerate(views[0].types):
         handles.append(
             Line2D(
                 [],
@@ -454,8 +457,7 @@ def trace(history: History) -> Figure:
     if history.threshold is not None:
         label = f"stop below {_power(history.threshold)}"
         top.axhline(history.threshold, color=BLACK, lw=1.1, ls=":", label=label, zorder=1)
-    elif not np.isfinite(positive).any():
-        top.set_ylim(1e-16, 1.0)
+    _at_least_a_decade(top)
     top.set_ylabel("loss")
     panels = [top]
     for k in range(n):
@@ -470,6 +472,13 @@ def trace(history: History) -> Figure:
     _limits_of_steps(strip, history)
     strip.set_xlabel("design step")
     return figure
+
+
+def _at_least_a_decade(axes: Axes) -> None:
+    """Widen a logarithmic axis until powers of ten can label it."""
+    low, high = (float(v) for v in axes.get_ylim())
+    middle = np.sqrt(low * high)
+    axes.set_ylim(min(low, middle / 10**0.6), max(high, middle * 10**0.6))
 
 
 def _draw_crossings(axes: Axes, history: History) -> None:
@@ -587,11 +596,11 @@ def packings(before: View, after: View) -> Figure:
         axes.set_title(view.label, pad=5)
     if slab:
         figure.suptitle(slab, fontsize=9.5, y=1 - 0.04 / figure.get_size_inches()[1], va="top")
-    handles = _network_handles(strongest, widest, after)
+    handles = _network_handles(strongest, widest, (before, after))
     figure.legend(
         handles=handles,
         loc="lower center",
-        ncols=2 + -(-len(after.types) // 2),
+        ncols=-(-len(handles) // 2),
         columnspacing=2.2,
         bbox_to_anchor=(0.5, 0.005),
     )
@@ -617,6 +626,22 @@ def _colours(unit: Floats) -> NDArray[Any]:
     return np.asarray(_diverging()(unit))
 
 
+def _draw_bar(axes: Axes, scale: float, symbol: str) -> None:
+    """The colour bar, in powers of ten where the numbers would be long."""
+    power = int(np.floor(np.log10(scale)))
+    if -3 < power < 4:
+        power = 0
+    limit = scale / 10.0**power
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(-limit, limit), _diverging()), cax=axes, extend="both"
+    )
+    bar.ax.yaxis.set_major_locator(MaxNLocator(nbins=6, symmetric=True))
+    unit = f" / $10^{{{power}}}$" if power else ""
+    bar.ax.set_title(f"${symbol}_{{ij}}${unit}", loc="left", fontsize=10, pad=8)
+
+
 def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str) -> None:
     """P(x) before and after; where tails dwarf the bulk, on an axis that is linear near 0 only."""
     pooled = np.concatenate([np.zeros(1), before, after])
@@ -624,10 +649,13 @@ def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str) -
     if not high > low:
         low, high = low - 1.0, high + 1.0
     bulk = float(np.percentile(np.abs(pooled), 90))
-    edges = np.linspace(low, high, 56)
+    n_edges = int(np.clip(2.5 * np.sqrt(max(len(before), len(after))), 16, 56))
+    edges = np.linspace(low, high, n_edges)
     stretched = bulk > 0 and max(-low, high) > 12 * bulk
     if stretched:
-        edges = bulk * np.sinh(np.linspace(np.arcsinh(low / bulk), np.arcsinh(high / bulk), 56))
+        edges = bulk * np.sinh(
+            np.linspace(np.arcsinh(low / bulk), np.arcsinh(high / bulk), n_edges)
+        )
         axes.set_xscale("asinh", linear_width=bulk)
         axes.xaxis.set_major_locator(FixedLocator(_ticks(low, high, bulk)))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -678,7 +706,8 @@ def bonds(before: View, after: View) -> Figure:
     height = side * max(_aspect(before), _aspect(after))
     above, gap = 0.75 if slab else 0.45, 0.42
     panel, bar = 2.75, 0.13
-    width = 0.35 + 2 * side + 0.12 + 0.12 + bar + 1.3 + panel + 0.15
+    left = 0.55
+    width = left + 2 * side + 0.12 + 0.12 + bar + 1.3 + panel + 0.15
     figure = Figure(figsize=(width, above + 2 * height + gap + 0.5))
     rows = (
         ("b", "bulk modulus $B$", before.bulk, after.bulk),
@@ -689,7 +718,7 @@ def bonds(before: View, after: View) -> Figure:
         pooled = np.abs(np.concatenate([np.zeros(1), old, new]))
         scale = float(np.percentile(pooled, _SATURATED)) or 1.0
         for column, (view, values) in enumerate(((before, old), (after, new))):
-            axes = _place(figure, 0.35 + column * (side + 0.12), bottom, side, height)
+            axes = _place(figure, left + column * (side + 0.12), bottom, side, height)
             _draw_contributions(axes, view, values, scale)
             if row == 0:
                 axes.set_title(view.label, pad=5)
@@ -697,20 +726,15 @@ def bonds(before: View, after: View) -> Figure:
                 axes.text(
                     -0.02,
                     0.5,
-                    f"contributions to the {name}",
+                    f"contributions to\nthe {name}",
                     transform=axes.transAxes,
                     rotation=90,
                     ha="right",
                     va="center",
                 )
-        left = 0.35 + 2 * side + 0.12 + 0.12
-        place = _place(figure, left, bottom + 0.1, bar, height - 0.3)
-        shown = figure.colorbar(
-            ScalarMappable(Normalize(-scale, scale), _diverging()), cax=place, extend="both"
-        )
-        shown.ax.yaxis.set_major_locator(MaxNLocator(nbins=6, symmetric=True))
-        shown.ax.set_title(f"${symbol}_{{ij}}$", loc="left", fontsize=10, pad=8)
-        axes = _place(figure, left + bar + 1.3, bottom + 0.14, panel, height - 0.26)
+        right = left + 2 * side + 0.12 + 0.12
+        _draw_bar(_place(figure, right, bottom + 0.1, bar, height - 0.3), scale, symbol)
+        axes = _place(figure, right + bar + 1.3, bottom + 0.14, panel, height - 0.26)
         _draw_distribution(axes, old, new, symbol)
         if row == 0:
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.3)
@@ -756,10 +780,11 @@ def overview(designs: Sequence[tuple[History, View, View]]) -> Figure:
     figure.legend(
         handles=lines, bbox_to_anchor=((left + plot / 2) / width, 0.006), ncols=2, **common
     )
+    handles = _network_handles(strongest, widest, [v for _, *views in designs for v in views])
     figure.legend(
-        handles=_network_handles(strongest, widest, designs[0][2]),
+        handles=handles,
         bbox_to_anchor=((left + plot + between + side) / width, 0.006),
-        ncols=2 + -(-len(designs[0][2].types) // 2),
+        ncols=-(-len(handles) // 2),
         columnspacing=1.6,
         **common,
     )

@@ -247,7 +247,7 @@ def _views(history: History) -> tuple[pictures.View, pictures.View]:
 
     def label(when: str, index: int) -> str:
         measured = ", ".join(
-            f"{_symbol(name)} = {value:.4f}"
+            f"{_symbol(name)} = {value:.4f}".replace("-", "−")
             for name, value in zip(history.feature[:2], history.value[index], strict=False)
         )
         return f"{when} (step {history.step[index]}): {measured}"

@@ -46,6 +46,13 @@ void step_back(Workspace& w, double back) {
         }
 }
 
+// What a replica that failed is given: nothing that could be taken for a result.
+inline void mark_not_finite(Outcome& out) {
+    const double nan = __builtin_nan("");
+    out.energy = out.max_force = nan;
+    for (double& v : out.virial) v = nan;
+}
+
 // v = keep (v + dt F) + mix F, x += dt v. Returns whether a particle has left half the skin.
 template <int D>
 bool advance(Workspace& w, double dt, double keep, double mix, double half_skin_squared) {
@@ -145,9 +152,18 @@ Outcome minimize(Workspace& w, const Task& task) {
         ++out.steps;
         ++list_age;
     }
-    if (out.status != Status::not_finite)
-        compute_forces<Potential, D, Triclinic, Small, true>(w, box, table, &out.energy,
-                                                             out.virial);
+    if (out.status == Status::not_finite) {
+        mark_not_finite(out);
+        return out;
+    }
+    for (int i = 0; i < w.n; ++i) {
+        double r[3];
+        for (int a = 0; a < D; ++a) r[a] = w.x[a][i];
+        box.wrap(D, r);
+        for (int a = 0; a < D; ++a) w.x[a][i] = r[a];
+    }
+    compute_forces<Potential, D, Triclinic, Small, true>(w, box, table, &out.energy, out.virial);
+    out.max_force = __builtin_sqrt(sums<D>(w).max_force_squared);
     return out;
 }
 
@@ -156,6 +172,7 @@ Outcome measure(Workspace& w, const Task& task) {
     Outcome out{};
     if (!build_neighbors<D, Triclinic, Small>(w, *task.box, *task.table, 0.0)) {
         out.status = Status::not_finite;
+        mark_not_finite(out);
         return out;
     }
     out.builds = 1;

@@ -36,13 +36,25 @@ struct NearestImage {
     }
 };
 
-// Bring a position into the box, fractional coordinates in [-1/2, 1/2).
+// The squared length of the shortest image, where rounding does not find it: in a tilted box, for
+// lengths beyond half its smallest width.
 template <int D>
-inline void wrap(const Box& box, double* r) {
-    for (int b = D - 1; b >= 0; --b) {
-        const double images = floor_of(r[b] / box.h[b][b] + 0.5);
-        for (int a = 0; a <= b; ++a) r[a] -= images * box.h[a][b];
-    }
+inline Pack shortest_squared(const Pack* d, const Box& box) {
+    Pack best(1e300);
+    for (int kz = D == 3 ? -1 : 0; kz <= (D == 3 ? 1 : 0); ++kz)
+        for (int ky = -1; ky <= 1; ++ky)
+            for (int kx = -1; kx <= 1; ++kx) {
+                const double k[3] = {double(kx), double(ky), double(kz)};
+                Pack r2(0.0);
+                for (int a = 0; a < D; ++a) {
+                    double shift = 0.0;
+                    for (int b = a; b < D; ++b) shift += box.h[a][b] * k[b];
+                    const Pack x = d[a] + Pack(shift);
+                    r2 = fma(x, x, r2);
+                }
+                best = select(r2 < best, r2, best);
+            }
+    return best;
 }
 
 // Builds every particle's row of neighbours within r_cut + skin (each pair stands in both rows).
@@ -79,7 +91,7 @@ bool build_neighbors(Workspace& w, const Box& box, const PairTable& table, doubl
             r[d] = w.x[d][i];
             if (!(r[d] - r[d] == 0.0)) return false;
         }
-        wrap<D>(box, r);
+        box.wrap(D, r);
         double s[3];
         for (int d = D - 1; d >= 0; --d) {
             double rest = r[d];
@@ -110,6 +122,9 @@ bool build_neighbors(Workspace& w, const Box& box, const PairTable& table, doubl
     };
 
     const NearestImage<D, Triclinic> nearest(box);
+    bool beyond_rounding = false;
+    if constexpr (Triclinic)
+        for (int d = 0; d < D; ++d) beyond_rounding |= reach > 0.5 * widths[d];
     const Entry ghost = Entry(n);
     std::int64_t filled = 0;
     for (int i = 0; i < n; ++i) {
@@ -152,6 +167,8 @@ bool build_neighbors(Workspace& w, const Box& box, const PairTable& table, doubl
                         nearest(d);
                         Pack r2 = d[0] * d[0];
                         for (int a = 1; a < D; ++a) r2 = fma(d[a], d[a], r2);
+                        if constexpr (Triclinic)
+                            if (beyond_rounding) r2 = shortest_squared<D>(d, box);
                         const Index e = Index::load(w.sorted_entry + p);
                         Pack limit;
                         if constexpr (Small)

@@ -49,6 +49,22 @@ bool Box::triclinic(int dimension) const {
     return false;
 }
 
+void Box::wrap(int dimension, double* r) const {
+    for (int b = dimension - 1; b >= 0; --b) {
+        // The fraction along b once the later vectors' parts are taken off.
+        double along = r[b];
+        double s[3] = {};
+        for (int c = dimension - 1; c > b; --c) {
+            s[c] = r[c];
+            for (int e = c + 1; e < dimension; ++e) s[c] -= h[c][e] * s[e];
+            s[c] /= h[c][c];
+        }
+        for (int c = b + 1; c < dimension; ++c) along -= h[b][c] * s[c];
+        const double images = std::floor(along / h[b][b] + 0.5);
+        for (int a = 0; a <= b; ++a) r[a] -= images * h[a][b];
+    }
+}
+
 Workspace::~Workspace() { release(); }
 
 void Workspace::release() {

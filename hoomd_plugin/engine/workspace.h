@@ -14,6 +14,8 @@ struct Box {
     // distances between opposite faces
     void widths(int dimension, double* w) const;
     bool triclinic(int dimension) const;
+    // Bring a position into the box, fractional coordinates in [-1/2, 1/2).
+    void wrap(int dimension, double* r) const;
 };
 
 // Coefficients of the pairs of types, [coefficient][type][type], and their cutoffs [type][type].

@@ -5,8 +5,8 @@ reduced units, mass 1.
 """
 
 from .engine import evaluate_pairs, instruction_sets, potentials
-from .forces import ForceResult, forces
-from .minimize import Ensemble, Status, minimize, quench, random_positions, typeids
+from .evaluation import ForceResult, forces
+from .quenching import Ensemble, Status, minimize, quench, random_positions, typeids
 
 __all__ = [
     "Ensemble",

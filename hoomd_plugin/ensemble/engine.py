@@ -99,17 +99,29 @@ def boxes_for(box: ArrayLike, table: Tables, replicas: int, dimension: int) -> N
     return np.ascontiguousarray(stack)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def positive(name: str, value: float) -> float:
     """A number that must be finite and greater than 0; raises `InputError`."""
-    if not np.isfinite(value) or value <= 0:
-        raise InputError(f"{name} = {value!r}: it must be finite and greater than 0.")
+    if not _is_number(value) or not np.isfinite(value) or value <= 0:
+        raise InputError(f"{name} = {value!r}: it must be a finite number greater than 0.")
     return float(value)
 
 
-def count(name: str, value: int, least: int = 1) -> int:
-    """A whole number of at least `least`; raises `InputError`."""
-    if isinstance(value, bool) or int(value) != value or value < least:
-        raise InputError(f"{name} = {value!r}: it must be a whole number of at least {least}.")
+def count(name: str, value: int, least: int = 1, below: int = 2**63) -> int:
+    """A whole number of at least `least` and below `below`; raises `InputError`."""
+    if (
+        not _is_number(value)
+        or not np.isfinite(float(value))
+        or int(value) != value
+        or not least <= value < below
+    ):
+        raise InputError(
+            f"{name} = {value!r}: it must be a whole number of at least {least}"
+            + (f" and below {below}." if below < 2**63 else ".")
+        )
     return int(value)
 
 

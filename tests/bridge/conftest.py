@@ -1,4 +1,4 @@
-"""Packings at rest and the tools to check them, in NumPy alone where a check must be independent."""
+"""Packings at rest and the tools to check them: NumPy alone where a check must be independent."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from amorph import bridge, ensemble
 from amorph.bridge import Packing, PairPotential
 from amorph.handover import AmorphError
@@ -16,7 +17,8 @@ def quench(
 ) -> list[Packing]:
     found = ensemble.quench(theta, n, density, dimension, replicas, seed=seed, threads=1)
     return [
-        Packing(found.positions[k], found.typeid, found.boxes[0]) for k in np.flatnonzero(found.converged)
+        Packing(found.positions[k], found.typeid, found.boxes[0])
+        for k in np.flatnonzero(found.converged)
     ]
 
 

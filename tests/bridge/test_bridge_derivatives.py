@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from amorph import bridge
 from amorph.bridge import Packing
 from amorph.bridge.pairs import find_pairs
 from amorph.handover import InputError, widths
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 TILTS = [(0.0, 0.0, 0.0), (0.45, -0.3, 0.2), (1.9, -1.2, 1.4)]
 SOFT = bridge.SoftSphere(diameters=[0.9, 1.1], stiffness=[4.0, 5.0, 6.0])
@@ -149,14 +150,18 @@ def test_forces_energy_and_hessian(
             for s in (1, -1):
                 strain = np.eye(d)
                 strain[a, b] += s * 1e-6
-                ends.append(bridge.energy(Packing(x @ strain.T, packing.typeid, strain @ box), theta))
+                ends.append(
+                    bridge.energy(Packing(x @ strain.T, packing.typeid, strain @ box), theta)
+                )
             assert stress[a, b] == pytest.approx(
                 (ends[0] - ends[1]) / 2e-6 / packing.volume, rel=1e-5, abs=1e-7
             )
     np.testing.assert_allclose(stress, stress.T, rtol=0, atol=1e-14)
 
 
-def test_engine_and_bridge_agree(theta2: Any, solid: Packing, spheres3: Any, solid3: Packing) -> None:
+def test_engine_and_bridge_agree(
+    theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
+) -> None:
     from amorph import ensemble
 
     rng = np.random.default_rng(3)

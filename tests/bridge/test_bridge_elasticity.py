@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from amorph import bridge
 from amorph.bridge import Packing
 
@@ -154,11 +155,13 @@ def test_axes_permuted(spheres3: Any, solid3: Packing) -> None:
 def test_translation_relabelling_and_wrapping(theta2: Any, solid: Packing) -> None:
     rng = np.random.default_rng(0)
     start = values(solid, theta2)
-    moved = solid.with_positions(solid.positions + [17.3, -5.1])
+    moved = solid.with_positions(solid.positions + np.array([17.3, -5.1]))
     assert_same(values(moved, theta2), start)
     assert_same(values(moved.wrapped(), theta2), start)
     order = rng.permutation(solid.n_particles)
-    assert_same(values(Packing(solid.positions[order], solid.typeid[order], solid.box), theta2), start)
+    assert_same(
+        values(Packing(solid.positions[order], solid.typeid[order], solid.box), theta2), start
+    )
     far = solid.positions + rng.integers(-4, 5, solid.positions.shape) @ solid.box.T
     assert_same(values(solid.with_positions(far), theta2), start)
     assert moved.wrapped().images is not None
@@ -183,7 +186,9 @@ def test_scaling(theta2: Any, solid: Packing) -> None:
     large = Packing(s * solid.positions, solid.typeid, s * solid.box)
     b = values(bridge.relax(large, longer), longer)
     assert b["energy"] == pytest.approx(a["energy"], rel=1e-10)
-    np.testing.assert_allclose(b["elastic_tensor"], a["elastic_tensor"] / s**2, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(
+        b["elastic_tensor"], a["elastic_tensor"] / s**2, rtol=1e-8, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
@@ -214,7 +219,9 @@ def triangular(cells: int, spacing: float) -> Packing:
     corner = np.array([[0, 0], [spacing / 2, height / 2]])
     cell = np.array([[i * spacing, j * height] for i in range(cells) for j in range(cells // 2)])
     x = (cell[:, None] + corner).reshape(-1, 2)
-    return Packing.of(x, np.zeros(len(x), dtype=int), np.diag([cells * spacing, cells // 2 * height]))
+    return Packing.of(
+        x, np.zeros(len(x), dtype=int), np.diag([cells * spacing, cells // 2 * height])
+    )
 
 
 @pytest.mark.parametrize(
@@ -319,7 +326,9 @@ def test_bond_contributions(
         for t in (-2 * h, -h, 0, h, 2 * h):
             vector = (bonds.vector - t * (w[j] - w[i])) @ (np.eye(d) + t * strain).T
             energy.append(np.asarray(theta.pair_energy(np.sqrt((vector**2).sum(-1)), pair)))
-        return (-energy[0] + 16 * energy[1] - 30 * energy[2] + 16 * energy[3] - energy[4]) / (12 * h * h)
+        return (-energy[0] + 16 * energy[1] - 30 * energy[2] + 16 * energy[3] - energy[4]) / (
+            12 * h * h
+        )
 
     bulk = second(np.eye(d), sum(w_of[a, a] for a in range(d))) / (packing.volume * d * d)
     parts = {ab: second(e, w_of[ab]) / packing.volume for ab, e in zip(tri, basis, strict=True)}

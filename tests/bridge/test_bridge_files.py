@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
 from amorph.handover import (
@@ -17,7 +18,9 @@ from amorph.handover import (
 )
 
 
-def test_round_trip(theta2: Any, solid: Packing, spheres3: Any, solid3: Packing, tmp_path: Path) -> None:
+def test_round_trip(
+    theta2: Any, solid: Packing, spheres3: Any, solid3: Packing, tmp_path: Path
+) -> None:
     slanted = Packing(solid.positions, solid.typeid, solid.box @ [[1.0, 0.3], [0.0, 1.0]])
     cluster = Packing.of(solid.positions, solid.typeid, None, bonds=[[0, 1], [3, 2]])
     for k, (packing, theta) in enumerate(

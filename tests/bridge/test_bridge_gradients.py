@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from amorph import bridge
 from amorph.bridge import Packing, PairPotential
 from amorph.handover import AmorphError
@@ -166,7 +167,9 @@ def test_gradient_of_arrays(theta2: Any, solid: Packing) -> None:
         bulk = np.einsum("iijjp->p", c) / 4
         shear = (np.einsum("ijijp->p", c) - 2 * bulk) / 4
         np.testing.assert_allclose(bulk, found.gradients["bulk_modulus"].arrays()[name], rtol=1e-9)
-        np.testing.assert_allclose(shear, found.gradients["shear_modulus"].arrays()[name], rtol=1e-9)
+        np.testing.assert_allclose(
+            shear, found.gradients["shear_modulus"].arrays()[name], rtol=1e-9
+        )
         p = -np.einsum("iip->p", found.gradients["stress"].arrays()[name]) / 2
         np.testing.assert_allclose(p, found.gradients["pressure"].arrays()[name], rtol=1e-9)
 

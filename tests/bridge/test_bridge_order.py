@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from amorph import bridge
 from amorph.bridge import Packing
 

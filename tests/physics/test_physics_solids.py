@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
 
@@ -12,9 +13,7 @@ N, DENSITY = 48, 1.4
 
 @pytest.fixture(scope="module")
 def theta() -> Any:
-    return bridge.HarmonicMorse(
-        diameters=[0.85, 1.1], binding=0.1, stiffness=5.0, alpha=11.0
-    )
+    return bridge.HarmonicMorse(diameters=[0.85, 1.1], binding=0.1, stiffness=5.0, alpha=11.0)
 
 
 def scaled(packing: Packing, factor: float) -> Packing:
@@ -77,7 +76,9 @@ def test_pressure_and_bulk_modulus_are_derivatives_by_volume(theta: Any) -> None
 def test_a_triangular_crystal_at_rest_has_a_third(diameter: float) -> None:
     """Cauchy solids in two dimensions: ν = 1/3 for central forces without prestress."""
     # Spheres at the bottom of the well, r = σ; the core's side is taken: r a hair below.
-    theta = bridge.HarmonicMorse(diameters=[diameter], binding=0.3, stiffness=8.0, alpha=40 / diameter)
+    theta = bridge.HarmonicMorse(
+        diameters=[diameter], binding=0.3, stiffness=8.0, alpha=40 / diameter
+    )
     spacing = diameter * (1 - 1e-13)
     height = spacing * np.sqrt(3)
     cell = np.array([[i * spacing, j * height] for i in range(6) for j in range(3)])

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from amorph.handover import InputError
+
 from .engine import Parameters, tables
 from .replicas import checked_replicas, run
 
@@ -47,9 +49,15 @@ def forces(
     Raises
     ------
     InputError, BoxTooSmallError, UnknownTypeError, UnknownPotentialError
-        For what cannot be computed, before work starts.
+        For what cannot be computed; `InputError` too where two particles coincide.
     """
     table = tables(theta)
     start = checked_replicas(table, positions, typeid, box)
     result = run(table, start, minimize=False, threads=threads, instruction_set=instruction_set)
+    finite = np.isfinite(result["forces"]).all(axis=(1, 2)) & np.isfinite(result["energy"])
+    if not finite.all():
+        raise InputError(
+            f"the forces of replica {int(np.argmin(finite))} are not finite: two of its particles "
+            "coincide. Move one of them."
+        )
     return ForceResult(result["energy"], result["forces"], result["stress"])

@@ -14,9 +14,11 @@ from amorph.handover import Frame, InputError, Purpose, check_box_matrix, type_n
 from . import _engine
 from .engine import (
     Parameters,
+    boxes_for,
     count,
     positive,
     tables,
+    thread_count,
 )
 from .replicas import checked_replicas, run
 
@@ -54,6 +56,7 @@ class Ensemble:
         (R,), (R,), (R, d, d): total energy, largest |F| over the particles, (1/V) dU/dε.
     status, steps, list_builds, seconds:
         (R,) each: a `Status`, steps of the minimiser, builds of the neighbour list, time taken.
+        Where the status is `NOT_FINITE`, energy, max_force and stress are NaN.
     tolerance:
         The largest |F| at which a replica counts as converged.
     seed, replica:
@@ -91,9 +94,13 @@ class Ensemble:
         return -np.trace(self.stress, axis1=1, axis2=2) / self.positions.shape[2]
 
     def frames(self) -> Iterator[Frame]:
-        """The replicas as frames of a GSD file, in order."""
+        """The replicas as frames of a GSD file, in order.
+
+        A replica whose positions are not finite is left out, as there is nothing to write; the
+        frames' logs tell each one's number, and whether it converged.
+        """
         names = type_names(len(self.parameters["diameters"]))
-        for r in range(len(self)):
+        for r in np.flatnonzero(np.isfinite(self.positions).all(axis=(1, 2))):
             log: dict[str, ArrayLike] = {
                 "replica": self.replica[r],
                 "energy": self.energy[r],
@@ -206,15 +213,9 @@ def random_positions(
         For numbers out of bounds.
     """
     matrix = check_box_matrix(box)
-    n = count("n_particles", n_particles)
+    n = count("n_particles", n_particles, below=2**24)
     r = count("replicas", replicas)
-    first = count("first_replica", first_replica, least=0)
-    key = count("seed", seed, least=0)
-    if key >= 2**64 or first + r > 2**32 or n >= 2**24:
-        raise InputError(
-            "seed must be below 2^64, replica numbers below 2^32, n_particles below 2^24; given "
-            f"{seed}, {first + r - 1}, {n}."
-        )
+    key, first = checked_keys(seed, first_replica, r)
     positions = np.empty((r, n, len(matrix)))
     _engine.random_positions(
         key,
@@ -285,6 +286,7 @@ def minimize(
     steps = count("max_steps", max_steps)
     settings = checked_fire(fire or {})
     total = len(start.positions)
+    key, first = checked_keys(0 if seed is None else seed, first_replica, total)
 
     def report(done: int) -> None:
         if progress is not None:
@@ -309,10 +311,21 @@ def minimize(
         potential=table.potential,
         parameters=table.parameters,
         tolerance=limit,
-        seed=seed,
-        replica=np.arange(first_replica, first_replica + total),
+        seed=None if seed is None else key,
+        replica=np.arange(first, first + total),
         **result,
     )
+
+
+def checked_keys(seed: int, first_replica: int, replicas: int) -> tuple[int, int]:
+    """The seed and the first replica's number as keys of random numbers; raises `InputError`."""
+    key = count("seed", seed, least=0, below=2**64)
+    first = count("first_replica", first_replica, least=0, below=2**32)
+    if first + replicas > 2**32:
+        raise InputError(
+            f"first_replica = {first} with {replicas} replicas: replica numbers end at {2**32 - 1}."
+        )
+    return key, first
 
 
 _FIRE_SETTINGS = (
@@ -336,7 +349,7 @@ def checked_fire(fire: Mapping[str, float]) -> dict[str, float]:
         positive(f"fire[{name!r}]", value)
     out = dict(fire)
     if "delay" in out:
-        out["delay"] = count("fire['delay']", int(out["delay"]))
+        out["delay"] = count("fire['delay']", fire["delay"])  # type: ignore[arg-type]
     return out
 
 
@@ -386,13 +399,17 @@ def quench(
     InputError, BoxTooSmallError, UnknownPotentialError
         For what cannot be prepared, before work starts.
     """
-    if dimension not in (2, 3):
+    if not isinstance(dimension, (int, np.integer)) or dimension not in (2, 3):
         raise InputError(f"dimension = {dimension!r}: it must be 2 or 3.")
     n = count("n_particles", n_particles)
     length = (n / positive("density", density)) ** (1.0 / dimension)
     table = tables(theta)
     types = typeids(n, table.n_types, composition)
     box = np.eye(dimension) * length
+    boxes_for(box, table, 1, dimension)
+    positive("tolerance", tolerance)
+    count("max_steps", max_steps)
+    thread_count(threads)
     positions = random_positions(n, box, replicas, seed, first_replica=first_replica)
     return minimize(
         theta,
