@@ -22,6 +22,7 @@ from matplotlib.ticker import (
     FixedLocator,
     LogLocator,
     MaxNLocator,
+    NullFormatter,
     NullLocator,
     StrMethodFormatter,
 )
@@ -457,7 +458,7 @@ def trace(history: History) -> Figure:
     if history.threshold is not None:
         label = f"stop below {_power(history.threshold)}"
         top.axhline(history.threshold, color=BLACK, lw=1.1, ls=":", label=label, zorder=1)
-    _at_least_a_decade(top)
+    _at_least_two_decades(top)
     top.set_ylabel("loss")
     panels = [top]
     for k in range(n):
@@ -474,11 +475,12 @@ def trace(history: History) -> Figure:
     return figure
 
 
-def _at_least_a_decade(axes: Axes) -> None:
+def _at_least_two_decades(axes: Axes) -> None:
     """Widen a logarithmic axis until powers of ten can label it."""
     low, high = (float(v) for v in axes.get_ylim())
     middle = np.sqrt(low * high)
-    axes.set_ylim(min(low, middle / 10**0.6), max(high, middle * 10**0.6))
+    axes.set_ylim(min(low, middle / 10), max(high, middle * 10))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_crossings(axes: Axes, history: History) -> None:

@@ -100,9 +100,7 @@ def test_a_frame_that_cannot_be_measured_is_named_and_the_others_go_on(
     tight = bridge.Packing.of(held.positions[0], held.typeid, held.boxes[0])
     path = tmp_path / "mixed.gsd"
     bridge.write_gsd(path, [(loose, soft), (tight, soft)])
-    succeeds(
-        ["analyze", str(path), "--features", "pressure", "-o", str(tmp_path / "a.json")]
-    )
+    succeeds(["analyze", str(path), "--features", "pressure", "-o", str(tmp_path / "a.json")])
     rows = json.loads((tmp_path / "a.json").read_text())["frames"]
     assert [r["status"] for r in rows] == ["SingularHessianError", "ok"]
     assert "pressure" not in rows[0]
