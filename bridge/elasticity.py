@@ -24,6 +24,7 @@ __all__ = [
     "bond_contributions",
     "bulk_modulus_of",
     "elastic_tensor_of",
+    "lowest_modulus_of",
     "poisson_ratio_of",
     "shear_modulus_of",
 ]
@@ -92,6 +93,20 @@ def poisson_ratio_of(theta: PairPotential, state: State) -> Array:
     tensor = elastic_tensor_of(theta, state)
     d, bulk, shear = tensor.shape[-1], _bulk(tensor), _shear(tensor)
     return (d * bulk - 2 * shear) / (d * (d - 1) * bulk + 2 * shear)
+
+
+def lowest_modulus_of(theta: PairPotential, state: State) -> Array:
+    """The smallest eigenvalue of C as a map from symmetric strains to stresses.
+
+    The box is held, so nothing keeps it positive: where it is negative, a packing at rest would
+    shear its box if it were let.
+    """
+    tensor = elastic_tensor_of(theta, state)
+    d = tensor.shape[-1]
+    basis = strain_basis(d)
+    # Strains of unit norm, so that eigenvalues do not depend on the axes (Mandel's form).
+    basis = basis / np.sqrt(np.einsum("aij,aij->a", basis, basis))[:, None, None]
+    return jnp.linalg.eigvalsh(jnp.einsum("aij,ijkl,bkl->ab", basis, tensor, basis))[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from .blas import one_blas_thread
 from .elasticity import (
     bulk_modulus_of,
     elastic_tensor_of,
+    lowest_modulus_of,
     poisson_ratio_of,
     shear_modulus_of,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "bulk_modulus",
     "elastic_tensor",
     "feature",
+    "lowest_modulus",
     "measure",
     "poisson_ratio",
     "pressure",
@@ -149,6 +151,13 @@ shear_modulus = register(Feature("shear_modulus", shear_modulus_of, describe="sh
 pressure = register(Feature("pressure", pressure_of, describe="pressure p"))
 _stress = register(Feature("stress", stress_of, describe="stress"))
 elastic_tensor = register(Feature("elastic_tensor", elastic_tensor_of, describe="elastic tensor"))
+lowest_modulus = register(
+    Feature(
+        "lowest_modulus",
+        lowest_modulus_of,
+        describe="smallest eigenvalue of the elastic tensor",
+    )
+)
 _energy = register(Feature("energy", energy_of, needs_box=False, describe="energy U"))
 psi_8 = register(
     Feature(
