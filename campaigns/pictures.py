@@ -408,8 +408,10 @@ def _limits_of_steps(axes: Axes, history: History) -> None:
 
 
 def _marker(history: History) -> dict[str, Any]:
-    """Few steps are shown each, many as a line."""
-    return {"marker": "o", "markersize": 3.2} if len(history.step) <= 60 else {}
+    """Few steps are shown each, many as a line, very many as a thin one."""
+    if len(history.step) <= 60:
+        return {"marker": "o", "markersize": 3.2}
+    return {"lw": 1.6 if len(history.step) <= 600 else 0.8}
 
 
 def _draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
@@ -420,7 +422,7 @@ def _draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
         lw=1.1,
         ls="--",
         label=f"target {history.target[k]:.4g}",
-        zorder=1,
+        zorder=1 if len(history.step) <= 600 else 4,
     )
     axes.plot(history.step, history.value[:, k], color=colour, zorder=3, **_marker(history))
     axes.set_ylabel(history.feature[k])
@@ -453,12 +455,13 @@ def trace(history: History) -> Figure:
     top = figure.add_subplot(grid[0])
     _mark_rearrangements(top, history)
     positive = np.where(history.loss > 0, history.loss, np.nan)
-    top.plot(history.step, positive, color=BLUE, zorder=3, **_marker(history))
     top.set_yscale("log")
+    stop = [] if history.threshold is None else [history.threshold]
+    _set_decades(top, np.array([*history.loss, *stop]))
+    top.plot(history.step, positive, color=BLUE, zorder=3, **_marker(history))
     if history.threshold is not None:
         label = f"stop below {_power(history.threshold)}"
         top.axhline(history.threshold, color=BLACK, lw=1.1, ls=":", label=label, zorder=1)
-    _at_least_two_decades(top)
     top.set_ylabel("loss")
     panels = [top]
     for k in range(n):
@@ -475,11 +478,12 @@ def trace(history: History) -> Figure:
     return figure
 
 
-def _at_least_two_decades(axes: Axes) -> None:
-    """Widen a logarithmic axis until powers of ten can label it."""
-    low, high = (float(v) for v in axes.get_ylim())
+def _set_decades(axes: Axes, values: Floats) -> None:
+    """Limits of a logarithmic axis: all that is above 0, and enough that powers of ten label it."""
+    above = values[np.isfinite(values) & (values > 0)]
+    low, high = (above.min() / 2, above.max() * 2) if above.size else (0.1, 10.0)
     middle = np.sqrt(low * high)
-    axes.set_ylim(min(low, middle / 10), max(high, middle * 10))
+    axes.set_ylim(float(min(low, middle / 10)), float(max(high, middle * 10)))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 

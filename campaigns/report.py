@@ -36,7 +36,7 @@ from .history import History, read_history
 __all__ = ["view_of", "write_overview", "write_report"]
 
 # Of many designs, how many are shown with all their pictures.
-MAX_SHOWN = 6
+MAX_SHOWN = 8
 # Up to how many designs an overview shows.
 MAX_OVERVIEW = 4
 
@@ -161,6 +161,12 @@ def _read_outcome(path: Path) -> dict[str, Any]:
             "`amorph run`: resume the run to have it made anew."
         )
     out: dict[str, Any] = loaded
+    n_features, n_targets = np.size(out["feature"]), np.size(out["target"])
+    if n_features != n_targets:
+        raise RecordError(
+            f"{path}: names {n_features} features but {n_targets} targets: a design has one of "
+            "each for every objective. Resume the run to have it made anew."
+        )
     return out
 
 
@@ -359,7 +365,7 @@ def write_report(directory: str | PathLike[str], *, overwrite: bool = False) -> 
     The page holds its pictures. Of one design: what was asked and what came out, the traces, the
     parameters, the packing before and after with its forces, and the contributions of its pairs to
     the moduli. Of several: a table of all, what fraction succeeded, and the pictures of all or, if
-    there are more than six, of the best and the worst. An unfinished run is reported as far as it
+    there are more than eight, of the best and the worst. An unfinished run is reported as far as it
     is published.
 
     Parameters
