@@ -36,6 +36,12 @@ def test_every_study_is_a_valid_campaign(path: Path) -> None:
     assert list(load_campaign(path).points())
 
 
+def test_the_reference_page_shows_a_valid_campaign() -> None:
+    page = (STUDIES.parents[1] / "docs" / "files.md").read_text(encoding="utf-8")
+    text = page.split("```toml\n")[1].split("```")[0]
+    assert len(list(parse_campaign(text, "docs/files.md").points())) == 4
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
