@@ -24,9 +24,9 @@ from PIL import Image
 from amorph import bridge, ensemble
 from amorph.campaigns import history as histories
 from amorph.campaigns import pictures
-from amorph.campaigns import report as reports
 from amorph.campaigns.errors import RecordError
-from amorph.campaigns.report import view_of, write_overview, write_report
+from amorph.campaigns.pictures.packing import flatten
+from amorph.campaigns.report import entries, view_of, write_overview, write_report
 from amorph.handover import (
     CorruptFrameError,
     EmptyFileError,
@@ -238,7 +238,7 @@ def _clipped_length(flat: Any, box: np.ndarray) -> float:
 def test_every_bond_is_drawn_once_in_the_cell(which: str, request: Any) -> None:
     """Images and clipping: what lies in the cell of all images is each bond's length, once."""
     view = view_of(histories.read_history(request.getfixturevalue(which)).first)
-    flat = pictures._flatten(view)
+    flat = flatten(view)
     expected = float(np.linalg.norm(view.vector, axis=1).sum())
     assert _clipped_length(flat, view.box) == pytest.approx(expected, rel=1e-9)
 
@@ -246,7 +246,7 @@ def test_every_bond_is_drawn_once_in_the_cell(which: str, request: Any) -> None:
 @pytest.mark.parametrize("which", ["made", "tilted"])
 def test_every_disc_covers_the_cell_as_the_periodic_packing_does(which: str, request: Any) -> None:
     view = view_of(histories.read_history(request.getfixturevalue(which)).first)
-    flat = pictures._flatten(view)
+    flat = flatten(view)
     points = (np.random.default_rng(0).random((200, 2)) - 0.5) @ view.box.T
     shifts = np.array(list(product(range(-3, 4), repeat=2))) @ view.box.T
     centres = (view.positions[:, None] + shifts[None]).reshape(-1, 2)
@@ -259,7 +259,7 @@ def test_every_disc_covers_the_cell_as_the_periodic_packing_does(which: str, req
 def test_of_a_3d_packing_a_layer_is_drawn_and_said_so(made_3d: Path) -> None:
     history = histories.read_history(made_3d)
     before, after = view_of(history.first), view_of(history.last)
-    flat = pictures._flatten(before)
+    flat = flatten(before)
     fractions = before.positions @ np.linalg.inv(before.box).T
     height = ((fractions - np.floor(fractions + 0.5)) @ before.box.T)[:, 2]
     assert 0 < len(flat.pair) < len(before.pairs)
@@ -328,7 +328,7 @@ def test_widths_of_the_force_network_are_proportional_to_forces(
     for axes, view in zip(figure.axes, views, strict=True):
         assert sum(isinstance(c, EllipseCollection) for c in axes.collections) == 2
         (lines,) = [c for c in axes.collections if isinstance(c, LineCollection)]
-        flat = pictures._flatten(view)
+        flat = flatten(view)
         lookup = {
             tuple(np.round(np.concatenate([a, b]), 9)): abs(view.force[p])
             for a, b, p in zip(flat.start, flat.end, flat.pair, strict=True)
@@ -614,7 +614,7 @@ def test_the_report_of_two_designs(farm: Callable[..., Path]) -> None:
 def test_the_report_of_many_designs_shows_the_best_and_the_worst(
     farm: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reports, "MAX_SHOWN", 4)
+    monkeypatch.setattr(entries, "MAX_SHOWN", 4)
     changed: dict[int, dict[str, Any]] = {
         k: {"steps": 100 + k, "loss": 1e-7, "target": [0.2, 0.5]} for k in range(10)
     }

@@ -1,405 +1,25 @@
-"""Reports: pictures and one HTML page from a run directory, for one design or for many.
+"""The page: its sections and tables, for one design or for many."""
 
-The page holds its pictures, so that the one file can be mailed; they stand beside it as PNG files
-too, in ``figures/``.
-"""
-
-import base64
-import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
-from io import BytesIO
-from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
-from amorph import bridge
-from amorph.handover import (
-    AmorphError,
-    FileMissingError,
-    Frame,
-    InputError,
-    OutputError,
-    OutputExistsError,
-)
+from amorph.handover import AmorphError, Frame, OutputError
 
-from . import pictures
-from .errors import RecordError
-from .history import History, read_history
+from .. import pictures
+from ..history import History
+from .entries import Entry, choose, tried_history, views_of
+from .output import Output
 
-__all__ = ["view_of", "write_overview", "write_report"]
-
-# Of many designs, how many are shown with all their pictures.
-MAX_SHOWN = 8
 # Up to how many designs an overview shows.
 MAX_OVERVIEW = 4
 
-_REQUIRED = ("feature", "target", "status", "initial", "value")
 
-
-def view_of(frame: Frame, label: str = "") -> pictures.View:
-    """A frame's packing at rest, as the pictures draw it.
-
-    Raises `InputError` for a frame without a box or a potential, and as `amorph.bridge.relax` does.
-    """
-    if frame.box is None or frame.potential is None:
-        missing = "box" if frame.box is None else "potential"
-        raise InputError(f"{frame.where}: has no {missing}: a design's picture needs one.")
-    theta = bridge.from_arrays(frame.potential, frame.parameters)
-    packing = bridge.relax(bridge.Packing.from_frame(frame), theta)
-    found = bridge.bond_contributions(packing, theta)
-    return pictures.View(
-        positions=np.asarray(packing.positions),
-        typeid=frame.typeid,
-        types=frame.types,
-        diameters=frame.parameters["diameters"],
-        box=frame.box,
-        pairs=found.pairs,
-        vector=found.vector,
-        force=found.force,
-        bulk=found.bulk,
-        shear=found.shear,
-        label=label,
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    """A design as its directory tells of it.
-
-    `history` is None where there is no usable `run.gsd`, or where it was not read; `problem` says
-    what is wrong with it, if anything.
-    """
-
-    directory: Path
-    name: str
-    outcome: Mapping[str, Any]
-    history: History | None = None
-    problem: str = ""
-
-    @property
-    def status(self) -> str:
-        return str(self.outcome["status"])
-
-    @property
-    def target(self) -> tuple[float, ...]:
-        return _numbers(self.outcome["target"])
-
-    @property
-    def feature(self) -> tuple[str, ...]:
-        names = self.outcome["feature"]
-        return tuple(_described(str(n)) for n in ([names] if isinstance(names, str) else names))
-
-    @property
-    def threshold(self) -> float | None:
-        value = self.outcome.get("threshold")
-        return None if value is None else float(value)
-
-    @property
-    def initial(self) -> tuple[float, ...]:
-        if self.history is not None:
-            return tuple(self.history.value[0].tolist())
-        return _numbers(self.outcome["initial"])
-
-    @property
-    def final(self) -> tuple[float, ...]:
-        if self.history is not None:
-            return tuple(self.history.value[-1].tolist())
-        return _numbers(self.outcome["value"])
-
-    @property
-    def loss(self) -> float:
-        """The last loss; infinite where none is known, so that it sorts last."""
-        if self.history is not None:
-            return float(self.history.loss[-1])
-        value = self.outcome.get("loss")
-        return float("inf") if value is None else float(value)
-
-    @property
-    def steps(self) -> int:
-        if self.history is not None:
-            return int(self.history.step[-1])
-        return int(self.outcome.get("steps") or 0)
-
-    def count(self, what: str) -> str:
-        """The number of rearrangements or of crossings, where it is known."""
-        if self.history is not None:
-            counted = {
-                "rearrangements": int(self.history.rearranged.sum()),
-                "crossings": int(self.history.crossings.sum()),
-            }
-            return str(counted[what])
-        return str(self.outcome[what]) if what in self.outcome else "–"
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    if value is None:
-        return ()
-    return tuple(float(v) for v in np.atleast_1d(np.asarray(value, dtype=np.float64)))
-
-
-def _described(feature: str) -> str:
-    known = bridge.FEATURES.get(feature)
-    return known.describe if known is not None and known.describe else feature
-
-
-def _read_outcome(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: cannot be read as JSON: {error}.") from error
-    missing = [k for k in _REQUIRED if not isinstance(loaded, dict) or k not in loaded]
-    if missing:
-        raise RecordError(
-            f"{path}: lacks {', '.join(missing)}, so it is no design's record. It is written by "
-            "`amorph run`: resume the run to have it made anew."
-        )
-    out: dict[str, Any] = loaded
-    n_features, n_targets = np.size(out["feature"]), np.size(out["target"])
-    if n_features != n_targets:
-        raise RecordError(
-            f"{path}: names {n_features} features but {n_targets} targets: a design has one of "
-            "each for every objective. Resume the run to have it made anew."
-        )
-    return out
-
-
-def _with_history(entry: _Entry) -> _Entry:
-    """The same with its history read; raises as `read_history` does."""
-    path = entry.directory / "run.gsd"
-    if not path.exists():
-        hint = (
-            "the run is at work or was killed, and publishes run.gsd at frame 64 and when it ends: "
-            "wait, or go on with it by `amorph run CAMPAIGN.toml -o DIR --resume`"
-            if entry.status == "running"
-            else "resume the run, which puts it together from its shards"
-        )
-        raise FileMissingError(
-            f"{path}: is not there, so there are no steps to report (design.json says "
-            f"'{entry.status}'): {hint}."
-        )
-    history = read_history(path, feature=entry.feature, threshold=entry.threshold)
-    return _Entry(entry.directory, entry.name, entry.outcome, history)
-
-
-def _tried_history(entry: _Entry) -> _Entry:
-    """The same with its history, or with what is wrong with it."""
-    try:
-        return _with_history(entry)
-    except AmorphError as error:
-        return _Entry(entry.directory, entry.name, entry.outcome, None, str(error))
-
-
-def _entries(directory: Path) -> tuple[bool, list[_Entry]]:
-    """Whether the directory is of a single design, and its designs.
-
-    Raises `FileMissingError` for no such directory, `InputError` for one that is no run's.
-    """
-    if not directory.exists():
-        raise FileMissingError(f"{directory}: there is no such directory. Check the path.")
-    if not directory.is_dir():
-        raise InputError(f"{directory}: is a file; give the run directory it lies in.")
-    own = directory / "design.json"
-    if own.is_file():
-        outcome = _read_outcome(own)
-        return True, [_Entry(directory, directory.resolve().name, outcome)]
-    found = sorted(path for path in directory.glob("*/design.json") if path.is_file())
-    if not found:
-        raise InputError(
-            f"{directory}: is no run directory: looked for design.json and run.gsd in it (one "
-            "design) or in its folders (several), and found neither. Give the DIR of "
-            "`amorph run ... -o DIR` or of `amorph demo -o DIR`."
-        )
-    return False, [_Entry(p.parent, p.parent.name, _read_outcome(p)) for p in found]
-
-
-def _chosen(entries: Sequence[_Entry]) -> dict[str, str]:
-    """Which designs are shown in full, by name, and why."""
-    if len(entries) <= MAX_SHOWN:
-        return {e.name: "" for e in entries}
-    picked: dict[str, str] = {}
-    targets = sorted({e.target for e in entries})
-    groups = [[e for e in entries if e.target == t] for t in targets]
-    if 2 * len(groups) > MAX_SHOWN:
-        groups = [list(entries)]
-    for group in groups:
-        where = "" if len(groups) == 1 else " of its target"
-        won = sorted((e for e in group if e.status == "converged"), key=lambda e: e.steps)
-        rest = sorted((e for e in group if e.status != "converged"), key=lambda e: e.loss)
-        ranked = won + rest
-        each = max(1, MAX_SHOWN // (2 * len(groups)))
-        for e in ranked[:each]:
-            word = "fewest steps" if e.status == "converged" else "smallest loss"
-            picked.setdefault(e.name, f"among the best{where}: {word}")
-        for e in ranked[max(each, len(ranked) - each) :]:
-            word = "most steps" if e.status == "converged" else "did not reach the target"
-            picked.setdefault(e.name, f"among the worst{where}: {word}")
-    return {e.name: picked[e.name] for e in entries if e.name in picked}
-
-
-def _symbol(feature: str) -> str:
-    last = feature.split(" ")[-1]
-    return last if len(last) <= 2 else "value"
-
-
-def _views(history: History) -> tuple[pictures.View, pictures.View]:
-    """The packing before and after; raises as `view_of` does."""
-
-    def label(when: str, index: int) -> str:
-        measured = ", ".join(
-            f"{_symbol(name)} = {value:.4f}".replace("-", "−")
-            for name, value in zip(history.feature[:2], history.value[index], strict=False)
-        )
-        return f"{when} (step {history.step[index]}): {measured}"
-
-    after = "after" if history.n_steps else "start"
-    return view_of(history.first, label("before", 0)), view_of(history.last, label(after, -1))
-
-
-class _Output:
-    """Where pictures and the page go; everything appears whole under its final name."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def picture(self, name: str, figure: Figure) -> str:
-        """Write ``figures/<name>.png``; returns an address that holds the picture."""
-        data = _png(figure)
-        _write(self.directory / "figures" / f"{name}.png", data)
-        return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
-
-
-def _png(figure: Figure) -> bytes:
-    """A figure as PNG in 256 colours: a quarter of the bytes, and no difference to be seen."""
-    drawn = BytesIO()
-    figure.savefig(
-        drawn,
-        format="png",
-        dpi=figure.get_dpi(),
-        facecolor="white",
-        pil_kwargs={"compress_level": 1},
-    )
-    buffer = BytesIO()
-    with Image.open(drawn) as image:
-        small = image.convert("RGB").quantize(
-            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-        )
-        small.save(buffer, format="png")
-    return buffer.getvalue()
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error}. Check the directory's "
-            "permissions and the space left."
-        ) from error
-
-
-def _check_output(path: Path, overwrite: bool) -> None:
-    if path.is_dir():
-        raise OutputError(f"{path}: is a directory; give the name of a file.")
-    if os.path.lexists(path) and not overwrite:
-        raise OutputExistsError(
-            f"{path}: exists already, and is kept. Remove it, or ask for it to be overwritten "
-            "(--force)."
-        )
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the directory {path.parent} does not exist. Make it first.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{path}: the directory {path.parent} cannot be written. Check its permissions."
-        )
-
-
-def write_overview(
-    directory: str | PathLike[str], path: str | PathLike[str], *, overwrite: bool = False
-) -> Path:
-    """Write the picture of a run's designs, a row each: the value, the packing before and after.
-
-    Parameters
-    ----------
-    directory:
-        A run directory, of one design or of several; of many, the first four are shown.
-    path:
-        The PNG file, 1600 pixels wide.
-    overwrite:
-        Replace it if it exists.
-
-    Raises
-    ------
-    OutputExistsError, OutputError
-        If the picture may not or cannot be written there.
-    FileMissingError, InputError, FrameError, RecordError
-        If the directory is no run's, or its records cannot be used.
-    """
-    target = Path(path)
-    _check_output(target, overwrite)
-    _, entries = _entries(Path(directory))
-    rows = []
-    for entry in entries[:MAX_OVERVIEW]:
-        history = _with_history(entry).history
-        assert history is not None
-        rows.append((history, *_views(history)))
-    _write(target, _png(pictures.overview(rows)))
-    return target
-
-
-def write_report(directory: str | PathLike[str], *, overwrite: bool = False) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` into a run directory; returns the page's path.
-
-    The page holds its pictures. Of one design: what was asked and what came out, the traces, the
-    parameters, the packing before and after with its forces, and the contributions of its pairs to
-    the moduli. Of several: a table of all, what fraction succeeded, and the pictures of all or, if
-    there are more than eight, of the best and the worst. An unfinished run is reported as far as it
-    is published.
-
-    Parameters
-    ----------
-    directory:
-        The run directory of one design, or of several.
-    overwrite:
-        Replace a report that is there.
-
-    Raises
-    ------
-    OutputExistsError, OutputError
-        If there is a report already, or the directory cannot be written.
-    FileMissingError, InputError
-        If there is no such directory, no run in it, or no frames to report yet.
-    FrameError, RecordError
-        If the only design's records are damaged; among several, the page says so instead.
-    """
-    root = Path(directory)
-    single, entries = _entries(root)
-    page = root / "report.html"
-    _check_output(page, overwrite)
-    output = _Output(root)
-    if single:
-        entry = _with_history(entries[0])
-        body = _single_page(entry, output)
-    else:
-        entry, body = entries[0], _many_page(root, entries, output)
-    title = f"Amorph: {entry.name if single else root.resolve().name}"
-    _write(page, _document(title, body).encode("utf-8"))
-    return page
-
-
-def _single_page(entry: _Entry, output: _Output) -> list[str]:
+def single_page(entry: Entry, output: Output) -> list[str]:
+    """The body of the page on one design."""
     title = f"Design of {_spoken(entry.feature)}"
     return [
         f"<h1>{escape(title)}</h1>",
@@ -409,11 +29,12 @@ def _single_page(entry: _Entry, output: _Output) -> list[str]:
     ]
 
 
-def _many_page(root: Path, entries: Sequence[_Entry], output: _Output) -> list[str]:
-    chosen = _chosen(entries)
+def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]:
+    """The body of the page on several designs."""
+    chosen = choose(entries)
     # A running design's record is only in its frames; a finished one's is read where it is shown.
     entries = [
-        _tried_history(e) if e.name in chosen or e.status == "running" else e for e in entries
+        tried_history(e) if e.name in chosen or e.status == "running" else e for e in entries
     ]
     counts = {s: sum(e.status == s for e in entries) for s in _STATUS}
     said = ", ".join(f"{n} {_STATUS[s]}" for s, n in counts.items() if n)
@@ -429,7 +50,7 @@ def _many_page(root: Path, entries: Sequence[_Entry], output: _Output) -> list[s
         out += _guarded(
             output,
             "overview",
-            lambda: pictures.overview([(h, *_views(h)) for h in readable]),
+            lambda: pictures.overview([(h, *views_of(h)) for h in readable]),
             "The designs at a glance: the property against the design step, and the packing "
             "before and after with its forces.",
         )
@@ -475,7 +96,7 @@ def _spoken(features: Sequence[str]) -> str:
     return " and ".join(dict.fromkeys(features))
 
 
-def _name_of(entry: _Entry) -> str:
+def _name_of(entry: Entry) -> str:
     aims = ", ".join(
         f"{name} → {target:g}" for name, target in zip(entry.feature, entry.target, strict=True)
     )
@@ -511,7 +132,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "") ->
     )
 
 
-def _index(entries: Sequence[_Entry], chosen: Mapping[str, str]) -> str:
+def _index(entries: Sequence[Entry], chosen: Mapping[str, str]) -> str:
     rows = []
     for e in entries:
         name = escape(e.name)
@@ -548,7 +169,7 @@ def _figure(address: str, caption: str) -> str:
     )
 
 
-def _guarded(output: _Output, name: str, make: Callable[[], Figure], caption: str) -> list[str]:
+def _guarded(output: Output, name: str, make: Callable[[], Figure], caption: str) -> list[str]:
     """A picture with its caption; where a packing cannot be drawn, the reason in its place."""
     try:
         figure = make()
@@ -559,7 +180,7 @@ def _guarded(output: _Output, name: str, make: Callable[[], Figure], caption: st
     return [_figure(output.picture(name, figure), caption)]
 
 
-def _design_section(entry: _Entry, output: _Output, why: str) -> list[str]:
+def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
     """All about one design: tables and pictures."""
     out: list[str] = []
     if why:
@@ -597,7 +218,7 @@ def _design_section(entry: _Entry, output: _Output, why: str) -> list[str]:
     )
     out.append(_parameter_table(history))
     try:
-        before, after = _views(history)
+        before, after = views_of(history)
     except AmorphError as error:
         out.append(
             "<p class='problem'>The packing cannot be shown with its forces and bonds: "
@@ -626,7 +247,7 @@ def _design_section(entry: _Entry, output: _Output, why: str) -> list[str]:
     return out
 
 
-def _sentence(entry: _Entry, history: History) -> str:
+def _sentence(entry: Entry, history: History) -> str:
     """What was done, in words."""
     frame = history.first
     composition = np.bincount(frame.typeid, minlength=len(frame.types))
@@ -662,7 +283,7 @@ def _asked(history: History) -> str:
     return _table(("asked for", "target", "initial", "final", "final − target", "weight"), rows)
 
 
-def _facts(entry: _Entry, history: History) -> str:
+def _facts(entry: Entry, history: History) -> str:
     jumps = history.step[history.rearranged]
     at = f" (at step{'s' if len(jumps) > 1 else ''} {', '.join(map(str, jumps[:12]))}" + (
         ", …)" if len(jumps) > 12 else ")"
@@ -789,7 +410,8 @@ pre { background: #f5f7f9; padding: .9rem 1.1rem; overflow-x: auto; font-size: .
 """
 
 
-def _document(title: str, body: Sequence[str]) -> str:
+def document(title: str, body: Sequence[str]) -> str:
+    """The whole page."""
     return (
         "<!DOCTYPE html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"

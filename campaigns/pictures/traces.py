@@ -1,0 +1,206 @@
+"""Traces of one design: the loss, the values and the parameters against the step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
+
+from ..history import History
+from .style import BLACK, BLUE, DASHES, GREY, PURPLE, SERIES, Floats, outside_legend, styled
+
+PARAMETERS: Mapping[str, str] = {
+    "diameters": "diameter $D$",
+    "binding": "binding energy $B$",
+    "stiffness": "stiffness $k$",
+    "alpha": "inverse range $a$",
+}
+
+
+def _mark_rearrangements(axes: Axes, history: History) -> None:
+    steps = history.step[history.rearranged]
+    width = 1.0 if len(steps) <= 15 else 0.7 if len(steps) <= 60 else 0.4
+    for step in steps:
+        axes.axvline(float(step), color=PURPLE, lw=width, ls=(0, (4, 2)), zorder=0.5)
+
+
+def rearrangement_handle(history: History) -> list[Any]:
+    """What a legend says of rearrangements; nothing where there are none."""
+    if not history.rearranged.any():
+        return []
+    return [Line2D([], [], color=PURPLE, lw=1.0, ls=(0, (4, 2)), label="rearrangement")]
+
+
+def _limits_of_steps(axes: Axes, history: History) -> None:
+    low, high = float(history.step.min()), float(history.step.max())
+    margin = max(0.015 * (high - low), 0.25)
+    axes.set_xlim(low - margin, high + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+
+
+def _marker(history: History) -> dict[str, Any]:
+    """Few steps are shown each, many as a line, very many as a thin one."""
+    if len(history.step) <= 60:
+        return {"marker": "o", "markersize": 3.2}
+    return {"lw": 1.6 if len(history.step) <= 600 else 0.8}
+
+
+def draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
+    """An objective's value against the step, with its target and the rearrangements."""
+    _mark_rearrangements(axes, history)
+    axes.axhline(
+        float(history.target[k]),
+        color=BLACK,
+        lw=1.1,
+        ls="--",
+        label=f"target {history.target[k]:.4g}",
+        zorder=1 if len(history.step) <= 600 else 4,
+    )
+    axes.plot(history.step, history.value[:, k], color=colour, zorder=3, **_marker(history))
+    axes.set_ylabel(history.feature[k])
+    axes.margins(y=0.12)
+    _limits_of_steps(axes, history)
+
+
+@styled
+def trace(history: History) -> Figure:
+    """The loss and each objective's value against the step.
+
+    Rearrangements are dashed vertical lines; the strip at the bottom counts, apart from them, the
+    pairs that crossed a distance where u'' jumps in each step.
+    """
+    n = history.value.shape[1]
+    figure = Figure(figsize=(8.4, 3.1 + 2.1 * n), layout="constrained")
+    grid = figure.add_gridspec(2 + n, 1, height_ratios=[2.1, *[2.0] * n, 0.75])
+    top = figure.add_subplot(grid[0])
+    _mark_rearrangements(top, history)
+    positive = np.where(history.loss > 0, history.loss, np.nan)
+    top.set_yscale("log")
+    stop = [] if history.threshold is None else [history.threshold]
+    _set_decades(top, np.array([*history.loss, *stop]))
+    top.plot(history.step, positive, color=BLUE, zorder=3, **_marker(history))
+    if history.threshold is not None:
+        label = f"stop below {_power(history.threshold)}"
+        top.axhline(history.threshold, color=BLACK, lw=1.1, ls=":", label=label, zorder=1)
+    top.set_ylabel("loss")
+    panels = [top]
+    for k in range(n):
+        axes = figure.add_subplot(grid[1 + k], sharex=top)
+        draw_value(axes, history, k, SERIES[(k + 1) % len(SERIES)])
+        panels.append(axes)
+    for axes in panels:
+        axes.tick_params(labelbottom=False)
+        outside_legend(axes, rearrangement_handle(history) if axes is top else ())
+    strip = figure.add_subplot(grid[1 + n], sharex=top)
+    _draw_crossings(strip, history)
+    _limits_of_steps(strip, history)
+    strip.set_xlabel("design step")
+    return figure
+
+
+def _set_decades(axes: Axes, values: Floats) -> None:
+    """Limits of a logarithmic axis: all that is above 0, and enough that powers of ten label it."""
+    above = values[np.isfinite(values) & (values > 0)]
+    low, high = (above.min() / 2, above.max() * 2) if above.size else (0.1, 10.0)
+    middle = np.sqrt(low * high)
+    axes.set_ylim(float(min(low, middle / 10)), float(max(high, middle * 10)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _draw_crossings(axes: Axes, history: History) -> None:
+    """The rug of pair crossings: a tick for each step with some, its height their number."""
+    happened = history.crossings > 0
+    counts = history.crossings[happened]
+    # Narrower ticks where there are many; a single crossing must still show on the log scale.
+    width = float(np.clip(400 / max(len(history.step), 1), 0.5, 2.0))
+    axes.vlines(history.step[happened], 0.5, counts, color=GREY, lw=width)
+    axes.set_yscale("log")
+    axes.set_ylim(0.5, max(20.0, 2.0 * float(counts.max(initial=0))))
+    axes.yaxis.set_major_locator(LogLocator(numticks=3))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+    axes.set_ylabel("crossings")
+    axes.text(
+        1.012,
+        0.5,
+        "pairs that crossed\nσ, $r_\\mathrm{on}$ or $r_\\mathrm{cut}$",
+        transform=axes.transAxes,
+        va="center",
+        fontsize=9,
+        color=GREY,
+    )
+
+
+def _power(value: float) -> str:
+    """A number such as 1e-6 as a power of ten."""
+    exponent = np.log10(value)
+    if abs(exponent - round(exponent)) < 1e-9:
+        return f"$10^{{{round(exponent)}}}$"
+    return f"{value:.2g}"
+
+
+def _draw_parameter(axes: Axes, history: History, name: str) -> None:
+    """A parameter by type or pair; where its components lie far apart, how each has changed."""
+    values = history.parameters[name]
+    start = values[0]
+    largest_change = float(np.abs(values - start).max())
+    apart = largest_change > 0 and np.ptp(start) > 3 * largest_change
+    relative = bool(apart and start.min() > 0)
+    shown = 100 * (values / start - 1) if relative else values
+    for k, label in enumerate(history.labels(name)):
+        axes.plot(
+            history.step,
+            shown[:, k],
+            color=SERIES[k % len(SERIES)],
+            ls=DASHES[(k // len(SERIES)) % len(DASHES)],
+            label=f"{label}: {_arrow(start[k], values[-1, k])}",
+            **_marker(history),
+        )
+    text = PARAMETERS.get(name, name)
+    axes.set_ylabel(f"change of\n{text} (%)" if relative else text)
+    axes.margins(y=0.12)
+
+
+def _arrow(first: float, last: float) -> str:
+    return f"{first:.4g}" if first == last else f"{first:.4g} → {last:.4g}"
+
+
+@styled
+def parameters(history: History) -> Figure:
+    """The diameters, the pair parameters that changed, and the learning rate against the step.
+
+    A parameter whose components lie too far apart for their changes to be seen is shown by its
+    relative change; the legends have the first and the last values.
+    """
+    names = ["diameters", *(name for name in history.changed if name != "diameters")]
+    figure = Figure(figsize=(8.4, 0.5 + 2.05 * len(names) + 1.6), layout="constrained")
+    grid = figure.add_gridspec(len(names) + 1, 1, height_ratios=[2.05] * len(names) + [1.6])
+    rate = figure.add_subplot(grid[len(names)])
+    for row, name in enumerate(names):
+        axes = figure.add_subplot(grid[row], sharex=rate)
+        _mark_rearrangements(axes, history)
+        _draw_parameter(axes, history, name)
+        axes.tick_params(labelbottom=False)
+        many = history.parameters[name].shape[1] > 8
+        outside_legend(axes, fontsize=7 if many else 9, labelspacing=0.2 if many else 0.5)
+    _mark_rearrangements(rate, history)
+    rate.plot(history.step, history.learning_rate, color=GREY, **_marker(history))
+    low, high = float(history.learning_rate.min()), float(history.learning_rate.max())
+    if low > 0 and high > 3 * low:
+        rate.set_yscale("log")
+    elif high - low < 1e-9 * high:
+        rate.set_ylim(0, 2 * high)
+    rate.set_ylabel("learning rate")
+    rate.set_xlabel("design step")
+    outside_legend(rate, rearrangement_handle(history))
+    _limits_of_steps(rate, history)
+    return figure
