@@ -10,7 +10,7 @@ import numpy as np
 from amorph import bridge
 from amorph.handover import InputError, OutputError, OutputExistsError
 
-from .records import write_json
+from .records import write_json, written_whole
 
 __all__ = ["FORMATS", "analyze", "check_output", "default_features", "write_table"]
 
@@ -177,12 +177,8 @@ def write_table(rows: Iterable[dict[str, Any]], path: Path) -> None:
     import pandas
 
     table = pandas.DataFrame([_columns(row) for row in rows])
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
+    with written_whole(path) as partial:
         if path.suffix == ".csv":
             table.to_csv(partial, index=False)
         else:
             table.to_parquet(partial, index=False)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,23 +20,29 @@ from amorph.handover import Frame, FrameError, GSDWriter, checksum, read_gsd, wr
 
 from .errors import RecordError, RunningError
 
-__all__ = ["FRAMES_PER_SHARD", "RunRecord", "write_json"]
+__all__ = ["FRAMES_PER_SHARD", "RunRecord", "write_json", "written_whole"]
 
 FRAMES_PER_SHARD = 64
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file under that name is always whole."""
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, which takes its name once the block has ended well."""
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that the file under that name is always whole."""
+    with written_whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class RunRecord:
