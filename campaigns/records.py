@@ -16,13 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from amorph.handover import Frame, FrameError, GSDWriter, checksum, read_gsd, write_gsd
 
 from .errors import RecordError, RunningError
 
-__all__ = ["FRAMES_PER_SHARD", "RunRecord", "write_json", "written_whole"]
+__all__ = ["FRAMES_PER_SHARD", "RunRecord", "read_outcome", "write_json", "written_whole"]
 
 FRAMES_PER_SHARD = 64
+
+OUTCOME_KEYS = ("feature", "target", "status", "initial", "value")
 
 
 @contextmanager
@@ -218,6 +222,28 @@ class RunRecord:
             self._manifest_file.close()
             self._manifest_file = None
         self._lock.close()
+
+
+def read_outcome(path: Path) -> dict[str, Any]:
+    """A design's ``design.json``; raises `RecordError` if it is not what a run writes."""
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: cannot be read as JSON: {error}.") from error
+    missing = [k for k in OUTCOME_KEYS if not isinstance(loaded, dict) or k not in loaded]
+    if missing:
+        raise RecordError(
+            f"{path}: lacks {', '.join(missing)}, so it is no design's record. It is written by "
+            "`amorph run`: resume the run to have it made anew."
+        )
+    out: dict[str, Any] = loaded
+    n_features, n_targets = np.size(out["feature"]), np.size(out["target"])
+    if n_features != n_targets:
+        raise RecordError(
+            f"{path}: names {n_features} features but {n_targets} targets: a design has one of "
+            "each for every objective. Resume the run to have it made anew."
+        )
+    return out
 
 
 def _line(number: int, sum_: str) -> bytes:

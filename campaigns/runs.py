@@ -13,7 +13,7 @@ from .designs import Design, Step
 from .errors import RecordError
 from .files import Campaign
 from .preparing import prepare_ensemble
-from .records import FRAMES_PER_SHARD, RunRecord, write_json
+from .records import FRAMES_PER_SHARD, RunRecord, read_outcome, write_json
 
 __all__ = ["DesignTask", "Watcher", "plan", "run_campaign", "start_packing"]
 
@@ -171,7 +171,12 @@ def run_design(task: DesignTask, root: Path, watcher: Watcher) -> dict[str, Any]
     record that can be resumed, and is raised again.
     """
     began = time.monotonic()
-    before = _read_outcome(task.directory)
+    kept = task.directory / "design.json"
+    try:
+        before = read_outcome(kept) if kept.exists() else None
+    except RecordError as error:
+        watcher.note(f"{error} It is made anew.")
+        before = None
     earlier = float(before.get("seconds", 0.0)) if before else 0.0
     design = Design(task.campaign)
     first: Step | None = None
@@ -218,16 +223,6 @@ def run_design(task: DesignTask, root: Path, watcher: Watcher) -> dict[str, Any]
                 record.publish()
         write_json(task.directory / "design.json", result)
     return result
-
-
-def _read_outcome(directory: Path) -> dict[str, Any] | None:
-    import json
-
-    path = directory / "design.json"
-    if not path.exists():
-        return None
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
 
 
 def run_campaign(

@@ -1,6 +1,5 @@
 """What a run directory tells: its designs, which of them are shown, and their packings."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,11 @@ from amorph import bridge
 from amorph.handover import AmorphError, FileMissingError, Frame, InputError
 
 from .. import pictures
-from ..errors import RecordError
 from ..history import History, read_history
+from ..records import read_outcome
 
 # Of many designs, how many are shown with all their pictures.
 MAX_SHOWN = 8
-
-_REQUIRED = ("feature", "target", "status", "initial", "value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,27 +105,6 @@ def _described(feature: str) -> str:
     return known.describe if known is not None and known.describe else feature
 
 
-def _read_outcome(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: cannot be read as JSON: {error}.") from error
-    missing = [k for k in _REQUIRED if not isinstance(loaded, dict) or k not in loaded]
-    if missing:
-        raise RecordError(
-            f"{path}: lacks {', '.join(missing)}, so it is no design's record. It is written by "
-            "`amorph run`: resume the run to have it made anew."
-        )
-    out: dict[str, Any] = loaded
-    n_features, n_targets = np.size(out["feature"]), np.size(out["target"])
-    if n_features != n_targets:
-        raise RecordError(
-            f"{path}: names {n_features} features but {n_targets} targets: a design has one of "
-            "each for every objective. Resume the run to have it made anew."
-        )
-    return out
-
-
 def with_history(entry: Entry) -> Entry:
     """The same with its history read; raises as `read_history` does."""
     path = entry.directory / "run.gsd"
@@ -166,7 +142,7 @@ def read_entries(directory: Path) -> tuple[bool, list[Entry]]:
         raise InputError(f"{directory}: is a file; give the run directory it lies in.")
     own = directory / "design.json"
     if own.is_file():
-        outcome = _read_outcome(own)
+        outcome = read_outcome(own)
         return True, [Entry(directory, directory.resolve().name, outcome)]
     found = sorted(path for path in directory.glob("*/design.json") if path.is_file())
     if not found:
@@ -175,7 +151,7 @@ def read_entries(directory: Path) -> tuple[bool, list[Entry]]:
             "design) or in its folders (several), and found neither. Give the DIR of "
             "`amorph run ... -o DIR` or of `amorph demo -o DIR`."
         )
-    return False, [Entry(p.parent, p.parent.name, _read_outcome(p)) for p in found]
+    return False, [Entry(p.parent, p.parent.name, read_outcome(p)) for p in found]
 
 
 def choose(entries: Sequence[Entry]) -> dict[str, str]:
