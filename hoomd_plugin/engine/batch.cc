@@ -20,9 +20,8 @@ struct PotentialEntry {
     std::string name;
     std::vector<std::string> pair_parameters;
     int n_coefficients;
-    int r_cut_squared;
-    int sigma;
     void (*coefficients)(const double*, double*);
+    double (*r_cut)(const double*);
     double (*max_stiffness)(const double*);
 };
 
@@ -31,9 +30,8 @@ PotentialEntry entry() {
     return {Potential::name,
             {std::begin(Potential::pair_parameters), std::end(Potential::pair_parameters)},
             Potential::n_coefficients,
-            Potential::r_cut_squared,
-            Potential::sigma,
             Potential::coefficients,
+            Potential::r_cut,
             Potential::max_stiffness};
 }
 
@@ -92,27 +90,28 @@ PotentialTable::PotentialTable(int potential, int n_types, const double* sigma,
     const PotentialEntry& p = all_potentials().at(std::size_t(potential));
     if (pair_parameters.size() != p.pair_parameters.size())
         throw std::invalid_argument("wrong number of parameters for " + p.name);
-    const int stride = std::max(n_types, Workspace::lanes);
+    const int stride = std::max(n_types + 1, Workspace::lanes);  // and a ghost
+    const auto count = std::size_t(p.n_coefficients);
     const std::size_t plane = std::size_t(n_types) * stride;
-    coefficients_.assign(plane * p.n_coefficients, 0.0);
+    coefficients_.assign(plane * count, 0.0);
     r_cut_.assign(plane, 0.0);
     view_ = {n_types, stride, p.n_coefficients, coefficients_.data(), r_cut_.data(), 0.0, 0.0, 0.0};
     std::vector<double> in(1 + pair_parameters.size());
-    std::vector<double> out(std::size_t(p.n_coefficients));
+    std::vector<double> out(count);
     for (int s = 0; s < n_types; ++s)
         for (int t = 0; t < n_types; ++t) {
             const std::size_t from = std::size_t(s) * n_types + t;
-            const std::size_t to = std::size_t(s) * stride + t;
             in[0] = sigma[from];
             for (std::size_t k = 0; k < pair_parameters.size(); ++k)
                 in[k + 1] = pair_parameters[k][from];
             p.coefficients(in.data(), out.data());
-            for (int k = 0; k < p.n_coefficients; ++k)
-                coefficients_[k * plane + to] = out[std::size_t(k)];
-            r_cut_[to] = std::sqrt(out[std::size_t(p.r_cut_squared)]);
-            view_.max_cutoff = std::max(view_.max_cutoff, r_cut_[to]);
-            view_.max_sigma = std::max(view_.max_sigma, out[std::size_t(p.sigma)]);
-            view_.max_stiffness = std::max(view_.max_stiffness, p.max_stiffness(out.data()));
+            for (std::size_t k = 0; k < count; ++k)
+                coefficients_[(std::size_t(s) * count + k) * stride + t] = out[k];
+            const double r_cut = p.r_cut(in.data());
+            r_cut_[std::size_t(s) * stride + t] = r_cut;
+            view_.max_cutoff = std::max(view_.max_cutoff, r_cut);
+            view_.max_sigma = std::max(view_.max_sigma, in[0]);
+            view_.max_stiffness = std::max(view_.max_stiffness, p.max_stiffness(in.data()));
         }
 }
 
@@ -189,7 +188,7 @@ bool run_replicas(const Replicas& replicas, const PotentialTable& table,
         w.prepare(n, d, table.view());
         double* positions = replicas.positions + replica * n * d;
         for (int i = 0; i < n; ++i) {
-            for (int a = 0; a < d; ++a) w.x[a][i] = positions[i * d + a];
+            for (int a = 0; a < d; ++a) w.x[i * w.stride + a] = positions[i * d + a];
             w.type[i] = replicas.type[i];
         }
         Task task{};
@@ -201,12 +200,18 @@ bool run_replicas(const Replicas& replicas, const PotentialTable& table,
         task.stop = &stop;
         ReplicaResult& result = results[replica];
         result.outcome = run(w, task);
-        if (minimize)
-            for (int i = 0; i < n; ++i)
-                for (int a = 0; a < d; ++a) positions[i * d + a] = w.x[a][i];
-        if (forces != nullptr)
-            for (int i = 0; i < n; ++i)
-                for (int a = 0; a < d; ++a) forces[(replica * n + i) * d + a] = w.f[a][i];
+        for (int i = 0; i < n; ++i) {
+            const std::int64_t to = w.id[i];
+            if (minimize) {
+                double r[3] = {}, s[3];
+                for (int a = 0; a < d; ++a) r[a] = w.x[i * w.stride + a];
+                task.box->wrap(d, r, s);
+                for (int a = 0; a < d; ++a) positions[to * d + a] = r[a];
+            }
+            if (forces != nullptr)
+                for (int a = 0; a < d; ++a)
+                    forces[(replica * n + to) * d + a] = w.f[i * w.stride + a];
+        }
         result.seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };

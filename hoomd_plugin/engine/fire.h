@@ -18,32 +18,31 @@ struct Sums {
 
 template <int D>
 Sums sums(const Workspace& w) {
+    constexpr int chunk = packs_of_points(D);
     Pack power(0.0), vv(0.0), ff(0.0), f_most(0.0), v_most(0.0);
-    for (int i = 0; i < w.padded; i += Pack::width) {
-        Pack f2(0.0), v2(0.0);
-        for (int a = 0; a < D; ++a) {
-            const Pack f = Pack::load(w.f[a] + i);
-            const Pack v = Pack::load(w.v[a] + i);
+    for (int k = 0; k < w.length; k += chunk * Pack::width) {
+        Pack f2[chunk], v2[chunk];
+        for (int q = 0; q < chunk; ++q) {
+            const Pack f = Pack::load(w.f + k + q * Pack::width);
+            const Pack v = Pack::load(w.v + k + q * Pack::width);
             power = fma(f, v, power);
-            f2 = fma(f, f, f2);
-            v2 = fma(v, v, v2);
+            f2[q] = f * f;
+            v2[q] = v * v;
+            ff += f2[q];
+            vv += v2[q];
         }
-        ff += f2;
-        vv += v2;
-        f_most = max(f_most, f2);
-        v_most = max(v_most, v2);
+        f_most = max(f_most, point_squares(std::integral_constant<int, D>{}, f2));
+        v_most = max(v_most, point_squares(std::integral_constant<int, D>{}, v2));
     }
     return {sum(power), sum(vv), sum(ff), maximum(f_most), maximum(v_most)};
 }
 
 // x += back v with the velocities set to zero: the half step back.
-template <int D>
-void step_back(Workspace& w, double back) {
-    for (int i = 0; i < w.padded; i += Pack::width)
-        for (int a = 0; a < D; ++a) {
-            fma(Pack(back), Pack::load(w.v[a] + i), Pack::load(w.x[a] + i)).store(w.x[a] + i);
-            Pack(0.0).store(w.v[a] + i);
-        }
+inline void step_back(Workspace& w, double back) {
+    for (int k = 0; k < w.length; k += Pack::width) {
+        fma(Pack(back), Pack::load(w.v + k), Pack::load(w.x + k)).store(w.x + k);
+        Pack(0.0).store(w.v + k);
+    }
 }
 
 // What a replica that failed is given: nothing that could be taken for a result.
@@ -56,22 +55,24 @@ inline void mark_not_finite(Outcome& out) {
 // v = keep (v + dt F) + mix F, x += dt v. Returns whether a particle has left half the skin.
 template <int D>
 bool advance(Workspace& w, double dt, double keep, double mix, double half_skin_squared) {
-    const Pack step(dt), old(keep), along(mix), limit(half_skin_squared);
-    unsigned left = 0;
-    for (int i = 0; i < w.padded; i += Pack::width) {
-        Pack moved(0.0);
-        for (int a = 0; a < D; ++a) {
-            const Pack f = Pack::load(w.f[a] + i);
-            const Pack v = fma(old, fma(step, f, Pack::load(w.v[a] + i)), along * f);
-            v.store(w.v[a] + i);
-            const Pack x = fma(step, v, Pack::load(w.x[a] + i));
-            x.store(w.x[a] + i);
-            const Pack d = x - Pack::load(w.built[a] + i);
-            moved = fma(d, d, moved);
+    constexpr int chunk = packs_of_points(D);
+    const Pack step(dt), old(keep), along(mix);
+    Pack most(0.0);
+    for (int k = 0; k < w.length; k += chunk * Pack::width) {
+        Pack d2[chunk];
+        for (int q = 0; q < chunk; ++q) {
+            const int at = k + q * Pack::width;
+            const Pack f = Pack::load(w.f + at);
+            const Pack v = fma(old, fma(step, f, Pack::load(w.v + at)), along * f);
+            v.store(w.v + at);
+            const Pack x = fma(step, v, Pack::load(w.x + at));
+            x.store(w.x + at);
+            const Pack d = x - Pack::load(w.built + at);
+            d2[q] = d * d;
         }
-        left |= bits(moved > limit);  // never true for the ghosts, which are NaN
+        most = max(most, point_squares(std::integral_constant<int, D>{}, d2));
     }
-    return left != 0;
+    return maximum(most) > half_skin_squared;
 }
 
 template <class Potential, int D, bool Triclinic, bool Small>
@@ -141,7 +142,7 @@ Outcome minimize(Workspace& w, const Task& task) {
             // Not at the very start, where velocities are still random with respect to forces.
             if (out.steps > fire.delay && dt * fire.shrink >= dt_min) dt *= fire.shrink;
             mixing = fire.mixing;
-            step_back<D>(w, back);
+            step_back(w, back);
         }
         double step = dt;
         if (s.power > 0.0) {
@@ -155,12 +156,6 @@ Outcome minimize(Workspace& w, const Task& task) {
     if (out.status == Status::not_finite) {
         mark_not_finite(out);
         return out;
-    }
-    for (int i = 0; i < w.n; ++i) {
-        double r[3];
-        for (int a = 0; a < D; ++a) r[a] = w.x[a][i];
-        box.wrap(D, r);
-        for (int a = 0; a < D; ++a) w.x[a][i] = r[a];
     }
     compute_forces<Potential, D, Triclinic, Small, true>(w, box, table, &out.energy, out.virial);
     out.max_force = __builtin_sqrt(sums<D>(w).max_force_squared);

@@ -9,72 +9,100 @@ namespace amorph::engine::AMORPH_ISA {
 template <class Potential, bool Small>
 struct CoefficientRow {
     static constexpr int count = Potential::n_coefficients;
-    const double* base[count];
+    const double* base;
+    int stride;
     Pack held[Small ? count : 1];
 
-    CoefficientRow(const PairTable& table, int type) {
-        for (int k = 0; k < count; ++k) {
-            base[k] = table.coefficients + (std::int64_t(k) * table.n_types + type) * table.stride;
-            if constexpr (Small) held[k] = Pack::load(base[k]);
-        }
+    CoefficientRow(const PairTable& table, int type)
+        : base(table.coefficients + std::int64_t(type) * count * table.stride),
+          stride(Small ? small_stride : table.stride) {
+        if constexpr (Small)
+            for (int k = 0; k < count; ++k) held[k] = Pack::load(base + k * small_stride);
     }
-    void look_up(Index types, Pack* c) const {
+    void look_up(Kinds kinds, Pack* c) const {
         for (int k = 0; k < count; ++k)
             if constexpr (Small)
-                c[k] = lookup(held[k], types);
+                c[k] = lookup(held[k], kinds);
             else
-                c[k] = gather(base[k], types);
+                c[k] = gather(base + k * stride, kinds);
     }
 };
 
-// Forces on all particles from their rows; with Measure the energy and the virial too.
-template <class Potential, int D, bool Triclinic, bool Small, bool Measure>
-void compute_forces(Workspace& w, const Box& box, const PairTable& table, double* energy,
-                    double* virial) {
-    const NearestImage<D, Triclinic> nearest(box);
-    Pack u_sum(0.0);
-    Pack virial_sum[6] = {Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0)};
-    for (int i = 0; i < w.n; ++i) {
-        const CoefficientRow<Potential, Small> row(table, w.type[i]);
+// Calls `visit(p, d, r2, c)` for every pack of a particle's neighbours: p its place among the
+// entries, d from the particle to the neighbours, c the coefficients.
+template <class Potential, int D, bool Triclinic, bool Small>
+class Rows {
+  public:
+    Rows(const Workspace& w, const Box& box, const PairTable& table)
+        : w_(w), table_(table), x_(w.x), entries_(w.entries), kinds_(w.kinds), nearest_(box) {}
+
+    template <class Visit>
+    AMORPH_INLINE void visit(int i, Visit&& visit) const {
+        const CoefficientRow<Potential, Small> row(table_, w_.type[i]);
         Pack ri[3];
-        Pack force[3];
-        for (int a = 0; a < D; ++a) {
-            ri[a] = Pack(w.x[a][i]);
-            force[a] = Pack(0.0);
-        }
-        const std::int64_t stop = w.row[i + 1];
-        for (std::int64_t p = w.row[i]; p < stop; p += Pack::width) {
-            const Index e = Index::load(w.entries + p);
-            const Index j = Small ? e.low(index_mask) : e;
+        for (int a = 0; a < D; ++a) ri[a] = Pack(x_[point_stride<D> * std::int64_t(i) + a]);
+        const std::int64_t stop = w_.row[i + 1];
+        const bool images = w_.images[i];
+        for (std::int64_t p = w_.row[i]; p < stop; p += Pack::width) {
             Pack d[3];
-            for (int a = 0; a < D; ++a) d[a] = ri[a] - gather(w.x[a], j);
-            nearest(d);
+            load_points(std::integral_constant<int, D>{}, x_, entries_ + p, d);
+            for (int a = 0; a < D; ++a) d[a] = d[a] - ri[a];
+            if (images) nearest_(d);
             Pack r2 = d[0] * d[0];
             for (int a = 1; a < D; ++a) r2 = fma(d[a], d[a], r2);
             Pack c[Potential::n_coefficients];
-            row.look_up(Small ? e.high(type_shift) : gather(w.type, j), c);
+            row.look_up(Kinds::load(kinds_ + p), c);
+            visit(p, d, r2, c);
+        }
+    }
+
+  private:
+    const Workspace& w_;
+    const PairTable& table_;
+    const double* x_;
+    const Entry* entries_;
+    const std::uint16_t* kinds_;
+    NearestImage<D, Triclinic> nearest_;
+};
+
+// Forces on all particles, each pair computed once; with Measure the energy and the virial too.
+template <class Potential, int D, bool Triclinic, bool Small, bool Measure>
+void compute_forces(Workspace& w, const Box& box, const PairTable& table, double* energy,
+                    double* virial) {
+    constexpr int S = point_stride<D>;
+    constexpr std::integral_constant<int, D> dimension;
+    for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.f + k);
+    Pack u_sum(0.0);
+    Pack virial_sum[6] = {Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0)};
+    const Rows<Potential, D, Triclinic, Small> rows(w, box, table);
+    double* const f = w.f;
+    const Entry* const entries = w.entries;
+    for (int i = 0; i < w.n; ++i) {
+        Pack force[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
+        rows.visit(i, [&](std::int64_t p, const Pack* d, Pack r2, const Pack* c) AMORPH_INLINE_LAMBDA {
             Pack u, force_over_r;
             Potential::evaluate(r2, c, u, force_over_r);
-            // The ghosts' distances are NaN. Their energy and force were selected to zero, as NaN
-            // compares less than no cutoff; zero times NaN must not enter the sums.
-            const Mask real = r2 < Pack(1e300);
-            for (int a = 0; a < D; ++a) d[a] = select(real, d[a], Pack(0.0));
-            for (int a = 0; a < D; ++a) force[a] = fma(force_over_r, d[a], force[a]);
+            Pack pair[3];
+            for (int a = 0; a < D; ++a) {
+                pair[a] = force_over_r * d[a];
+                force[a] -= pair[a];
+            }
+            add_points(dimension, f, entries + p, pair);
             if constexpr (Measure) {
                 u_sum += u;
-                for (int a = 0; a < D; ++a) virial_sum[a] -= force_over_r * d[a] * d[a];
+                for (int a = 0; a < D; ++a) virial_sum[a] -= pair[a] * d[a];
                 if constexpr (D == 3) {
-                    virial_sum[3] -= force_over_r * d[1] * d[2];
-                    virial_sum[4] -= force_over_r * d[0] * d[2];
+                    virial_sum[3] -= pair[1] * d[2];
+                    virial_sum[4] -= pair[0] * d[2];
                 }
-                virial_sum[5] -= force_over_r * d[0] * d[1];
+                virial_sum[5] -= pair[0] * d[1];
             }
-        }
-        for (int a = 0; a < D; ++a) w.f[a][i] = sum(force[a]);
+        });
+        add_sum(dimension, f + S * std::int64_t(i), force);
     }
     if constexpr (Measure) {
-        *energy = 0.5 * sum(u_sum);
-        for (int k = 0; k < 6; ++k) virial[k] = 0.5 * sum(virial_sum[k]);
+        *energy = sum(u_sum);
+        for (int k = 0; k < 6; ++k) virial[k] = sum(virial_sum[k]);
     }
 }
 

@@ -9,12 +9,11 @@ namespace amorph::engine {
 namespace AMORPH_ISA {
 namespace {
 
-// Ghosts stand in forces with a NaN; sums must not meet them.
 static_assert(Workspace::lanes % Pack::width == 0);
 
 template <class Potential, int D>
 Outcome minimize_any(Workspace& w, const Task& task) {
-    const bool small = task.table->n_types <= small_types;
+    const bool small = task.table->n_types < small_types;
     if (task.box->triclinic(D))
         return small ? minimize<Potential, D, true, true>(w, task)
                      : minimize<Potential, D, true, false>(w, task);
@@ -24,7 +23,7 @@ Outcome minimize_any(Workspace& w, const Task& task) {
 
 template <class Potential, int D>
 Outcome measure_any(Workspace& w, const Task& task) {
-    const bool small = task.table->n_types <= small_types;
+    const bool small = task.table->n_types < small_types;
     if (task.box->triclinic(D))
         return small ? measure<Potential, D, true, true>(w, task)
                      : measure<Potential, D, true, false>(w, task);
@@ -37,7 +36,7 @@ void evaluate_pairs(const PairTable& table, std::int64_t n, const double* r, dou
                     double* force_over_r) {
     Pack c[Potential::n_coefficients];
     for (int k = 0; k < Potential::n_coefficients; ++k)
-        c[k] = Pack(table.coefficients[std::int64_t(k) * table.n_types * table.stride]);
+        c[k] = Pack(table.coefficients[k * table.stride]);
     for (std::int64_t i = 0; i < n; i += Pack::width) {
         alignas(64) double in[Pack::width], u[Pack::width], f[Pack::width];
         for (int lane = 0; lane < Pack::width; ++lane) in[lane] = i + lane < n ? r[i + lane] : 1.0;

@@ -2,7 +2,7 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <limits>
+#include <initializer_list>
 #include <new>
 
 namespace amorph::engine {
@@ -49,18 +49,19 @@ bool Box::triclinic(int dimension) const {
     return false;
 }
 
-void Box::wrap(int dimension, double* r) const {
+void Box::fractions(int dimension, const double* r, double* s) const {
     for (int b = dimension - 1; b >= 0; --b) {
-        // The fraction along b once the later vectors' parts are taken off.
-        double along = r[b];
-        double s[3] = {};
-        for (int c = dimension - 1; c > b; --c) {
-            s[c] = r[c];
-            for (int e = c + 1; e < dimension; ++e) s[c] -= h[c][e] * s[e];
-            s[c] /= h[c][c];
-        }
-        for (int c = b + 1; c < dimension; ++c) along -= h[b][c] * s[c];
-        const double images = std::floor(along / h[b][b] + 0.5);
+        double rest = r[b];
+        for (int c = b + 1; c < dimension; ++c) rest -= h[b][c] * s[c];
+        s[b] = rest / h[b][b];
+    }
+}
+
+void Box::wrap(int dimension, double* r, double* s) const {
+    fractions(dimension, r, s);
+    for (int b = dimension - 1; b >= 0; --b) {
+        const double images = std::floor(s[b] + 0.5);
+        s[b] -= images;
         for (int a = 0; a <= b; ++a) r[a] -= images * h[a][b];
     }
 }
@@ -68,55 +69,65 @@ void Box::wrap(int dimension, double* r) const {
 Workspace::~Workspace() { release(); }
 
 void Workspace::release() {
-    std::free(block_);
-    std::free(entries);
-    std::free(cell_first);
+    for (void* p : {block_, static_cast<void*>(entries), static_cast<void*>(kinds),
+                    static_cast<void*>(cell_first), static_cast<void*>(tensors)})
+        std::free(p);
     block_ = nullptr;
     entries = nullptr;
+    kinds = nullptr;
     cell_first = nullptr;
-    entry_capacity = cell_capacity = 0;
+    tensors = nullptr;
+    entry_capacity = cell_capacity = tensor_capacity = 0;
 }
 
 void Workspace::prepare(int n_particles, int dimension, const PairTable& pairs) {
     const std::size_t n_pairs = std::size_t(pairs.n_types) * pairs.stride;
     n = n_particles;
-    padded = (n_particles + lanes) / lanes * lanes;  // room for the ghost
-    if (n_particles != allocated_n_ || n_pairs != allocated_pairs_) {
+    stride = dimension == 2 ? 2 : 4;
+    length = (stride * (n_particles + 1) + lanes - 1) / lanes * lanes;
+    if (n_particles != allocated_n_ || stride != allocated_stride_ || n_pairs != allocated_pairs_) {
         release();
-        const std::size_t doubles = aligned(std::size_t(padded + lanes) * sizeof(double));
-        const std::size_t ints = aligned(std::size_t(padded + lanes) * sizeof(std::int32_t));
+        const std::size_t vectors = aligned(std::size_t(length) * sizeof(double));
+        const std::size_t doubles = aligned(std::size_t(n + 2 * lanes) * sizeof(double));
+        const std::size_t ints = aligned(std::size_t(n + 2 * lanes) * sizeof(std::int32_t));
+        const std::size_t bytes = aligned(std::size_t(n + 1));
         const std::size_t rows = aligned(std::size_t(n + 1) * sizeof(std::int64_t));
         const std::size_t table = aligned(n_pairs * sizeof(double));
-        char* p = static_cast<char*>(allocate(15 * doubles + 3 * ints + rows + table));
+        const std::size_t squares =
+            aligned(std::size_t(n + 1) * dimension * dimension * sizeof(double));
+        char* p = static_cast<char*>(
+            allocate(11 * vectors + 3 * doubles + (7 + 2 * lanes) * ints + bytes + rows + table + squares));
         block_ = p;
-        const auto take = [&p](std::size_t bytes) {
+        const auto take = [&p](std::size_t size) {
             char* here = p;
-            p += bytes;
+            p += size;
             return here;
         };
-        for (int d = 0; d < 3; ++d) {
-            x[d] = reinterpret_cast<double*>(take(doubles));
-            v[d] = reinterpret_cast<double*>(take(doubles));
-            f[d] = reinterpret_cast<double*>(take(doubles));
-            built[d] = reinterpret_cast<double*>(take(doubles));
-            sorted[d] = reinterpret_cast<double*>(take(doubles));
-        }
-        type = reinterpret_cast<std::int32_t*>(take(ints));
+        for (double** array : {&x, &v, &f, &built, &other_x, &other_v, &step, &residual,
+                               &direction, &product, &start})
+            *array = reinterpret_cast<double*>(take(vectors));
+        for (double*& array : sorted) array = reinterpret_cast<double*>(take(doubles));
+        for (std::int32_t** array : {&type, &id, &other_type, &other_id, &cell_of, &pending})
+            *array = reinterpret_cast<std::int32_t*>(take(ints));
         sorted_entry = reinterpret_cast<std::uint32_t*>(take(ints));
-        cell_of = reinterpret_cast<std::int32_t*>(take(ints));
+        put_off = reinterpret_cast<std::uint32_t*>(take(2 * lanes * ints));
+        images = reinterpret_cast<std::uint8_t*>(take(bytes));
         row = reinterpret_cast<std::int64_t*>(take(rows));
         reach_squared = reinterpret_cast<double*>(take(table));
+        blocks = reinterpret_cast<double*>(take(squares));
         allocated_n_ = n_particles;
+        allocated_stride_ = stride;
         allocated_pairs_ = n_pairs;
     }
-    for (int d = 0; d < dimension; ++d)
-        for (int i = 0; i < padded; ++i) {
-            v[d][i] = f[d][i] = built[d][i] = 0.0;
-            if (i >= n) x[d][i] = std::numeric_limits<double>::quiet_NaN();
-        }
-    for (int i = n; i < padded; ++i) type[i] = 0;
+    for (double* array : {x, v, f, built, other_x, other_v, step, residual, direction, product,
+                          start})
+        for (int k = 0; k < length; ++k) array[k] = 0.0;
+    for (int i = 0; i < n; ++i) id[i] = i;
     // The last pack of a cell reads past it: entries that exist, though they are not taken.
-    for (int i = n; i < padded + lanes; ++i) sorted_entry[i] = 0;
+    for (int i = n; i < n + 2 * lanes; ++i) {
+        sorted_entry[i] = 0;
+        for (double* array : sorted) array[i] = 0.0;
+    }
 }
 
 void Workspace::reserve_entries(std::size_t count) {
@@ -126,7 +137,19 @@ void Workspace::reserve_entries(std::size_t count) {
     for (std::size_t k = 0; k < entry_capacity; ++k) larger[k] = entries[k];
     std::free(entries);
     entries = larger;
+    auto* more = static_cast<std::uint16_t*>(allocate(capacity * sizeof(std::uint16_t)));
+    for (std::size_t k = 0; k < entry_capacity; ++k) more[k] = kinds[k];
+    std::free(kinds);
+    kinds = more;
     entry_capacity = capacity;
+}
+
+void Workspace::reserve_tensors(std::size_t count) {
+    if (count <= tensor_capacity) return;
+    std::free(tensors);
+    tensors = nullptr;
+    tensors = static_cast<double*>(allocate((count + count / 4) * sizeof(double)));
+    tensor_capacity = count + count / 4;
 }
 
 void Workspace::reserve_cells(std::size_t count) {

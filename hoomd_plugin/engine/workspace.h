@@ -14,12 +14,15 @@ struct Box {
     // distances between opposite faces
     void widths(int dimension, double* w) const;
     bool triclinic(int dimension) const;
-    // Bring a position into the box, fractional coordinates in [-1/2, 1/2).
-    void wrap(int dimension, double* r) const;
+    // Fractional coordinates.
+    void fractions(int dimension, const double* r, double* s) const;
+    // Bring a position into the box, fractional coordinates in [-1/2, 1/2); returns them in s.
+    void wrap(int dimension, double* r, double* s) const;
 };
 
-// Coefficients of the pairs of types, [coefficient][type][type], and their cutoffs [type][type].
-// A row of types has `stride` places, at least a pack's, so that a small row is one load.
+// Coefficients of the pairs of types, [type][coefficient][type], and their cutoffs [type][type].
+// A row of types has `stride` places, at least a pack's, so that a small row is one load. The
+// column after the last type is the ghosts': its coefficients are zero, and so is their force.
 struct PairTable {
     int n_types;
     int stride;
@@ -31,8 +34,10 @@ struct PairTable {
     double max_stiffness;
 };
 
-// One replica's arrays, particles padded to whole packs. The slot after the last particle is a
-// ghost at NaN, which every comparison with a cutoff leaves out: it fills neighbour rows.
+// One replica's arrays. Vectors stand particle by particle, two doubles each in two dimensions and
+// four (the last one 0) in three, so that a neighbour's is one load. Particles are kept in the
+// order of the neighbour list's cells, `id` telling which is which. The slot after the last
+// particle is a ghost of a type of its own, which fills rows of neighbours to whole packs.
 class Workspace {
   public:
     Workspace() = default;
@@ -40,35 +45,59 @@ class Workspace {
     Workspace(const Workspace&) = delete;
     Workspace& operator=(const Workspace&) = delete;
 
+    // Room for n particles, in the order given, at rest at the origin.
     void prepare(int n_particles, int dimension, const PairTable& table);
     void reserve_entries(std::size_t count);
     void reserve_cells(std::size_t count);
+    void reserve_tensors(std::size_t count);
 
     static constexpr int lanes = 8;  // the widest pack
 
     int n = 0;
-    int padded = 0;
-    double* x[3] = {};
-    double* v[3] = {};
-    double* f[3] = {};
-    double* built[3] = {};  // positions when the neighbour list was built
+    int stride = 2;  // doubles a particle takes
+    int length = 0;  // doubles of an array of vectors, ghosts included, in whole packs
+    double* x = nullptr;
+    double* v = nullptr;
+    double* f = nullptr;
+    double* built = nullptr;  // positions when the neighbour list was built
     std::int32_t* type = nullptr;
+    std::int32_t* id = nullptr;
 
-    std::uint32_t* entries = nullptr;  // rows of neighbours, each a whole number of packs
+    std::uint32_t* entries = nullptr;  // rows of neighbours, in whole packs: where x has them
+    std::uint16_t* kinds = nullptr;    // their types
     std::size_t entry_capacity = 0;
-    std::int64_t* row = nullptr;  // first entry of each row, n + 1
+    std::int64_t* row = nullptr;       // first entry of each row, n + 1
+    std::uint8_t* images = nullptr;    // whether a row reaches across the box's faces
 
-    double* sorted[3] = {};  // positions in the order of the cells
+    // While a list is built: the particles' new order, and positions a component at a time.
+    double* other_x = nullptr;
+    double* other_v = nullptr;
+    std::int32_t* other_type = nullptr;
+    std::int32_t* other_id = nullptr;
+    double* sorted[3] = {};
     std::uint32_t* sorted_entry = nullptr;
     std::int32_t* cell_of = nullptr;
+    std::int32_t* pending = nullptr;    // the last pair put off to a row, -1 for none
+    std::uint32_t* put_off = nullptr;   // pairs put off: the particle, and the one before it
     std::int32_t* cell_first = nullptr;
     std::size_t cell_capacity = 0;
     double* reach_squared = nullptr;  // (r_cut + skin)^2, laid out as the table's r_cut
+
+    // Newton's method: vectors, the particles' diagonal blocks, the pairs' second derivatives.
+    double* step = nullptr;
+    double* residual = nullptr;
+    double* direction = nullptr;
+    double* product = nullptr;
+    double* start = nullptr;
+    double* blocks = nullptr;
+    double* tensors = nullptr;
+    std::size_t tensor_capacity = 0;
 
   private:
     void release();
     void* block_ = nullptr;
     int allocated_n_ = -1;
+    int allocated_stride_ = 0;
     std::size_t allocated_pairs_ = 0;
 };
 

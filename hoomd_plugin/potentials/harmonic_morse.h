@@ -14,61 +14,64 @@
 
 namespace amorph::potentials {
 
-// What both forms share once the core's stiffness is known as u'' = k.
+// What both forms share once the core's stiffness is known as u'' = k. Parameters p: sigma,
+// binding B, stiffness k, alpha a.
 struct HarmonicMorseShape {
     enum Coefficient {
-        sigma,
-        stiffness,
-        binding,
+        alpha_sigma,
         alpha,
-        r_on_squared,
-        r_cut_squared,
-        inverse_width_cubed,
+        core,           // k / a: the core's force is this times a (sigma - r)
+        pull,           // 2 a B
+        scaled_cut,     // of the switch
+        inverse_width,  // of the switch
+        steepness,      // 6 / a of its inverse width: what the well's energy over B and
+                        // its slope have as common factor with `pull`
+        half_inverse_alpha,
         n_coefficients
     };
     static constexpr double onset = 5.0;   // (r_on - sigma) a
     static constexpr double cutoff = 9.9;  // (r_cut - sigma) a
 
-    static void shape(double sigma_, double stiffness_, double binding_, double alpha_, double* c) {
-        const double r_on = sigma_ + onset / alpha_;
-        const double r_cut = sigma_ + cutoff / alpha_;
-        const double width = r_cut * r_cut - r_on * r_on;
-        c[sigma] = sigma_;
-        c[stiffness] = stiffness_;
-        c[binding] = binding_;
-        c[alpha] = alpha_;
-        c[r_on_squared] = r_on * r_on;
-        c[r_cut_squared] = r_cut * r_cut;
-        c[inverse_width_cubed] = 1.0 / (width * width * width);
+    static double r_cut(const double* p) { return p[0] + cutoff / p[3]; }
+
+    static void shape(const double* p, double k, double* c) {
+        const double r_on = p[0] + onset / p[3];
+        const double width = r_cut(p) * r_cut(p) - r_on * r_on;
+        c[alpha_sigma] = p[3] * p[0];
+        c[alpha] = p[3];
+        c[core] = k / p[3];
+        c[pull] = 2.0 * p[3] * p[1];
+        c[scaled_cut] = r_cut(p) * r_cut(p) / width;
+        c[inverse_width] = 1.0 / width;
+        c[steepness] = 6.0 / (p[3] * width);
+        c[half_inverse_alpha] = 0.5 / p[3];
     }
 
     // The stiffest u'' of the pair: the core's k or the well's 2 a^2 B.
-    static double max_stiffness(const double* c) {
-        const double well = 2.0 * c[alpha] * c[alpha] * c[binding];
-        return c[stiffness] > well ? c[stiffness] : well;
+    static double stiffest(const double* p, double k) {
+        const double well = 2.0 * p[3] * p[3] * p[1];
+        return k > well ? k : well;
     }
 
-    // Energy and -u'(r)/r of one pair; both vanish at and beyond the cutoff (and for a NaN).
+    // Energy and -u'(r)/r of one pair; both vanish at and beyond the cutoff. The core and the well
+    // are summed, not chosen from: below sigma the well stands at its bottom, -B without force.
     template <class Real>
     AMORPH_HOSTDEVICE static void evaluate(Real r_squared, const Real* c, Real& energy,
                                            Real& force_over_r) {
-        const Real r = square_root(r_squared);
-        const Real inverse_r = Real(1) / r;
-        const Real overlap = c[sigma] - r;
-        const auto core = overlap > Real(0);
-        // In the core the exponential is not used: keep its argument from growing.
-        const Real decay = exponential(c[alpha] * select(core, Real(0), overlap));
-        const auto s = xplor(r_squared, c[r_on_squared], c[r_cut_squared], c[inverse_width_cubed]);
-        const Real well = c[binding] * decay * (decay - Real(2));
-        const Real well_force = Real(2) * c[alpha] * c[binding] * decay * (decay - Real(1));
-        const Real core_energy = Real(0.5) * c[stiffness] * overlap * overlap - c[binding];
-        const Real core_force = c[stiffness] * overlap * inverse_r;
-        const auto inside = r_squared < c[r_cut_squared];
-        energy = select(inside, select(core, core_energy, well * s.value), Real(0));
-        force_over_r = select(
-            inside,
-            select(core, core_force, well_force * s.value * inverse_r - well * s.slope_over_r),
-            Real(0));
+        const Real inverse_r = inverse_square_root(r_squared);
+        const Real x = c[alpha_sigma] - c[alpha] * (r_squared * inverse_r);  // a (sigma - r)
+        const Real overlap = larger(x, Real(0));
+        const Real decay = exponential(smaller(x, Real(0)));
+        const auto s = xplor(r_squared, c[scaled_cut], c[inverse_width]);
+        const auto inside = s.inside > Real(0);
+        const Real pull_ = c[pull] * decay;
+        const Real well = pull_ * (decay - Real(2));  // 2 a times its energy
+        const Real push = c[core] * overlap;
+        energy = select(inside, c[half_inverse_alpha] * (well * s.value + push * overlap), Real(0));
+        force_over_r = select(inside,
+                              (pull_ * (decay - Real(1)) * s.value + push) * inverse_r +
+                                  well * (c[steepness] * s.steepness),
+                              Real(0));
     }
 };
 
@@ -77,7 +80,8 @@ struct HarmonicMorse : HarmonicMorseShape {
     // After sigma, the parameters of a pair of types in the order `coefficients` takes them.
     static constexpr const char* pair_parameters[] = {"binding", "stiffness", "alpha"};
 
-    static void coefficients(const double* p, double* c) { shape(p[0], p[2], p[1], p[3], c); }
+    static void coefficients(const double* p, double* c) { shape(p, p[2], c); }
+    static double max_stiffness(const double* p) { return stiffest(p, p[2]); }
 };
 
 struct HarmonicMorseReduced : HarmonicMorseShape {
@@ -85,9 +89,8 @@ struct HarmonicMorseReduced : HarmonicMorseShape {
     static constexpr const char* pair_parameters[] = {"binding", "stiffness", "alpha"};
 
     // (k/2)(1 - r/sigma)^2 is a core of stiffness k/sigma^2.
-    static void coefficients(const double* p, double* c) {
-        shape(p[0], p[2] / (p[0] * p[0]), p[1], p[3], c);
-    }
+    static void coefficients(const double* p, double* c) { shape(p, p[2] / (p[0] * p[0]), c); }
+    static double max_stiffness(const double* p) { return stiffest(p, p[2] / (p[0] * p[0])); }
 };
 
 }  // namespace amorph::potentials

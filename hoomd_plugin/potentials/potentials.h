@@ -2,10 +2,10 @@
 //
 // Each is a type with
 //   name, pair_parameters           its name and the names of its parameters by pair of types
-//   n_coefficients, coefficients()  what one pair of types needs, from (sigma, parameters...)
-//   r_cut_squared                   which coefficient is the squared cutoff
-//   max_stiffness()                 the largest u'' of the pair
+//   r_cut(), max_stiffness()        cutoff and largest u'' of a pair, from (sigma, parameters...)
+//   n_coefficients, coefficients()  what `evaluate` needs of a pair of types, from the same
 //   evaluate()                      energy and -u'(r)/r from r^2, without branches
+// Where all coefficients are zero, energy and force must be zero at any r: so are the ghosts'.
 #pragma once
 
 #include "harmonic_morse.h"

@@ -16,8 +16,17 @@ namespace amorph::potentials {
 AMORPH_HOSTDEVICE inline double square_root(double x) { return ::sqrt(x); }
 AMORPH_HOSTDEVICE inline float square_root(float x) { return ::sqrtf(x); }
 
+AMORPH_HOSTDEVICE inline double inverse_square_root(double x) { return 1.0 / ::sqrt(x); }
+AMORPH_HOSTDEVICE inline float inverse_square_root(float x) { return 1.0f / ::sqrtf(x); }
+
 AMORPH_HOSTDEVICE inline double exponential(double x) { return ::exp(x); }
 AMORPH_HOSTDEVICE inline float exponential(float x) { return ::expf(x); }
+
+// With a NaN as first argument they give the second.
+AMORPH_HOSTDEVICE inline double larger(double a, double b) { return a > b ? a : b; }
+AMORPH_HOSTDEVICE inline float larger(float a, float b) { return a > b ? a : b; }
+AMORPH_HOSTDEVICE inline double smaller(double a, double b) { return a < b ? a : b; }
+AMORPH_HOSTDEVICE inline float smaller(float a, float b) { return a < b ? a : b; }
 
 // The chosen one of two values that were both computed: the form vector units need.
 AMORPH_HOSTDEVICE inline double select(bool condition, double yes, double no) {

@@ -11,25 +11,25 @@ struct SoftSphere {
     static constexpr const char* name = "soft_sphere";
     static constexpr const char* pair_parameters[] = {"stiffness"};
 
-    enum Coefficient { sigma, stiffness, r_cut_squared, n_coefficients };
+    enum Coefficient { sigma, stiffness, n_coefficients };
+
+    static double r_cut(const double* p) { return p[0]; }
+    static double max_stiffness(const double* p) { return p[1] / (p[0] * p[0]); }
 
     static void coefficients(const double* p, double* c) {
         c[sigma] = p[0];
         c[stiffness] = p[1] / (p[0] * p[0]);
-        c[r_cut_squared] = p[0] * p[0];
     }
 
-    static double max_stiffness(const double* c) { return c[stiffness]; }
-
-    // Energy and -u'(r)/r of one pair; both vanish at and beyond contact (and for a NaN).
+    // Energy and -u'(r)/r of one pair; both vanish at and beyond contact.
     template <class Real>
     AMORPH_HOSTDEVICE static void evaluate(Real r_squared, const Real* c, Real& energy,
                                            Real& force_over_r) {
-        const Real r = square_root(r_squared);
-        const Real overlap = c[sigma] - r;
+        const Real inverse_r = inverse_square_root(r_squared);
+        const Real overlap = c[sigma] - r_squared * inverse_r;
         const auto inside = overlap > Real(0);
         energy = select(inside, Real(0.5) * c[stiffness] * overlap * overlap, Real(0));
-        force_over_r = select(inside, c[stiffness] * overlap / r, Real(0));
+        force_over_r = select(inside, c[stiffness] * overlap * inverse_r, Real(0));
     }
 };
 

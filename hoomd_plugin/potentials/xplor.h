@@ -2,6 +2,7 @@
 //   S = 1 for r < r_on,
 //   S = (r_cut^2 - r^2)^2 (r_cut^2 + 2 r^2 - 3 r_on^2) / (r_cut^2 - r_on^2)^3 up to r_cut,
 //   S = 0 beyond.
+// With t = (r_cut^2 - r^2) / (r_cut^2 - r_on^2), held between 0 and 1, it is t^2 (3 - 2 t).
 #pragma once
 
 #include "real.h"
@@ -10,20 +11,19 @@ namespace amorph::potentials {
 
 template <class Real>
 struct XplorSwitch {
-    Real value;
-    Real slope_over_r;  // (dS/dr) / r: free of a division by r
+    Real inside;     // t before it is held at 0: positive below r_cut
+    Real value;      // S, for r < r_cut
+    Real steepness;  // t (1 - t): (dS/dr) / r is -12 / (r_cut^2 - r_on^2) times this
 };
 
-// For r^2 < r_cut^2; `inverse_width_cubed` is 1 / (r_cut^2 - r_on^2)^3.
+// `inverse_width` is 1 / (r_cut^2 - r_on^2), `scaled_cut` is r_cut^2 times that.
 template <class Real>
-AMORPH_HOSTDEVICE inline XplorSwitch<Real> xplor(Real r_squared, Real r_on_squared,
-                                                 Real r_cut_squared, Real inverse_width_cubed) {
-    const Real to_cut = r_cut_squared - r_squared;
-    const Real past_on = r_squared - r_on_squared;
-    const auto switching = past_on > Real(0);
-    const Real value = to_cut * to_cut * (to_cut + Real(3) * past_on) * inverse_width_cubed;
-    const Real slope = Real(-12) * to_cut * past_on * inverse_width_cubed;
-    return {select(switching, value, Real(1)), select(switching, slope, Real(0))};
+AMORPH_HOSTDEVICE inline XplorSwitch<Real> xplor(Real r_squared, Real scaled_cut,
+                                                 Real inverse_width) {
+    const Real to_cut = scaled_cut - inverse_width * r_squared;
+    const Real t = smaller(to_cut, Real(1));
+    const Real t_squared = t * t;
+    return {to_cut, t_squared * (Real(3) - Real(2) * t), t - t_squared};
 }
 
 }  // namespace amorph::potentials
