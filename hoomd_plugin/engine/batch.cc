@@ -174,8 +174,8 @@ bool for_each_replica(std::int64_t n_replicas, int n_threads, std::atomic<bool>&
 
 bool run_replicas(const Replicas& replicas, const PotentialTable& table,
                   const std::string& instruction_set, bool minimize, double tolerance,
-                  std::int64_t max_steps, const FireSettings& fire, int n_threads,
-                  ReplicaResult* results, double* forces,
+                  std::int64_t max_steps, const FireSettings& fire, const NewtonSettings& newton,
+                  int n_threads, ReplicaResult* results, double* forces,
                   const std::function<bool(std::int64_t)>& poll) {
     const PotentialKernels& kernel = kernels(instruction_set, table.potential());
     const int d = replicas.dimension;
@@ -197,6 +197,7 @@ bool run_replicas(const Replicas& replicas, const PotentialTable& table,
         task.tolerance = tolerance;
         task.max_steps = max_steps;
         task.fire = fire;
+        task.newton = newton;
         task.stop = &stop;
         ReplicaResult& result = results[replica];
         result.outcome = run(w, task);

@@ -61,8 +61,8 @@ bool for_each_replica(std::int64_t n_replicas, int n_threads, std::atomic<bool>&
 // Minimise (or only measure) every replica; results is (n_replicas,), forces may be null.
 bool run_replicas(const Replicas& replicas, const PotentialTable& table,
                   const std::string& instruction_set, bool minimize, double tolerance,
-                  std::int64_t max_steps, const FireSettings& fire, int n_threads,
-                  ReplicaResult* results, double* forces,
+                  std::int64_t max_steps, const FireSettings& fire, const NewtonSettings& newton,
+                  int n_threads, ReplicaResult* results, double* forces,
                   const std::function<bool(std::int64_t)>& poll);
 
 // Uniform positions in a box for replicas first_replica, first_replica + 1, ...; `purposes` are

@@ -45,16 +45,10 @@ inline void step_back(Workspace& w, double back) {
     }
 }
 
-// What a replica that failed is given: nothing that could be taken for a result.
-inline void mark_not_finite(Outcome& out) {
-    const double nan = __builtin_nan("");
-    out.energy = out.max_force = nan;
-    for (double& v : out.virial) v = nan;
-}
-
-// v = keep (v + dt F) + mix F, x += dt v. Returns whether a particle has left half the skin.
+// v = keep (v + dt F) + mix F, x += dt v. Returns how far, squared, a particle is at most from
+// where it was when the list was built.
 template <int D>
-bool advance(Workspace& w, double dt, double keep, double mix, double half_skin_squared) {
+double advance(Workspace& w, double dt, double keep, double mix) {
     constexpr int chunk = packs_of_points(D);
     const Pack step(dt), old(keep), along(mix);
     Pack most(0.0);
@@ -72,110 +66,53 @@ bool advance(Workspace& w, double dt, double keep, double mix, double half_skin_
         }
         most = max(most, point_squares(std::integral_constant<int, D>{}, d2));
     }
-    return maximum(most) > half_skin_squared;
+    return maximum(most);
 }
 
-template <class Potential, int D, bool Triclinic, bool Small>
-Outcome minimize(Workspace& w, const Task& task) {
-    const Box& box = *task.box;
-    const PairTable& table = *task.table;
-    const FireSettings& fire = task.fire;
-    const double time = 1.0 / __builtin_sqrt(table.max_stiffness);
-    const double dt_max = fire.dt_max * time;
-    const double dt_min = fire.dt_min * time;
-    const double max_move = fire.max_move * table.max_sigma;
-    const double tolerance_squared = task.tolerance * task.tolerance;
-    // A wide skin while particles fly, a narrow one when they settle: the list's life tells.
-    double skin = 0.3 * table.max_sigma;
-    const double skin_most = 0.5 * table.max_sigma;
-    const double skin_least = 0.05 * table.max_sigma;
-
-    Outcome out{};
-    out.status = Status::step_limit;
-    double dt = fire.dt_start * time;
-    double mixing = fire.mixing;
+// The state FIRE carries from step to step, and its rules.
+struct Fire {
+    const FireSettings& settings;
+    double dt_max, dt_min, max_move;
+    double dt, mixing;
     int downhill = 0;
-    std::int64_t list_age = 0;
-    bool rebuild = true;
-    while (true) {
-        if (rebuild) {
-            if (out.builds > 0) {
-                if (list_age < 8 && skin < skin_most) skin *= 1.25;
-                if (list_age > 40 && skin > skin_least) skin *= 0.8;
-            }
-            if (!build_neighbors<D, Triclinic, Small>(w, box, table, skin)) {
-                out.status = Status::not_finite;
-                break;
-            }
-            ++out.builds;
-            list_age = 0;
-        }
-        compute_forces<Potential, D, Triclinic, Small, false>(w, box, table, nullptr, nullptr);
-        const Sums s = sums<D>(w);
-        out.max_force = __builtin_sqrt(s.max_force_squared);
-        if (!(s.force_squared + s.speed_squared < 1e300)) {
-            out.status = Status::not_finite;
-            break;
-        }
-        if (s.max_force_squared <= tolerance_squared) {
-            out.status = Status::converged;
-            break;
-        }
-        if (out.steps >= task.max_steps) break;
-        if ((out.steps & 31) == 0 && task.stop->load(std::memory_order_relaxed)) {
-            out.status = Status::interrupted;
-            break;
-        }
+    std::int64_t steps = 0;
 
+    Fire(const FireSettings& s, const PairTable& table) : settings(s), mixing(s.mixing) {
+        const double time = 1.0 / __builtin_sqrt(table.max_stiffness);
+        dt_max = s.dt_max * time;
+        dt_min = s.dt_min * time;
+        dt = s.dt_start * time;
+        max_move = s.max_move * table.max_sigma;
+    }
+
+    // One step from the forces, whose sums are given; returns what `advance` does.
+    template <int D>
+    double step(Workspace& w, const Sums& s) {
         double keep = 1.0;
         double mix = 0.0;
         if (s.power > 0.0) {
-            if (++downhill > fire.delay) {
-                dt = dt * fire.grow < dt_max ? dt * fire.grow : dt_max;
-                mixing *= fire.mixing_decay;
+            if (++downhill > settings.delay) {
+                dt = dt * settings.grow < dt_max ? dt * settings.grow : dt_max;
+                mixing *= settings.mixing_decay;
             }
             keep = 1.0 - mixing;
             mix = mixing * __builtin_sqrt(s.speed_squared / s.force_squared);
-        } else if (out.steps > 0) {
+        } else if (steps > 0) {
             downhill = 0;
             const double back = -0.5 * dt;
             // Not at the very start, where velocities are still random with respect to forces.
-            if (out.steps > fire.delay && dt * fire.shrink >= dt_min) dt *= fire.shrink;
-            mixing = fire.mixing;
+            if (steps > settings.delay && dt * settings.shrink >= dt_min) dt *= settings.shrink;
+            mixing = settings.mixing;
             step_back(w, back);
         }
-        double step = dt;
+        double h = dt;
         if (s.power > 0.0) {
             const double fastest = __builtin_sqrt(s.max_speed_squared);
-            if (fastest * step > max_move) step = max_move / fastest;
+            if (fastest * h > max_move) h = max_move / fastest;
         }
-        rebuild = advance<D>(w, step, keep, mix, 0.25 * skin * skin);
-        ++out.steps;
-        ++list_age;
+        ++steps;
+        return advance<D>(w, h, keep, mix);
     }
-    if (out.status == Status::not_finite) {
-        mark_not_finite(out);
-        return out;
-    }
-    compute_forces<Potential, D, Triclinic, Small, true>(w, box, table, &out.energy, out.virial);
-    out.max_force = __builtin_sqrt(sums<D>(w).max_force_squared);
-    return out;
-}
-
-template <class Potential, int D, bool Triclinic, bool Small>
-Outcome measure(Workspace& w, const Task& task) {
-    Outcome out{};
-    if (!build_neighbors<D, Triclinic, Small>(w, *task.box, *task.table, 0.0)) {
-        out.status = Status::not_finite;
-        mark_not_finite(out);
-        return out;
-    }
-    out.builds = 1;
-    compute_forces<Potential, D, Triclinic, Small, true>(w, *task.box, *task.table, &out.energy,
-                                                         out.virial);
-    out.max_force = __builtin_sqrt(sums<D>(w).max_force_squared);
-    out.status = out.max_force <= task.tolerance ? Status::converged : Status::step_limit;
-    return out;
-}
+};
 
 }  // namespace amorph::engine::AMORPH_ISA

@@ -79,25 +79,26 @@ void compute_forces(Workspace& w, const Box& box, const PairTable& table, double
     const Entry* const entries = w.entries;
     for (int i = 0; i < w.n; ++i) {
         Pack force[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
-        rows.visit(i, [&](std::int64_t p, const Pack* d, Pack r2, const Pack* c) AMORPH_INLINE_LAMBDA {
-            Pack u, force_over_r;
-            Potential::evaluate(r2, c, u, force_over_r);
-            Pack pair[3];
-            for (int a = 0; a < D; ++a) {
-                pair[a] = force_over_r * d[a];
-                force[a] -= pair[a];
-            }
-            add_points(dimension, f, entries + p, pair);
-            if constexpr (Measure) {
-                u_sum += u;
-                for (int a = 0; a < D; ++a) virial_sum[a] -= pair[a] * d[a];
-                if constexpr (D == 3) {
-                    virial_sum[3] -= pair[1] * d[2];
-                    virial_sum[4] -= pair[0] * d[2];
-                }
-                virial_sum[5] -= pair[0] * d[1];
-            }
-        });
+        rows.visit(i,
+                   [&](std::int64_t p, const Pack* d, Pack r2, const Pack* c) AMORPH_INLINE_LAMBDA {
+                       Pack u, force_over_r;
+                       Potential::evaluate(r2, c, u, force_over_r);
+                       Pack pair[3];
+                       for (int a = 0; a < D; ++a) {
+                           pair[a] = force_over_r * d[a];
+                           force[a] -= pair[a];
+                       }
+                       add_points(dimension, f, entries + p, pair);
+                       if constexpr (Measure) {
+                           u_sum += u;
+                           for (int a = 0; a < D; ++a) virial_sum[a] -= pair[a] * d[a];
+                           if constexpr (D == 3) {
+                               virial_sum[3] -= pair[1] * d[2];
+                               virial_sum[4] -= pair[0] * d[2];
+                           }
+                           virial_sum[5] -= pair[0] * d[1];
+                       }
+                   });
         add_sum(dimension, f + S * std::int64_t(i), force);
     }
     if constexpr (Measure) {

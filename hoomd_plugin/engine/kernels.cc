@@ -3,7 +3,7 @@
 #include "kernels.h"
 
 #include "../potentials/potentials.h"
-#include "fire.h"
+#include "minimize.h"
 
 namespace amorph::engine {
 namespace AMORPH_ISA {

@@ -29,11 +29,22 @@ struct FireSettings {
     int delay = 5;
 };
 
+// Newton's method, tried once FIRE has brought the largest force below `start` (in units of the
+// largest stiffness times the largest sigma; 0: never). It may move no particle farther than
+// `reach` largest sigmas; where it fails, FIRE goes on to a tenth of the force.
+struct NewtonSettings {
+    double start = 1e-5;
+    double reach = 0.05;
+    double forcing = 0.01;
+    int max_products = 1000;
+};
+
 struct Outcome {
     Status status;
-    std::int64_t steps;
-    std::int64_t builds;  // of the neighbour list
-    double max_force;     // largest |F| over the particles
+    std::int64_t steps;     // of FIRE and Newton's method
+    std::int64_t products;  // of the Hessian with a vector
+    std::int64_t builds;    // of the neighbour list
+    double max_force;       // largest |F| over the particles
     double energy;
     double virial[6];  // sum over pairs of u'(r) r_a r_b / r: xx, yy, zz, yz, xz, xy
 };
@@ -44,6 +55,7 @@ struct Task {
     double tolerance;
     std::int64_t max_steps;
     FireSettings fire;
+    NewtonSettings newton;
     const std::atomic<bool>* stop;
 };
 

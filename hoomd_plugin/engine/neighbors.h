@@ -9,8 +9,6 @@ namespace amorph::engine::AMORPH_ISA {
 // With fewer types than this, a row of the parameter tables, ghosts included, fits one register.
 constexpr int small_types = Pack::width;
 constexpr int small_stride = Workspace::lanes;
-constexpr int type_shift = 28;  // where the type rides while a small table's list is built
-constexpr Entry index_mask = (Entry(1) << type_shift) - 1;
 
 // Reduces a difference of positions to its nearest image: valid for lengths below half the
 // smallest width of the box.
@@ -62,8 +60,7 @@ struct Grid {
 
     Grid(int dimension, const double* widths, double reach, int n) {
         // More cells than particles would only cost memory.
-        const double most =
-            dimension == 2 ? __builtin_sqrt(double(n)) : __builtin_cbrt(double(n));
+        const double most = dimension == 2 ? __builtin_sqrt(double(n)) : __builtin_cbrt(double(n));
         for (int d = 0; d < dimension; ++d) {
             const double fit = widths[d] / reach;
             cells[d] = fit < 1.0 ? 1 : (fit > most ? int(most) : int(fit));
@@ -80,8 +77,9 @@ struct Grid {
         }
         return at;
     }
-    // The neighbours of a cell that come after it, each once, in order; returns how many.
-    int later_neighbors(std::int64_t cell, std::int64_t* out) const {
+    // The neighbours of a cell that come after it, each once; returns how many. In `shift`, the
+    // images of the box they lie in.
+    int later_neighbors(std::int64_t cell, std::int64_t* out, int (*shift)[3]) const {
         int low[3], number[3];
         std::int64_t rest = cell;
         for (int d = 0; d < 3; ++d) {
@@ -97,14 +95,12 @@ struct Grid {
                     std::int64_t other = 0;
                     for (int d = 2; d >= 0; --d) {
                         int c = low[d] + k[d];
-                        c += c < 0 ? cells[d] : 0;
-                        c -= c >= cells[d] ? cells[d] : 0;
+                        shift[found][d] = c < 0 ? -1 : (c >= cells[d] ? 1 : 0);
+                        c -= shift[found][d] * cells[d];
                         other = other * cells[d] + c;
                     }
                     if (other <= cell) continue;
-                    int at = found++;
-                    for (; at > 0 && out[at - 1] > other; --at) out[at] = out[at - 1];
-                    out[at] = other;
+                    out[found++] = other;
                 }
         return found;
     }
@@ -150,6 +146,50 @@ bool sort_particles(Workspace& w, const Box& box, const Grid& grid) {
     return true;
 }
 
+// How wide the list's skin is, and when it is time for another one. A skin of s diameters lasts
+// s / (2 v) steps where the fastest particle moves v diameters a step, and makes the force loop
+// longer by about s; with a build costing as much as c force loops, s = sqrt(2 c v) is best.
+class Skin {
+  public:
+    explicit Skin(double diameter) : diameter_(diameter), width_(0.3) {}
+
+    // The width for the next list.
+    double renew() {
+        if (age_ > 0) width_ = best();
+        age_ = 0;
+        return width_ * diameter_;
+    }
+    // To be told how large the list has become. A particle's share of the build was measured to
+    // cost as much as two packs of its pairs' forces.
+    void built(const Workspace& w) {
+        cost_ = 2.0 * w.n * Pack::width / double(w.row[w.n] + Pack::width);
+    }
+    // To be called after each step with the largest displacement, squared, since the list was
+    // built; whether a particle has left half the skin, or a narrower one would pay.
+    bool used_up(double moved_squared) {
+        moved_ = __builtin_sqrt(moved_squared) / diameter_;
+        ++age_;
+        return !(moved_ < 0.5 * width_) || (age_ % 16 == 0 && width_ > 2.0 * best());
+    }
+
+  private:
+    double best() const {
+        const double width = __builtin_sqrt(3.0 * cost_ * moved_ / age_);
+        return width < 0.02 ? 0.02 : (width < 0.6 ? width : 0.6);
+    }
+    double diameter_;
+    double width_;
+    double cost_ = 1.0;
+    double moved_ = 0.0;
+    int age_ = 0;
+};
+
+// While a list is built an entry holds a particle's place, whether the pair reaches through a face
+// of the box, and for small tables the particle's type.
+constexpr int type_shift = 28;
+constexpr Entry across_bit = Entry(1) << 27;
+constexpr Entry place_mask = across_bit - 1;
+
 // Sorts the particles and builds every particle's row of those after it within r_cut + skin.
 // False when a position is not finite.
 template <int D, bool Triclinic, bool Small>
@@ -167,121 +207,116 @@ bool build_neighbors(Workspace& w, const Box& box, const PairTable& table, doubl
     const Grid grid(D, widths, reach, n);
     w.reserve_cells(std::size_t(grid.count) + 1);
     if (!sort_particles<D>(w, box, grid)) return false;
-    for (int i = 0; i < n; ++i) {
-        for (int d = 0; d < D; ++d) w.sorted[d][i] = w.x[S * i + d];
-        w.sorted_entry[i] = Small ? (Entry(w.type[i]) << type_shift | Entry(i)) : Entry(i);
-    }
     const std::int32_t* first = w.cell_first;
     const auto begin = [first](std::int64_t c) { return first[c + 1]; };
     const auto end = [first, &grid, n](std::int64_t c) {
         return c + 1 < grid.count ? first[c + 2] : n;
     };
 
+    // With fewer than three cells along a side, a cell may be a neighbour on both: images are found
+    // pair by pair. While every listed pair is within half the box's widths, its image is settled
+    // for the life of the list, and most rows need none.
     const NearestImage<D, Triclinic> nearest(box);
-    // While every listed pair is within half the box's widths, its image is settled for the life
-    // of the list, and most rows need none.
+    bool few = false;
     bool beyond_half = false;
-    for (int d = 0; d < D; ++d) beyond_half |= reach > 0.5 * widths[d];
-    // Whether a pair's image is another one than the difference of its positions.
-    const auto is_across = [&w, reach](int i, Entry e) {
-        const Entry j = Small ? e & index_mask : e;
-        double r2 = 0.0;
-        for (int a = 0; a < D; ++a) {
-            const double d = w.sorted[a][j] - w.sorted[a][i];
-            r2 += d * d;
-        }
-        return r2 >= reach * reach;
-    };
+    for (int d = 0; d < D; ++d) {
+        few |= grid.cells[d] < 3;
+        beyond_half |= reach > 0.5 * widths[d];
+    }
+    const Entry ghost = Entry(n) | (Small ? Entry(table.n_types) << type_shift : 0);
     for (int i = 0; i < n; ++i) w.pending[i] = -1;
     std::int32_t put_off = 0;
     std::int64_t filled = 0;
     for (std::int64_t cell = 0; cell < grid.count; ++cell) {
-        // What stands after the cell's particles, as ranges of places.
+        // The cell's particles and those of the cells after it, where they are nearest.
+        int candidates = 0;
+        const auto add = [&](std::int64_t c, const double* shift, Entry mark) {
+            for (int j = begin(c); j < end(c); ++j, ++candidates) {
+                for (int d = 0; d < D; ++d)
+                    w.near[d][candidates] = w.x[S * std::int64_t(j) + d] + shift[d];
+                w.near_entry[candidates] =
+                    Entry(j) | mark | (Small ? Entry(w.type[j]) << type_shift : 0);
+            }
+        };
+        const double none[3] = {0.0, 0.0, 0.0};
+        add(cell, none, few ? across_bit : 0);
         std::int64_t later[27];
-        int start[28], stop[28];
-        const int neighbors = grid.later_neighbors(cell, later);
-        int ranges = 1;
-        start[0] = 0;
-        stop[0] = end(cell);
+        int images[27][3];
+        const int neighbors = grid.later_neighbors(cell, later, images);
         for (int k = 0; k < neighbors; ++k) {
-            if (begin(later[k]) == stop[ranges - 1]) {
-                stop[ranges - 1] = end(later[k]);
-            } else {
-                start[ranges] = begin(later[k]);
-                stop[ranges++] = end(later[k]);
+            double shift[3] = {0.0, 0.0, 0.0};
+            bool across = few;
+            for (int b = 0; b < D; ++b) {
+                across |= images[k][b] != 0;
+                for (int a = 0; a <= b; ++a) shift[a] += images[k][b] * box.h[a][b];
             }
+            add(later[k], few ? none : shift, across ? across_bit : 0);
         }
-        std::size_t most = 0;
-        for (int k = 0; k < ranges; ++k) most += std::size_t(stop[k] - (k ? start[k] : begin(cell)));
-        for (int i = begin(cell); i < end(cell); ++i) {
-            w.row[i] = filled;
+        for (int k = candidates; k < candidates + Pack::width; ++k) {
+            for (int d = 0; d < D; ++d) w.near[d][k] = 0.0;
+            w.near_entry[k] = 0;
+        }
+
+        const int here = begin(cell);
+        for (int i = here; i < end(cell); ++i) {
             const std::int64_t from = filled;
+            w.row[i] = from;
+            w.reserve_entries(std::size_t(filled) + std::size_t(candidates) + std::size_t(put_off) +
+                              2 * Pack::width);
+            Entry* const entries = w.entries;
+            std::uint16_t* const kinds = w.kinds;
             // First the pairs that earlier rows put off to this one.
-            std::int64_t waiting = 0;
             for (std::int32_t k = w.pending[i]; k >= 0; k = std::int32_t(w.put_off[2 * k + 1]))
-                ++waiting;
-            w.reserve_entries(std::size_t(filled + waiting) + most + 2 * Pack::width);
-            bool images = beyond_half;
-            for (std::int32_t k = w.pending[i]; k >= 0; k = std::int32_t(w.put_off[2 * k + 1])) {
-                const Entry e = w.put_off[2 * k];
-                images |= is_across(i, e);
-                w.entries[filled++] = e;
-            }
+                entries[filled++] = w.put_off[2 * k];
             const std::int64_t own = filled;
             Pack ri[3];
-            for (int d = 0; d < D; ++d) ri[d] = Pack(w.sorted[d][i]);
+            for (int d = 0; d < D; ++d) ri[d] = Pack(w.near[d][i - here]);
             const double* reach_row = w.reach_squared + std::int64_t(w.type[i]) * table.stride;
             Pack small_reach(0.0);
             if constexpr (Small) small_reach = Pack::load(reach_row);
-            Pack across(0.0);
-            start[0] = i + 1;
-            for (int k = 0; k < ranges; ++k)
-                for (int p = start[k]; p < stop[k]; p += Pack::width) {
-                    Pack d[3];
-                    for (int a = 0; a < D; ++a) d[a] = Pack::load(w.sorted[a] + p) - ri[a];
-                    Pack direct(0.0);
-                    for (int a = 0; a < D; ++a) direct = fma(d[a], d[a], direct);
-                    nearest(d);
-                    Pack r2 = d[0] * d[0];
-                    for (int a = 1; a < D; ++a) r2 = fma(d[a], d[a], r2);
-                    if constexpr (Triclinic)
-                        if (beyond_half) r2 = shortest_squared<D>(d, box);
-                    const Index e = Index::load(w.sorted_entry + p);
-                    Pack limit;
-                    if constexpr (Small)
-                        limit = lookup(small_reach, e.high(type_shift));
-                    else
-                        limit = gather(reach_row, gather(w.type, e));
-                    const Mask near = r2 < limit;
-                    // Longer before than after: the image is another one.
-                    const Pack gained = select(near, direct - r2, Pack(0.0));
-                    across = max(across, select(first_lanes(stop[k] - p), gained, Pack(0.0)));
-                    filled += append(w.entries + filled, e, near, stop[k] - p);
-                }
-            w.images[i] = images || maximum(across) > 0.0;
+            const int after = i - here + 1;
+            for (int p = after / Pack::width * Pack::width; p < candidates; p += Pack::width) {
+                Pack d[3];
+                for (int a = 0; a < D; ++a) d[a] = Pack::load(w.near[a] + p) - ri[a];
+                if (few) nearest(d);
+                Pack r2 = d[0] * d[0];
+                for (int a = 1; a < D; ++a) r2 = fma(d[a], d[a], r2);
+                if constexpr (Triclinic)
+                    if (beyond_half) r2 = shortest_squared<D>(d, box);
+                const Index e = Index::load(w.near_entry + p);
+                Pack limit;
+                if constexpr (Small)
+                    limit = lookup(small_reach, e.high(type_shift));
+                else
+                    limit = gather(reach_row, gather(w.type, e.low(place_mask)));
+                filled += append(entries + filled, e, r2 < limit, after - p, candidates - p);
+            }
             // What does not fill a pack is put off to the partners' rows, which come later.
             const int left = int((filled - from) % Pack::width);
             if (left <= filled - own) {
+                const Entry self = w.near_entry[i - here] & ~across_bit;
                 for (int k = 0; k < left; ++k) {
-                    const Entry partner = w.entries[--filled];
-                    const Entry j = Small ? partner & index_mask : partner;
-                    w.put_off[2 * put_off] = w.sorted_entry[i];
-                    w.put_off[2 * put_off + 1] = std::uint32_t(w.pending[j]);
-                    w.pending[j] = put_off++;
+                    const Entry partner = entries[--filled];
+                    w.put_off[2 * put_off] = self | (partner & across_bit);
+                    std::int32_t& last = w.pending[partner & place_mask];
+                    w.put_off[2 * put_off + 1] = std::uint32_t(last);
+                    last = put_off++;
                 }
             } else {
-                for (int k = left; k < Pack::width; ++k)
-                    w.entries[filled++] = Small ? Entry(table.n_types) << type_shift | Entry(n) : Entry(n);
+                for (int k = left; k < Pack::width; ++k) entries[filled++] = ghost;
             }
+            Entry marks = 0;
             for (std::int64_t p = from; p < filled; ++p) {
-                const Entry e = w.entries[p];
-                const Entry j = Small ? e & index_mask : e;
-                w.entries[p] = S * j;
+                const Entry e = entries[p];
+                const Entry j = e & place_mask;
+                marks |= e;
+                entries[p] = S * j;
                 if constexpr (Small)
-                    w.kinds[p] = std::uint16_t(e >> type_shift);
+                    kinds[p] = std::uint16_t(e >> type_shift);
                 else
-                    w.kinds[p] = std::uint16_t(j == Entry(n) ? table.n_types : w.type[j]);
+                    kinds[p] = std::uint16_t(j == Entry(n) ? table.n_types : w.type[j]);
             }
+            w.images[i] = beyond_half || (marks & across_bit) != 0;
         }
     }
     w.row[n] = filled;

@@ -119,10 +119,9 @@ inline Pack inverse_square_root(Pack a) {
 // 2^(i/8) for i = 0 to 7, the index being the low bits of a double that was shifted by 1.5 2^49.
 constexpr int exponential_steps = 8;
 inline Pack power_of_step(Pack shifted) {
-    const __m512d table =
-        _mm512_setr_pd(1.0, 1.0905077326652577, 1.189207115002721, 1.2968395546510096,
-                       1.4142135623730951, 1.5422108254079407, 1.681792830507429,
-                       1.8340080864093424);
+    const __m512d table = _mm512_setr_pd(1.0, 1.0905077326652577, 1.189207115002721,
+                                         1.2968395546510096, 1.4142135623730951, 1.5422108254079407,
+                                         1.681792830507429, 1.8340080864093424);
     return _mm512_permutexvar_pd(_mm512_castpd_si512(shifted.v), table);
 }
 // x 2^floor(n)
@@ -134,8 +133,10 @@ inline void load_points(std::integral_constant<int, 2>, const double* p, const E
     const auto two = [&at](Entry a, Entry b) {
         return _mm256_insertf128_pd(_mm256_castpd128_pd256(at(a)), at(b), 1);
     };
-    const __m512d even = _mm512_insertf64x4(_mm512_castpd256_pd512(two(e[0], e[2])), two(e[4], e[6]), 1);
-    const __m512d odd = _mm512_insertf64x4(_mm512_castpd256_pd512(two(e[1], e[3])), two(e[5], e[7]), 1);
+    const __m512d even =
+        _mm512_insertf64x4(_mm512_castpd256_pd512(two(e[0], e[2])), two(e[4], e[6]), 1);
+    const __m512d odd =
+        _mm512_insertf64x4(_mm512_castpd256_pd512(two(e[1], e[3])), two(e[5], e[7]), 1);
     r[0] = _mm512_unpacklo_pd(even, odd);
     r[1] = _mm512_unpackhi_pd(even, odd);
 }
@@ -159,7 +160,8 @@ inline void load_points(std::integral_constant<int, 3>, const double* p, const E
 // what they are). All loads stand before the stores: they need not wait for them.
 inline void add_points(std::integral_constant<int, 2>, double* p, const Entry* e, const Pack* f) {
     const auto two = [p](Entry a, Entry b) {
-        return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(p + a)), _mm_load_pd(p + b), 1);
+        return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(p + a)), _mm_load_pd(p + b),
+                                    1);
     };
     const __m512d even = _mm512_add_pd(
         _mm512_insertf64x4(_mm512_castpd256_pd512(two(e[0], e[2])), two(e[4], e[6]), 1),
@@ -178,7 +180,8 @@ inline void add_points(std::integral_constant<int, 2>, double* p, const Entry* e
 }
 inline void add_points(std::integral_constant<int, 3>, double* p, const Entry* e, const Pack* f) {
     const auto two = [p](Entry a, Entry b) {
-        return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_load_pd(p + a)), _mm256_load_pd(p + b), 1);
+        return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_load_pd(p + a)),
+                                  _mm256_load_pd(p + b), 1);
     };
     const __m512d zero = _mm512_setzero_pd();
     const __m512d xy_even = _mm512_unpacklo_pd(f[0].v, f[1].v);
@@ -187,9 +190,11 @@ inline void add_points(std::integral_constant<int, 3>, double* p, const Entry* e
     const __m512d z_odd = _mm512_unpackhi_pd(f[2].v, zero);
     const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
     const __m512i high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-    const __m512d p02 = _mm512_add_pd(two(e[0], e[2]), _mm512_permutex2var_pd(xy_even, low, z_even));
+    const __m512d p02 =
+        _mm512_add_pd(two(e[0], e[2]), _mm512_permutex2var_pd(xy_even, low, z_even));
     const __m512d p13 = _mm512_add_pd(two(e[1], e[3]), _mm512_permutex2var_pd(xy_odd, low, z_odd));
-    const __m512d p46 = _mm512_add_pd(two(e[4], e[6]), _mm512_permutex2var_pd(xy_even, high, z_even));
+    const __m512d p46 =
+        _mm512_add_pd(two(e[4], e[6]), _mm512_permutex2var_pd(xy_even, high, z_even));
     const __m512d p57 = _mm512_add_pd(two(e[5], e[7]), _mm512_permutex2var_pd(xy_odd, high, z_odd));
     _mm256_store_pd(p + e[0], _mm512_castpd512_pd256(p02));
     _mm256_store_pd(p + e[1], _mm512_castpd512_pd256(p13));
@@ -202,8 +207,10 @@ inline void add_points(std::integral_constant<int, 3>, double* p, const Entry* e
 }
 // Adds each component's sum over the lanes to one particle's vector.
 inline void add_sum(std::integral_constant<int, 2>, double* p, const Pack* f) {
-    const __m512d both = _mm512_add_pd(_mm512_unpacklo_pd(f[0].v, f[1].v), _mm512_unpackhi_pd(f[0].v, f[1].v));
-    const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(both), _mm512_extractf64x4_pd(both, 1));
+    const __m512d both =
+        _mm512_add_pd(_mm512_unpacklo_pd(f[0].v, f[1].v), _mm512_unpackhi_pd(f[0].v, f[1].v));
+    const __m256d four =
+        _mm256_add_pd(_mm512_castpd512_pd256(both), _mm512_extractf64x4_pd(both, 1));
     const __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
     _mm_store_pd(p, _mm_add_pd(_mm_load_pd(p), pair));
 }
@@ -212,10 +219,10 @@ inline void add_sum(std::integral_constant<int, 3>, double* p, const Pack* f) {
     p[2] += sum(f[2]);
 }
 
-// Appends to p (which has room for a whole pack) those of the first `count` entries that m
-// chooses; returns how many.
-inline int append(Entry* p, Index entries, Mask m, int count) {
-    const __mmask8 chosen = m.m & first_lanes(count).m;
+// Appends to p (which has room for a whole pack) those of the entries from lane `from` on and
+// before lane `count` that m chooses; returns how many.
+inline int append(Entry* p, Index entries, Mask m, int from, int count) {
+    const __mmask8 chosen = m.m & first_lanes(count).m & __mmask8(from > 0 ? 0xffu << from : 0xffu);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                         _mm256_maskz_compress_epi32(chosen, entries.v));
     return __builtin_popcount(chosen);
@@ -310,7 +317,8 @@ inline Pack inverse_square_root(Pack a) { return Pack(1.0) / square_root(a); }
 
 constexpr int exponential_steps = 4;
 inline Pack power_of_step(Pack shifted) {
-    const Pack table = _mm256_setr_pd(1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429);
+    const Pack table =
+        _mm256_setr_pd(1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429);
     const __m256i i = _mm256_and_si256(_mm256_castpd_si256(shifted.v), _mm256_set1_epi64x(3));
     const __m256i even = _mm256_slli_epi64(i, 1);
     const __m256i both =
@@ -321,8 +329,8 @@ inline Pack scale_down(Pack x, Pack n) { return scale(x, _mm256_floor_pd(n.v)); 
 
 inline void load_points(std::integral_constant<int, 2>, const double* p, const Entry* e, Pack* r) {
     const auto two = [p](Entry a, Entry b) {
-        return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(p + a)),
-                                    _mm_load_pd(p + b), 1);
+        return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(p + a)), _mm_load_pd(p + b),
+                                    1);
     };
     const __m256d even = two(e[0], e[2]);
     const __m256d odd = two(e[1], e[3]);
@@ -340,7 +348,8 @@ inline void load_points(std::integral_constant<int, 3>, const double* p, const E
 }
 inline void add_points(std::integral_constant<int, 2>, double* p, const Entry* e, const Pack* f) {
     const auto two = [p](Entry a, Entry b) {
-        return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(p + a)), _mm_load_pd(p + b), 1);
+        return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(p + a)), _mm_load_pd(p + b),
+                                    1);
     };
     const __m256d even = _mm256_add_pd(two(e[0], e[2]), _mm256_unpacklo_pd(f[0].v, f[1].v));
     const __m256d odd = _mm256_add_pd(two(e[1], e[3]), _mm256_unpackhi_pd(f[0].v, f[1].v));
@@ -355,17 +364,22 @@ inline void add_points(std::integral_constant<int, 3>, double* p, const Entry* e
     const __m256d xy_odd = _mm256_unpackhi_pd(f[0].v, f[1].v);
     const __m256d z_even = _mm256_unpacklo_pd(f[2].v, zero);
     const __m256d z_odd = _mm256_unpackhi_pd(f[2].v, zero);
-    const __m256d p0 = _mm256_add_pd(_mm256_load_pd(p + e[0]), _mm256_permute2f128_pd(xy_even, z_even, 0x20));
-    const __m256d p1 = _mm256_add_pd(_mm256_load_pd(p + e[1]), _mm256_permute2f128_pd(xy_odd, z_odd, 0x20));
-    const __m256d p2 = _mm256_add_pd(_mm256_load_pd(p + e[2]), _mm256_permute2f128_pd(xy_even, z_even, 0x31));
-    const __m256d p3 = _mm256_add_pd(_mm256_load_pd(p + e[3]), _mm256_permute2f128_pd(xy_odd, z_odd, 0x31));
+    const __m256d p0 =
+        _mm256_add_pd(_mm256_load_pd(p + e[0]), _mm256_permute2f128_pd(xy_even, z_even, 0x20));
+    const __m256d p1 =
+        _mm256_add_pd(_mm256_load_pd(p + e[1]), _mm256_permute2f128_pd(xy_odd, z_odd, 0x20));
+    const __m256d p2 =
+        _mm256_add_pd(_mm256_load_pd(p + e[2]), _mm256_permute2f128_pd(xy_even, z_even, 0x31));
+    const __m256d p3 =
+        _mm256_add_pd(_mm256_load_pd(p + e[3]), _mm256_permute2f128_pd(xy_odd, z_odd, 0x31));
     _mm256_store_pd(p + e[0], p0);
     _mm256_store_pd(p + e[1], p1);
     _mm256_store_pd(p + e[2], p2);
     _mm256_store_pd(p + e[3], p3);
 }
 inline void add_sum(std::integral_constant<int, 2>, double* p, const Pack* f) {
-    const __m256d both = _mm256_add_pd(_mm256_unpacklo_pd(f[0].v, f[1].v), _mm256_unpackhi_pd(f[0].v, f[1].v));
+    const __m256d both =
+        _mm256_add_pd(_mm256_unpacklo_pd(f[0].v, f[1].v), _mm256_unpackhi_pd(f[0].v, f[1].v));
     const __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(both), _mm256_extractf128_pd(both, 1));
     _mm_store_pd(p, _mm_add_pd(_mm_load_pd(p), pair));
 }
@@ -374,14 +388,14 @@ inline void add_sum(std::integral_constant<int, 3>, double* p, const Pack* f) {
     p[2] += sum(f[2]);
 }
 
-inline int append(Entry* p, Index entries, Mask m, int count) {
+inline int append(Entry* p, Index entries, Mask m, int from, int count) {
     alignas(16) Entry e[4];
     _mm_store_si128(reinterpret_cast<__m128i*>(e), entries.v);
     int n = 0;
     const unsigned chosen = bits(m);
     for (int k = 0; k < 4; ++k) {
         p[n] = e[k];
-        n += (k < count) & ((chosen >> k) & 1u);
+        n += (k >= from) & (k < count) & ((chosen >> k) & 1u);
     }
     return n;
 }
@@ -470,9 +484,9 @@ template <int D>
 inline void add_sum(std::integral_constant<int, D>, double* p, const Pack* f) {
     for (int a = 0; a < D; ++a) p[a] += f[a].v;
 }
-inline int append(Entry* p, Index entries, Mask m, int) {
+inline int append(Entry* p, Index entries, Mask m, int from, int) {
     *p = entries.v;
-    return m.m ? 1 : 0;
+    return m.m && from <= 0 ? 1 : 0;
 }
 
 #endif
@@ -519,7 +533,8 @@ inline Pack exponential(Pack x) {
     if constexpr (s == 8) {
         constexpr ExponentialSeries<7> e(0.5 * ln2 / s);
         const Pack r2 = r * r;
-        const Pack high = fma(r2, fma(r, Pack(e.c[7]), Pack(e.c[6])), fma(r, Pack(e.c[5]), Pack(e.c[4])));
+        const Pack high =
+            fma(r2, fma(r, Pack(e.c[7]), Pack(e.c[6])), fma(r, Pack(e.c[5]), Pack(e.c[4])));
         const Pack low = fma(r2, fma(r, Pack(e.c[3]), Pack(e.c[2])), r + Pack(1.0));
         p = fma(high, r2 * r2, low);
     } else {

@@ -95,21 +95,21 @@ void Workspace::prepare(int n_particles, int dimension, const PairTable& pairs) 
         const std::size_t table = aligned(n_pairs * sizeof(double));
         const std::size_t squares =
             aligned(std::size_t(n + 1) * dimension * dimension * sizeof(double));
-        char* p = static_cast<char*>(
-            allocate(11 * vectors + 3 * doubles + (7 + 2 * lanes) * ints + bytes + rows + table + squares));
+        char* p = static_cast<char*>(allocate(11 * vectors + 3 * doubles + (7 + 2 * lanes) * ints +
+                                              bytes + rows + table + squares));
         block_ = p;
         const auto take = [&p](std::size_t size) {
             char* here = p;
             p += size;
             return here;
         };
-        for (double** array : {&x, &v, &f, &built, &other_x, &other_v, &step, &residual,
-                               &direction, &product, &start})
+        for (double** array : {&x, &v, &f, &built, &other_x, &other_v, &step, &residual, &direction,
+                               &product, &start})
             *array = reinterpret_cast<double*>(take(vectors));
-        for (double*& array : sorted) array = reinterpret_cast<double*>(take(doubles));
+        for (double*& array : near) array = reinterpret_cast<double*>(take(doubles));
         for (std::int32_t** array : {&type, &id, &other_type, &other_id, &cell_of, &pending})
             *array = reinterpret_cast<std::int32_t*>(take(ints));
-        sorted_entry = reinterpret_cast<std::uint32_t*>(take(ints));
+        near_entry = reinterpret_cast<std::uint32_t*>(take(ints));
         put_off = reinterpret_cast<std::uint32_t*>(take(2 * lanes * ints));
         images = reinterpret_cast<std::uint8_t*>(take(bytes));
         row = reinterpret_cast<std::int64_t*>(take(rows));
@@ -119,15 +119,10 @@ void Workspace::prepare(int n_particles, int dimension, const PairTable& pairs) 
         allocated_stride_ = stride;
         allocated_pairs_ = n_pairs;
     }
-    for (double* array : {x, v, f, built, other_x, other_v, step, residual, direction, product,
-                          start})
+    for (double* array :
+         {x, v, f, built, other_x, other_v, step, residual, direction, product, start})
         for (int k = 0; k < length; ++k) array[k] = 0.0;
     for (int i = 0; i < n; ++i) id[i] = i;
-    // The last pack of a cell reads past it: entries that exist, though they are not taken.
-    for (int i = n; i < n + 2 * lanes; ++i) {
-        sorted_entry[i] = 0;
-        for (double* array : sorted) array[i] = 0.0;
-    }
 }
 
 void Workspace::reserve_entries(std::size_t count) {

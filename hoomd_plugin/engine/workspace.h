@@ -66,19 +66,19 @@ class Workspace {
     std::uint32_t* entries = nullptr;  // rows of neighbours, in whole packs: where x has them
     std::uint16_t* kinds = nullptr;    // their types
     std::size_t entry_capacity = 0;
-    std::int64_t* row = nullptr;       // first entry of each row, n + 1
-    std::uint8_t* images = nullptr;    // whether a row reaches across the box's faces
+    std::int64_t* row = nullptr;     // first entry of each row, n + 1
+    std::uint8_t* images = nullptr;  // whether a row reaches across the box's faces
 
-    // While a list is built: the particles' new order, and positions a component at a time.
+    // While a list is built: the particles' new order, and what is near a cell.
     double* other_x = nullptr;
     double* other_v = nullptr;
     std::int32_t* other_type = nullptr;
     std::int32_t* other_id = nullptr;
-    double* sorted[3] = {};
-    std::uint32_t* sorted_entry = nullptr;
+    double* near[3] = {};
+    std::uint32_t* near_entry = nullptr;
     std::int32_t* cell_of = nullptr;
-    std::int32_t* pending = nullptr;    // the last pair put off to a row, -1 for none
-    std::uint32_t* put_off = nullptr;   // pairs put off: the particle, and the one before it
+    std::int32_t* pending = nullptr;   // the last pair put off to a row, -1 for none
+    std::uint32_t* put_off = nullptr;  // pairs put off: the particle, and the one before it
     std::int32_t* cell_first = nullptr;
     std::size_t cell_capacity = 0;
     double* reach_squared = nullptr;  // (r_cut + skin)^2, laid out as the table's r_cut

@@ -74,8 +74,9 @@ nb::object to_numpy(std::vector<T>&& values, std::initializer_list<std::size_t> 
 nb::dict run(const std::string& potential, const Doubles& sigma,
              const std::vector<Doubles>& pair_parameters, const Doubles& boxes,
              const Integers& typeid_, const MutableDoubles& positions, bool minimize,
-             bool want_forces, double tolerance, std::int64_t max_steps, nb::dict fire, int threads,
-             const std::string& instruction_set, nb::object progress) {
+             bool want_forces, double tolerance, std::int64_t max_steps, const nb::dict& fire,
+             const nb::dict& newton, int threads, const std::string& instruction_set,
+             nb::object progress) {
     require(positions.ndim() == 3 && (positions.shape(2) == 2 || positions.shape(2) == 3),
             "positions must be (n_replicas, n_particles, 2 or 3)");
     require(typeid_.shape(0) == positions.shape(1), "typeid must be (n_particles,)");
@@ -89,19 +90,24 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     const std::size_t n = positions.shape(0);
 
     engine::FireSettings settings;
-    const auto set = [&fire](const char* key, auto& value) {
-        if (fire.contains(key))
-            value = nb::cast<std::remove_reference_t<decltype(value)>>(fire[key]);
+    const auto set = [](const nb::dict& from, const char* key, auto& value) {
+        if (from.contains(key))
+            value = nb::cast<std::remove_reference_t<decltype(value)>>(from[key]);
     };
-    set("dt_start", settings.dt_start);
-    set("dt_max", settings.dt_max);
-    set("dt_min", settings.dt_min);
-    set("max_move", settings.max_move);
-    set("grow", settings.grow);
-    set("shrink", settings.shrink);
-    set("mixing", settings.mixing);
-    set("mixing_decay", settings.mixing_decay);
-    set("delay", settings.delay);
+    set(fire, "dt_start", settings.dt_start);
+    set(fire, "dt_max", settings.dt_max);
+    set(fire, "dt_min", settings.dt_min);
+    set(fire, "max_move", settings.max_move);
+    set(fire, "grow", settings.grow);
+    set(fire, "shrink", settings.shrink);
+    set(fire, "mixing", settings.mixing);
+    set(fire, "mixing_decay", settings.mixing_decay);
+    set(fire, "delay", settings.delay);
+    engine::NewtonSettings finish;
+    set(newton, "start", finish.start);
+    set(newton, "reach", finish.reach);
+    set(newton, "forcing", finish.forcing);
+    set(newton, "max_products", finish.max_products);
 
     std::vector<engine::ReplicaResult> results(n);
     std::vector<double> forces(want_forces ? n * positions.shape(1) * d : 0);
@@ -115,14 +121,14 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     {
         const nb::gil_scoped_release release;
         finished = engine::run_replicas(replicas, table, instruction_set, minimize, tolerance,
-                                        max_steps, settings, threads, results.data(),
+                                        max_steps, settings, finish, threads, results.data(),
                                         want_forces ? forces.data() : nullptr, poll);
     }
     if (!finished) throw std::runtime_error("the engine was stopped");
 
     std::vector<double> energy(n), max_force(n), seconds(n), stress(n * d * d);
     std::vector<std::int32_t> status(n);
-    std::vector<std::int64_t> steps(n), builds(n);
+    std::vector<std::int64_t> steps(n), builds(n), products(n);
     static constexpr int component[3][3] = {{0, 5, 4}, {5, 1, 3}, {4, 3, 2}};
     for (std::size_t r = 0; r < n; ++r) {
         const engine::Outcome& o = results[r].outcome;
@@ -132,6 +138,7 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
         status[r] = std::int32_t(o.status);
         steps[r] = o.steps;
         builds[r] = o.builds;
+        products[r] = o.products;
         seconds[r] = results[r].seconds;
         for (int a = 0; a < d; ++a)
             for (int b = 0; b < d; ++b)
@@ -145,6 +152,7 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     out["status"] = to_numpy(std::move(status), {n});
     out["steps"] = to_numpy(std::move(steps), {n});
     out["list_builds"] = to_numpy(std::move(builds), {n});
+    out["hessian_products"] = to_numpy(std::move(products), {n});
     out["seconds"] = to_numpy(std::move(seconds), {n});
     if (want_forces) out["forces"] = to_numpy(std::move(forces), {n, positions.shape(1), ud});
     return out;
@@ -201,7 +209,7 @@ NB_MODULE(_engine, m) {
     });
     m.def("run", &run, "potential"_a, "sigma"_a, "pair_parameters"_a, "boxes"_a, "typeid"_a,
           "positions"_a, nb::kw_only(), "minimize"_a, "want_forces"_a, "tolerance"_a, "max_steps"_a,
-          "fire"_a, "threads"_a, "instruction_set"_a, "progress"_a.none());
+          "fire"_a, "newton"_a, "threads"_a, "instruction_set"_a, "progress"_a.none());
     m.def("cutoffs", &cutoffs, "potential"_a, "sigma"_a, "pair_parameters"_a);
     m.def("random_positions", &random_positions, "seed"_a, "purposes"_a, "first_replica"_a,
           "boxes"_a, "positions"_a);

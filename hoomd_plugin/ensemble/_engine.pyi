@@ -37,6 +37,7 @@ def run(
     tolerance: float,
     max_steps: int,
     fire: Mapping[str, float],
+    newton: Mapping[str, float],
     threads: int,
     instruction_set: str,
     progress: Callable[[int], object] | None,

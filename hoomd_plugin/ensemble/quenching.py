@@ -54,8 +54,9 @@ class Ensemble:
         What they were prepared with.
     energy, max_force, stress:
         (R,), (R,), (R, d, d): total energy, largest |F| over the particles, (1/V) dU/dε.
-    status, steps, list_builds, seconds:
-        (R,) each: a `Status`, steps of the minimiser, builds of the neighbour list, time taken.
+    status, steps, hessian_products, list_builds, seconds:
+        (R,) each: a `Status`, steps of the minimiser, products of the Hessian with a vector within
+        them, builds of the neighbour list, time taken.
         Where the status is `NOT_FINITE`, energy, max_force and stress are NaN.
     tolerance:
         The largest |F| at which a replica counts as converged.
@@ -74,6 +75,7 @@ class Ensemble:
     status: NDArray[np.int32]
     steps: NDArray[np.int64]
     list_builds: NDArray[np.int64]
+    hessian_products: NDArray[np.int64]
     seconds: NDArray[np.float64]
     tolerance: float
     seed: int | None
@@ -137,6 +139,7 @@ class Ensemble:
                 "replica": self.replica,
                 "status": [Status(s).name.lower() for s in self.status],
                 "steps": self.steps,
+                "hessian_products": self.hessian_products,
                 "list_builds": self.list_builds,
                 "seconds": self.seconds,
                 "energy": self.energy,
@@ -238,15 +241,19 @@ def minimize(
     threads: int | None = None,
     progress: Progress | None = None,
     fire: Mapping[str, float] | None = None,
+    newton: Mapping[str, float] | None = None,
     instruction_set: str = "auto",
     seed: int | None = None,
     first_replica: int = 0,
 ) -> Ensemble:
-    """Minimise the energy of every replica from given positions by FIRE.
+    """Minimise the energy of every replica from given positions by FIRE, then Newton's method.
 
     The minimiser is FIRE 2 with semi-implicit Euler steps and the half step back (Guénolé et al.,
-    Comput. Mater. Sci. 175, 109584 (2020)), one state a replica. A replica's result depends on
-    its own start only: not on `threads` nor on the rest of the batch.
+    Comput. Mater. Sci. 175, 109584 (2020)), one state a replica. Close to the minimum it hands
+    over to Newton's method with conjugate gradients (Nocedal & Wright, Numerical Optimization,
+    2nd ed., algorithm 7.1), whose steps stand only where the energy is convex, the step short and
+    the forces fall; where not, FIRE goes on. A replica's result depends on its own start only: not
+    on `threads` nor on the rest of the batch.
 
     Parameters
     ----------
@@ -270,6 +277,11 @@ def minimize(
         Settings of FIRE that differ from the default: ``dt_start``, ``dt_max``, ``dt_min`` in
         units of (largest pair stiffness)^(-1/2), ``max_move`` in units of the largest diameter,
         ``grow``, ``shrink``, ``mixing``, ``mixing_decay``, ``delay``.
+    newton:
+        Settings of Newton's method that differ from the default: ``start``, the largest |F| at
+        which it is tried, in units of (largest pair stiffness) x (largest diameter), 0 for never;
+        ``reach``, the farthest it may move a particle, in largest diameters; ``forcing``, the
+        residual force of each of its linear systems, relative; ``max_products`` for each.
     instruction_set:
         ``auto``, or one of `instruction_sets`.
     seed, first_replica:
@@ -285,6 +297,7 @@ def minimize(
     limit = positive("tolerance", tolerance)
     steps = count("max_steps", max_steps)
     settings = checked_fire(fire or {})
+    finish = checked_newton(newton or {})
     total = len(start.positions)
     key, first = checked_keys(0 if seed is None else seed, first_replica, total)
 
@@ -299,6 +312,7 @@ def minimize(
         tolerance=limit,
         max_steps=steps,
         fire=settings,
+        newton=finish,
         threads=threads,
         instruction_set=instruction_set,
         progress=report,
@@ -350,6 +364,24 @@ def checked_fire(fire: Mapping[str, float]) -> dict[str, float]:
     out = dict(fire)
     if "delay" in out:
         out["delay"] = count("fire['delay']", fire["delay"])  # type: ignore[arg-type]
+    return out
+
+
+def checked_newton(newton: Mapping[str, float]) -> dict[str, float]:
+    """Settings of Newton's method; raises `InputError` for an unknown or impossible one."""
+    out: dict[str, float] = {}
+    for name, value in newton.items():
+        if name == "max_products":
+            out[name] = count("newton['max_products']", value)  # type: ignore[arg-type]
+        elif name == "start" and value == 0:
+            out[name] = 0.0
+        elif name in ("start", "reach", "forcing"):
+            out[name] = positive(f"newton[{name!r}]", value)
+        else:
+            raise InputError(
+                f"Newton's method has no setting {name!r}: it has start, reach, forcing, "
+                "max_products."
+            )
     return out
 
 

@@ -1,0 +1,206 @@
+// The last steps of a minimisation: Newton's method, its linear systems solved by conjugate
+// gradients (Nocedal & Wright, Numerical Optimization, 2nd ed., algorithm 7.1). A step is taken
+// only where the energy is convex along everything the solver saw, where it is small, and where
+// the forces fall; otherwise nothing is changed. Part of a kernel: see kernels.cc.
+#pragma once
+
+#include "../potentials/dual.h"
+#include "forces.h"
+#include "kernels.h"
+
+namespace amorph::engine::AMORPH_ISA {
+
+// Components of a symmetric tensor: xx, xy, yy, and in three dimensions xz, yz, zz.
+template <int D>
+constexpr int tensor_size = D * (D + 1) / 2;
+
+// The inverse of a particle's diagonal block, (d, d); where the block is not safely positive, one
+// over its trace, and 0 for a particle that touches no other.
+template <int D>
+void invert_block(double* m) {
+    const auto at = [m](int a, int b) { return m[a >= b ? a * D + b : b * D + a]; };
+    double trace = 0.0;
+    for (int a = 0; a < D; ++a) trace += at(a, a);
+    double inverse[3][3];
+    double least = 1e-6 * trace;
+    double determinant;
+    bool positive = at(0, 0) > least;
+    if constexpr (D == 2) {
+        determinant = at(0, 0) * at(1, 1) - at(0, 1) * at(0, 1);
+        inverse[0][0] = at(1, 1);
+        inverse[1][1] = at(0, 0);
+        inverse[1][0] = inverse[0][1] = -at(0, 1);
+    } else {
+        positive = positive && at(0, 0) * at(1, 1) - at(0, 1) * at(0, 1) > least * trace;
+        for (int a = 0; a < 3; ++a)
+            for (int b = 0; b < 3; ++b) {
+                const int i = (a + 1) % 3, j = (a + 2) % 3, k = (b + 1) % 3, l = (b + 2) % 3;
+                inverse[a][b] = at(i, k) * at(j, l) - at(i, l) * at(j, k);
+            }
+        determinant = 0.0;
+        for (int a = 0; a < 3; ++a) determinant += at(0, a) * inverse[0][a];
+        least *= trace;
+    }
+    positive = positive && determinant > least * trace;
+    for (int a = 0; a < D; ++a)
+        for (int b = 0; b < D; ++b)
+            m[a * D + b] = positive ? inverse[a][b] / determinant
+                                    : (a == b && trace > 0.0 ? 1.0 / trace : 0.0);
+}
+
+// Forces, the second derivatives of all pairs' energies with respect to their differences, and the
+// inverses of the particles' diagonal blocks of the Hessian.
+template <class Potential, int D, bool Triclinic, bool Small>
+void compute_hessian(Workspace& w, const Box& box, const PairTable& table) {
+    constexpr int S = point_stride<D>;
+    constexpr int T = tensor_size<D>;
+    constexpr std::integral_constant<int, D> dimension;
+    using Number = potentials::Dual<Pack>;
+    w.reserve_tensors(std::size_t(w.row[w.n]) * T);
+    for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.f + k);
+    for (int k = 0; k < (w.n + 1) * D * D; ++k) w.blocks[k] = 0.0;
+    const Rows<Potential, D, Triclinic, Small> rows(w, box, table);
+    for (int i = 0; i < w.n; ++i) {
+        Pack force[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
+        double own[D * D] = {};
+        rows.visit(i, [&](std::int64_t p, const Pack* d, Pack r2, const Pack* c) {
+            Number coefficients[Potential::n_coefficients];
+            for (int k = 0; k < Potential::n_coefficients; ++k)
+                coefficients[k] = Number(c[k], Pack(0.0));
+            Number u, g;
+            Potential::evaluate(Number(r2, Pack(1.0)), coefficients, u, g);
+            Pack pair[3];
+            for (int a = 0; a < D; ++a) {
+                pair[a] = g.value * d[a];
+                force[a] -= pair[a];
+            }
+            add_points(dimension, w.f, w.entries + p, pair);
+            const Pack along = Pack(-2.0) * g.slope;
+            double* tensor = w.tensors + p * T;
+            for (int a = 0; a < D; ++a)
+                for (int b = 0; b <= a; ++b, tensor += Pack::width) {
+                    const Pack t = along * d[a] * d[b];
+                    (a == b ? t - g.value : t).store(tensor);
+                    for (int lane = 0; lane < Pack::width; ++lane) {
+                        own[a * D + b] += tensor[lane];
+                        w.blocks[w.entries[p + lane] / S * D * D + a * D + b] += tensor[lane];
+                    }
+                }
+        });
+        for (int k = 0; k < D * D; ++k) w.blocks[i * D * D + k] += own[k];
+        add_sum(dimension, w.f + S * std::int64_t(i), force);
+    }
+    for (int i = 0; i < w.n; ++i) invert_block<D>(w.blocks + i * D * D);
+}
+
+// out = H in
+template <int D>
+void hessian_product(const Workspace& w, const double* in, double* out) {
+    constexpr int S = point_stride<D>;
+    constexpr int T = tensor_size<D>;
+    constexpr std::integral_constant<int, D> dimension;
+    for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(out + k);
+    const Entry* const entries = w.entries;
+    for (int i = 0; i < w.n; ++i) {
+        Pack own[3], sum_of[3];
+        for (int a = 0; a < D; ++a) {
+            own[a] = Pack(in[S * std::int64_t(i) + a]);
+            sum_of[a] = Pack(0.0);
+        }
+        const std::int64_t stop = w.row[i + 1];
+        for (std::int64_t p = w.row[i]; p < stop; p += Pack::width) {
+            Pack e[3], t[3];
+            load_points(dimension, in, entries + p, e);
+            for (int a = 0; a < D; ++a) e[a] = e[a] - own[a];
+            const double* k = w.tensors + p * T;
+            const auto tensor = [k](int q) { return Pack::load(k + q * Pack::width); };
+            if constexpr (D == 2) {
+                t[0] = fma(tensor(0), e[0], tensor(1) * e[1]);
+                t[1] = fma(tensor(1), e[0], tensor(2) * e[1]);
+            } else {
+                t[0] = fma(tensor(0), e[0], fma(tensor(1), e[1], tensor(3) * e[2]));
+                t[1] = fma(tensor(1), e[0], fma(tensor(2), e[1], tensor(4) * e[2]));
+                t[2] = fma(tensor(3), e[0], fma(tensor(4), e[1], tensor(5) * e[2]));
+            }
+            for (int a = 0; a < D; ++a) sum_of[a] -= t[a];
+            add_points(dimension, out, entries + p, t);
+        }
+        add_sum(dimension, out + S * std::int64_t(i), sum_of);
+    }
+}
+
+// out = the diagonal blocks' inverses times in; returns in . out
+template <int D>
+double precondition(const Workspace& w, const double* in, double* out) {
+    constexpr int S = point_stride<D>;
+    double product = 0.0;
+    for (int i = 0; i < w.n; ++i) {
+        const double* m = w.blocks + i * D * D;
+        for (int a = 0; a < D; ++a) {
+            double z = 0.0;
+            for (int b = 0; b < D; ++b) z += m[a * D + b] * in[S * i + b];
+            out[S * i + a] = z;
+            product += z * in[S * i + a];
+        }
+    }
+    return product;
+}
+
+inline double dot(const Workspace& w, const double* a, const double* b) {
+    Pack s(0.0);
+    for (int k = 0; k < w.length; k += Pack::width)
+        s = fma(Pack::load(a + k), Pack::load(b + k), s);
+    return sum(s);
+}
+
+// a += factor b
+inline void add_scaled(const Workspace& w, double* a, double factor, const double* b) {
+    for (int k = 0; k < w.length; k += Pack::width)
+        fma(Pack(factor), Pack::load(b + k), Pack::load(a + k)).store(a + k);
+}
+
+// Largest squared length of a particle's vector.
+template <int D>
+double max_squared(const Workspace& w, const double* a) {
+    constexpr int chunk = packs_of_points(D);
+    Pack most(0.0);
+    for (int k = 0; k < w.length; k += chunk * Pack::width) {
+        Pack squares[chunk];
+        for (int q = 0; q < chunk; ++q) {
+            const Pack x = Pack::load(a + k + q * Pack::width);
+            squares[q] = x * x;
+        }
+        most = max(most, point_squares(std::integral_constant<int, D>{}, squares));
+    }
+    return maximum(most);
+}
+
+// step = H^-1 F until the residual's largest vector is below `tolerance`; false where the Hessian
+// is not positive along a direction, or `most` products did not do.
+template <int D>
+bool solve_newton(Workspace& w, double tolerance, int most, std::int64_t& products) {
+    for (int k = 0; k < w.length; k += Pack::width) {
+        Pack(0.0).store(w.step + k);
+        Pack::load(w.f + k).store(w.residual + k);
+    }
+    double weight = precondition<D>(w, w.residual, w.direction);
+    for (int k = 0; k < most; ++k) {
+        hessian_product<D>(w, w.direction, w.product);
+        ++products;
+        const double curvature = dot(w, w.direction, w.product);
+        if (!(curvature > 0.0)) return false;
+        const double along = weight / curvature;
+        add_scaled(w, w.step, along, w.direction);
+        add_scaled(w, w.residual, -along, w.product);
+        if (max_squared<D>(w, w.residual) <= tolerance * tolerance) return true;
+        const double next = precondition<D>(w, w.residual, w.product);
+        const double keep = next / weight;
+        weight = next;
+        for (int q = 0; q < w.length; q += Pack::width)
+            fma(Pack(keep), Pack::load(w.direction + q), Pack::load(w.product + q))
+                .store(w.direction + q);
+    }
+    return false;
+}
+
+}  // namespace amorph::engine::AMORPH_ISA
