@@ -172,51 +172,66 @@ bool for_each_replica(std::int64_t n_replicas, int n_threads, std::atomic<bool>&
     return done.load() == n_replicas && !stop.load();
 }
 
-bool run_replicas(const Replicas& replicas, const PotentialTable& table,
-                  const std::string& instruction_set, bool minimize, double tolerance,
-                  std::int64_t max_steps, const FireSettings& fire, const NewtonSettings& newton,
-                  int n_threads, ReplicaResult* results, double* forces,
-                  const std::function<bool(std::int64_t)>& poll) {
-    const PotentialKernels& kernel = kernels(instruction_set, table.potential());
+bool run_replicas(const Replicas& replicas, const Work& work, ReplicaResult* results,
+                  double* forces, const std::function<bool(std::int64_t)>& poll) {
+    const PotentialKernels& kernel =
+        kernels(work.instruction_set, work.tables.front()->potential());
     const int d = replicas.dimension;
     const int n = replicas.n_particles;
-    const auto run = minimize ? kernel.minimize[d - 2] : kernel.measure[d - 2];
+    const bool measure = work.stages.empty();
     std::atomic<bool> stop{false};
 
-    const auto work = [&](std::int64_t replica, Workspace& w) {
+    const auto one = [&](std::int64_t replica, Workspace& w) {
         const auto start = std::chrono::steady_clock::now();
-        w.prepare(n, d, table.view());
-        double* positions = replicas.positions + replica * n * d;
+        const PairTable& table =
+            work.tables[work.tables.size() > 1 ? std::size_t(replica) : 0]->view();
+        w.prepare(n, d, table);
+        const std::int64_t offset = replica * n * d;
+        double* positions = replicas.positions + offset;
+        double* velocities =
+            replicas.velocities != nullptr ? replicas.velocities + offset : nullptr;
+        const std::int32_t* type = replicas.type + (replicas.type_each ? replica * n : 0);
         for (int i = 0; i < n; ++i) {
-            for (int a = 0; a < d; ++a) w.x[i * w.stride + a] = positions[i * d + a];
-            w.type[i] = replicas.type[i];
+            for (int a = 0; a < d; ++a) {
+                w.x[i * w.stride + a] = positions[i * d + a];
+                if (velocities != nullptr) w.v[i * w.stride + a] = velocities[i * d + a];
+            }
+            w.type[i] = type[i];
         }
+        Box box = replicas.boxes[replicas.box_each ? replica : 0];
         Task task{};
-        task.box = replicas.boxes + (replicas.box_each ? replica : 0);
-        task.table = &table.view();
-        task.tolerance = tolerance;
-        task.max_steps = max_steps;
-        task.fire = fire;
-        task.newton = newton;
+        task.box = &box;
+        task.table = &table;
+        task.stages = work.stages.data();
+        task.n_stages = int(work.stages.size());
+        task.stream = {work.seed, work.first_replica + static_cast<std::uint32_t>(replica), 0};
+        task.purposes = work.purposes;
+        task.trajectory = work.trajectory;
+        const std::int64_t frames = replica * work.trajectory.frames * n * d;
+        if (task.trajectory.positions != nullptr) task.trajectory.positions += frames;
+        if (task.trajectory.velocities != nullptr) task.trajectory.velocities += frames;
         task.stop = &stop;
         ReplicaResult& result = results[replica];
-        result.outcome = run(w, task);
+        result.outcome = measure ? kernel.measure[d - 2](w, task) : kernel.run[d - 2](w, task);
+        if (!measure && replicas.box_each) replicas.boxes[replica] = box;
         for (int i = 0; i < n; ++i) {
-            const std::int64_t to = w.id[i];
-            if (minimize) {
+            const std::int64_t to = std::int64_t(w.id[i]) * d;
+            if (!measure) {
                 double r[3] = {}, s[3];
+                std::int32_t images[3] = {};
                 for (int a = 0; a < d; ++a) r[a] = w.x[i * w.stride + a];
-                task.box->wrap(d, r, s);
-                for (int a = 0; a < d; ++a) positions[to * d + a] = r[a];
+                box.wrap(d, r, s, images);
+                for (int a = 0; a < d; ++a) positions[to + a] = r[a];
+                if (velocities != nullptr)
+                    for (int a = 0; a < d; ++a) velocities[to + a] = w.v[i * w.stride + a];
             }
             if (forces != nullptr)
-                for (int a = 0; a < d; ++a)
-                    forces[(replica * n + to) * d + a] = w.f[i * w.stride + a];
+                for (int a = 0; a < d; ++a) forces[offset + to + a] = w.f[i * w.stride + a];
         }
         result.seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };
-    return for_each_replica(replicas.n_replicas, n_threads, stop, work, poll);
+    return for_each_replica(replicas.n_replicas, work.n_threads, stop, one, poll);
 }
 
 void random_positions(std::uint64_t seed, const std::uint32_t* purposes, std::int64_t first_replica,

@@ -35,14 +35,29 @@ class PotentialTable {
     PairTable view_;
 };
 
+// Replicas of equal size. What can be shared by all of them is given once, or once for each.
 struct Replicas {
     int dimension;
     int n_particles;
     std::int64_t n_replicas;
-    const std::int32_t* type;  // (n_particles,), shared by all
-    const Box* boxes;          // one for all, or one each
+    const std::int32_t* type;  // (n_particles,) or (n_replicas, n_particles)
+    bool type_each;
+    Box* boxes;  // changed only where there is one for each
     bool box_each;
-    double* positions;  // (n_replicas, n_particles, dimension), in and out
+    double* positions;   // (n_replicas, n_particles, dimension), in and out
+    double* velocities;  // the same, or null: at rest, and not given back
+};
+
+// What is done to them.
+struct Work {
+    std::string instruction_set;
+    std::vector<const PotentialTable*> tables;  // one, or one for each
+    std::vector<Stage> stages;                  // none: only measure
+    std::uint64_t seed = 0;
+    std::uint32_t first_replica = 0;
+    Purposes purposes{};
+    Trajectory trajectory{};  // of replica 0; the others' follow, frames * n * dimension apart
+    int n_threads = 1;
 };
 
 struct ReplicaResult {
@@ -58,12 +73,10 @@ bool for_each_replica(std::int64_t n_replicas, int n_threads, std::atomic<bool>&
                       const std::function<void(std::int64_t, Workspace&)>& work,
                       const std::function<bool(std::int64_t)>& poll);
 
-// Minimise (or only measure) every replica; results is (n_replicas,), forces may be null.
-bool run_replicas(const Replicas& replicas, const PotentialTable& table,
-                  const std::string& instruction_set, bool minimize, double tolerance,
-                  std::int64_t max_steps, const FireSettings& fire, const NewtonSettings& newton,
-                  int n_threads, ReplicaResult* results, double* forces,
-                  const std::function<bool(std::int64_t)>& poll);
+// Take every replica through the stages, or only measure it; results is (n_replicas,), forces may
+// be null.
+bool run_replicas(const Replicas& replicas, const Work& work, ReplicaResult* results,
+                  double* forces, const std::function<bool(std::int64_t)>& poll);
 
 // Uniform positions in a box for replicas first_replica, first_replica + 1, ...; `purposes` are
 // the two purpose codes of the counter (for x and y, and for z).

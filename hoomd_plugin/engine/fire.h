@@ -69,6 +69,13 @@ double advance(Workspace& w, double dt, double keep, double mix) {
     return maximum(most);
 }
 
+// What FIRE decides at a step: x += back v with v = 0 where back is not 0, then
+// v = keep (v + dt F) + mix F, x += dt v.
+struct FireMove {
+    double back;
+    double dt, keep, mix;
+};
+
 // The state FIRE carries from step to step, and its rules.
 struct Fire {
     const FireSettings& settings;
@@ -85,33 +92,27 @@ struct Fire {
         max_move = s.max_move * table.max_sigma;
     }
 
-    // One step from the forces, whose sums are given; returns what `advance` does.
-    template <int D>
-    double step(Workspace& w, const Sums& s) {
-        double keep = 1.0;
-        double mix = 0.0;
+    FireMove decide(const Sums& s) {
+        FireMove move{0.0, dt, 1.0, 0.0};
         if (s.power > 0.0) {
             if (++downhill > settings.delay) {
                 dt = dt * settings.grow < dt_max ? dt * settings.grow : dt_max;
                 mixing *= settings.mixing_decay;
             }
-            keep = 1.0 - mixing;
-            mix = mixing * __builtin_sqrt(s.speed_squared / s.force_squared);
+            move.keep = 1.0 - mixing;
+            move.mix = mixing * __builtin_sqrt(s.speed_squared / s.force_squared);
+            const double fastest = __builtin_sqrt(s.max_speed_squared);
+            move.dt = fastest * dt > max_move ? max_move / fastest : dt;
         } else if (steps > 0) {
             downhill = 0;
-            const double back = -0.5 * dt;
+            move.back = -0.5 * dt;
             // Not at the very start, where velocities are still random with respect to forces.
             if (steps > settings.delay && dt * settings.shrink >= dt_min) dt *= settings.shrink;
             mixing = settings.mixing;
-            step_back(w, back);
-        }
-        double h = dt;
-        if (s.power > 0.0) {
-            const double fastest = __builtin_sqrt(s.max_speed_squared);
-            if (fastest * h > max_move) h = max_move / fastest;
+            move.dt = dt;
         }
         ++steps;
-        return advance<D>(w, h, keep, mix);
+        return move;
     }
 };
 

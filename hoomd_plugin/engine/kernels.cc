@@ -3,7 +3,7 @@
 #include "kernels.h"
 
 #include "../potentials/potentials.h"
-#include "minimize.h"
+#include "run.h"
 
 namespace amorph::engine {
 namespace AMORPH_ISA {
@@ -12,13 +12,13 @@ namespace {
 static_assert(Workspace::lanes % Pack::width == 0);
 
 template <class Potential, int D>
-Outcome minimize_any(Workspace& w, const Task& task) {
+Outcome run_any(Workspace& w, const Task& task) {
     const bool small = task.table->n_types < small_types;
     if (task.box->triclinic(D))
-        return small ? minimize<Potential, D, true, true>(w, task)
-                     : minimize<Potential, D, true, false>(w, task);
-    return small ? minimize<Potential, D, false, true>(w, task)
-                 : minimize<Potential, D, false, false>(w, task);
+        return small ? run<Potential, D, true, true>(w, task)
+                     : run<Potential, D, true, false>(w, task);
+    return small ? run<Potential, D, false, true>(w, task)
+                 : run<Potential, D, false, false>(w, task);
 }
 
 template <class Potential, int D>
@@ -54,7 +54,7 @@ void evaluate_pairs(const PairTable& table, std::int64_t n, const double* r, dou
 
 template <class Potential>
 constexpr PotentialKernels entry() {
-    return {{minimize_any<Potential, 2>, minimize_any<Potential, 3>},
+    return {{run_any<Potential, 2>, run_any<Potential, 3>},
             {measure_any<Potential, 2>, measure_any<Potential, 3>},
             evaluate_pairs<Potential>};
 }

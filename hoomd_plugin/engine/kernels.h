@@ -4,44 +4,26 @@
 #include <atomic>
 #include <cstdint>
 
+#include "stage.h"
 #include "workspace.h"
 
 namespace amorph::engine {
 
 enum class Status : std::int32_t {
-    converged = 0,
+    converged = 0,  // to the tolerance of the last minimisation
     step_limit = 1,
-    not_finite = 2,
+    not_finite = 2,  // a position or force ceased to be a number
     interrupted = 3,
-};
-
-// FIRE 2 (Guenole et al. 2020). Times are in units of 1/sqrt(largest pair stiffness), mass 1;
-// the largest move of a step in units of the largest sigma.
-struct FireSettings {
-    double dt_start = 0.15;
-    double dt_max = 0.5;
-    double dt_min = 0.002;
-    double max_move = 0.1;
-    double grow = 1.1;
-    double shrink = 0.5;
-    double mixing = 0.25;
-    double mixing_decay = 0.99;
-    int delay = 5;
-};
-
-// Newton's method, tried once FIRE has brought the largest force below `start` (in units of the
-// largest stiffness times the largest sigma; 0: never). It may move no particle farther than
-// `reach` largest sigmas; where it fails, FIRE goes on to a tenth of the force.
-struct NewtonSettings {
-    double start = 1e-5;
-    double reach = 0.05;
-    double forcing = 0.01;
-    int max_products = 1000;
+    ran = 4,            // all stages done, the last of them not a minimisation
+    unstable = 5,       // a particle moved farther in a time step than half the largest sigma
+    box_too_small = 6,  // the box shrank below twice the cutoff
+    box_unbounded = 7,  // it grew beyond a thousand times its volume
 };
 
 struct Outcome {
     Status status;
-    std::int64_t steps;     // of FIRE and Newton's method
+    std::int32_t stage;     // the one it ended in
+    std::int64_t steps;     // of all stages
     std::int64_t products;  // of the Hessian with a vector
     std::int64_t builds;    // of the neighbour list
     double max_force;       // largest |F| over the particles
@@ -49,18 +31,28 @@ struct Outcome {
     double virial[6];  // sum over pairs of u'(r) r_a r_b / r: xx, yy, zz, yz, xz, xy
 };
 
+// What is kept of a replica on its way through stages with a time step: every `every` steps the
+// positions (unwrapped) and velocities, (frames, n, dimension) in the order of the ids.
+struct Trajectory {
+    std::int64_t every = 0;
+    std::int64_t frames = 0;
+    double* positions = nullptr;
+    double* velocities = nullptr;
+};
+
 struct Task {
-    const Box* box;
+    Box* box;  // changed at fixed pressure and by rescaling
     const PairTable* table;
-    double tolerance;
-    std::int64_t max_steps;
-    FireSettings fire;
-    NewtonSettings newton;
+    const Stage* stages;
+    int n_stages;
+    Stream stream;
+    Purposes purposes;
+    Trajectory trajectory;
     const std::atomic<bool>* stop;
 };
 
-// Minimise from the workspace's positions, and leave the minimum there.
-using MinimizeKernel = Outcome (*)(Workspace&, const Task&);
+// Take the workspace's particles through the stages, and leave them there.
+using RunKernel = Outcome (*)(Workspace&, const Task&);
 // Energy, virial and forces at the workspace's positions (Outcome's steps are 0).
 using MeasureKernel = Outcome (*)(Workspace&, const Task&);
 // Energy and -u'(r)/r of single pairs of types (0, 0) at n distances.
@@ -68,7 +60,7 @@ using PairKernel = void (*)(const PairTable&, std::int64_t n, const double* r, d
                             double* force_over_r);
 
 struct PotentialKernels {
-    MinimizeKernel minimize[2];  // [dimension - 2]
+    RunKernel run[2];  // [dimension - 2]
     MeasureKernel measure[2];
     PairKernel pairs;
 };

@@ -1,4 +1,5 @@
-// A replica's minimisation: FIRE, and Newton's method at its end. Part of a kernel: see kernels.cc.
+// Minimisation of the energy, or at fixed pressure p of the enthalpy U + p V: FIRE, and Newton's
+// method at its end. Part of a kernel: see kernels.cc.
 #pragma once
 
 #include "fire.h"
@@ -6,115 +7,199 @@
 
 namespace amorph::engine::AMORPH_ISA {
 
-// What a replica that failed is given: nothing that could be taken for a result.
-inline void mark_not_finite(Outcome& out) {
-    const double nan = __builtin_nan("");
-    out.energy = out.max_force = nan;
-    for (double& v : out.virial) v = nan;
-}
-
-// Newton's method from here. Afterwards the particles are at the minimum, or where they were (and
-// the list must be built again).
-template <class Potential, int D, bool Triclinic, bool Small>
-bool finish_with_newton(Workspace& w, const Task& task, Outcome& out) {
-    const Box& box = *task.box;
-    const PairTable& table = *task.table;
-    const double reach = task.newton.reach * table.max_sigma;
-    ++out.builds;
-    if (!build_neighbors<D, Triclinic, Small>(w, box, table, 2.0 * reach)) return false;
-    compute_hessian<Potential, D, Triclinic, Small>(w, box, table);
-    double force = __builtin_sqrt(max_squared<D>(w, w.f));
-    while (true) {
-        if (task.stop->load(std::memory_order_relaxed)) break;
-        double accuracy = task.newton.forcing * force;
-        if (accuracy < 0.5 * task.tolerance) accuracy = 0.5 * task.tolerance;
-        if (!solve_newton<D>(w, accuracy, task.newton.max_products, out.products)) break;
-        ++out.steps;
-        add_scaled(w, w.x, 1.0, w.step);
-        for (int k = 0; k < w.length; k += Pack::width)
-            (Pack::load(w.x + k) - Pack::load(w.built + k)).store(w.step + k);
-        if (!(max_squared<D>(w, w.step) < reach * reach)) break;
-        compute_hessian<Potential, D, Triclinic, Small>(w, box, table);
-        const double now = __builtin_sqrt(max_squared<D>(w, w.f));
-        if (now <= task.tolerance) return true;
-        if (!(now < 0.5 * force)) break;
-        force = now;
+// Positions and box times exp(strain), the positions where the list was built along with them.
+inline void strain_all(Workspace& w, Box& box, double strain) {
+    const double factor = __builtin_exp(strain);
+    for (int k = 0; k < w.length; k += Pack::width) {
+        (Pack(factor) * Pack::load(w.x + k)).store(w.x + k);
+        (Pack(factor) * Pack::load(w.built + k)).store(w.built + k);
     }
-    for (int k = 0; k < w.length; k += Pack::width) Pack::load(w.built + k).store(w.x + k);
-    return false;
+    box.rescale(factor);
 }
 
-template <class Potential, int D, bool Triclinic, bool Small>
-Outcome minimize(Workspace& w, const Task& task) {
-    const Box& box = *task.box;
-    const PairTable& table = *task.table;
-    const double tolerance_squared = task.tolerance * task.tolerance;
-    double newton_force = task.newton.start * table.max_stiffness * table.max_sigma;
+// One minimisation stage of one replica.
+template <class Potential, int D, bool Triclinic, bool Small, bool AtPressure>
+class Minimization {
+  public:
+    Minimization(Workspace& w, const Task& task, const Stage& stage, Outcome& out)
+        : w_(w),
+          box_(*task.box),
+          table_(*task.table),
+          stage_(stage),
+          stop_(*task.stop),
+          out_(out),
+          fire_(stage.fire, table_),
+          skin_(table_.max_sigma) {
+        strain_.off = !AtPressure;
+        first_volume_ = box_.volume(D);
+        strain_.unit = D * __builtin_sqrt(first_volume_);
+        if constexpr (D == 3) strain_.unit /= __builtin_sqrt(table_.max_sigma);
+    }
 
-    Outcome out{};
-    out.status = Status::step_limit;
-    Fire fire(task.fire, table);
-    Skin skin(table.max_sigma);
-    bool rebuild = true;
-    while (true) {
-        if (rebuild) {
-            if (!build_neighbors<D, Triclinic, Small>(w, box, table, skin.renew())) {
-                out.status = Status::not_finite;
-                break;
+    Status run() {
+        const double tolerance_squared = stage_.tolerance * stage_.tolerance;
+        double newton_force = stage_.newton.start * table_.max_stiffness * table_.max_sigma;
+        bool rebuild = true;
+        for (int k = 0; k < w_.length; k += Pack::width) Pack(0.0).store(w_.v + k);
+        for (std::int64_t steps = 0;; ++steps) {
+            if (rebuild && !build()) return Status::not_finite;
+            forces();
+            Sums s = sums<D>(w_);
+            if constexpr (AtPressure) {
+                s.power += strain_.force * strain_velocity_;
+                s.speed_squared += strain_velocity_ * strain_velocity_;
+                s.force_squared += strain_.force * strain_.force;
             }
-            skin.built(w);
-            ++out.builds;
-        }
-        compute_forces<Potential, D, Triclinic, Small, false>(w, box, table, nullptr, nullptr);
-        const Sums s = sums<D>(w);
-        if (!(s.force_squared + s.speed_squared < 1e300)) {
-            out.status = Status::not_finite;
-            break;
-        }
-        if (s.max_force_squared <= tolerance_squared) {
-            out.status = Status::converged;
-            break;
-        }
-        if (out.steps >= task.max_steps) break;
-        if ((out.steps & 31) == 0 && task.stop->load(std::memory_order_relaxed)) {
-            out.status = Status::interrupted;
-            break;
-        }
-        if (s.max_force_squared < newton_force * newton_force) {
-            if (finish_with_newton<Potential, D, Triclinic, Small>(w, task, out)) {
-                out.status = Status::converged;
-                break;
+            if (!(s.force_squared + s.speed_squared < 1e300)) return Status::not_finite;
+            if (s.max_force_squared <= tolerance_squared && pressure_reached())
+                return Status::converged;
+            if (steps >= stage_.steps) return Status::step_limit;
+            if ((steps & 31) == 0 && stop_.load(std::memory_order_relaxed))
+                return Status::interrupted;
+            const double largest =
+                __builtin_sqrt(s.max_force_squared) + __builtin_fabs(strain_.force);
+            if (largest < newton_force) {
+                if (newton()) return Status::converged;
+                newton_force = 0.1 * largest;
+                rebuild = true;
+                continue;
             }
-            newton_force = 0.1 * __builtin_sqrt(s.max_force_squared);
-            rebuild = true;
-            continue;
+            const FireMove move = fire_.decide(s);
+            ++out_.steps;
+            if (move.back != 0.0) {
+                step_back(w_, move.back);
+                if constexpr (AtPressure) {
+                    strain_all(w_, box_, move.back * strain_velocity_ / strain_.unit);
+                    strain_velocity_ = 0.0;
+                }
+            }
+            double strained = 0.0;
+            double dt = move.dt;
+            if constexpr (AtPressure) {
+                strain_velocity_ =
+                    move.keep * (strain_velocity_ + dt * strain_.force) + move.mix * strain_.force;
+                constexpr double most = 0.02;  // of a step
+                strained = dt * strain_velocity_ / strain_.unit;
+                if (__builtin_fabs(strained) > most) {
+                    dt *= most / __builtin_fabs(strained);
+                    strained = strained > 0.0 ? most : -most;
+                }
+                strain_all(w_, box_, strained);
+                strain_since_ += strained;
+                const Status box = check_box();
+                if (box != Status::ran) return box;
+            }
+            rebuild = skin_.used_up(advance<D>(w_, dt, move.keep, move.mix), strain_since_,
+                                    table_.max_cutoff);
         }
-        rebuild = skin.used_up(fire.step<D>(w, s));
-        ++out.steps;
     }
-    if (out.status == Status::not_finite) {
-        mark_not_finite(out);
-        return out;
-    }
-    compute_forces<Potential, D, Triclinic, Small, true>(w, box, table, &out.energy, out.virial);
-    out.max_force = __builtin_sqrt(max_squared<D>(w, w.f));
-    return out;
-}
 
-template <class Potential, int D, bool Triclinic, bool Small>
-Outcome measure(Workspace& w, const Task& task) {
-    Outcome out{};
-    if (!build_neighbors<D, Triclinic, Small>(w, *task.box, *task.table, 0.0)) {
-        out.status = Status::not_finite;
-        mark_not_finite(out);
-        return out;
+  private:
+    bool build() {
+        if (!build_neighbors<D, Triclinic, Small>(w_, box_, table_, skin_.renew())) return false;
+        strain_since_ = 0.0;
+        skin_.built(w_);
+        ++out_.builds;
+        return true;
     }
-    out.builds = 1;
-    compute_forces<Potential, D, Triclinic, Small, true>(w, *task.box, *task.table, &out.energy,
-                                                         out.virial);
-    out.max_force = __builtin_sqrt(max_squared<D>(w, w.f));
-    out.status = out.max_force <= task.tolerance ? Status::converged : Status::step_limit;
-    return out;
-}
+
+    void forces() {
+        if constexpr (AtPressure) {
+            compute_forces<Potential, D, Triclinic, Small, true>(w_, box_, table_, &out_.energy,
+                                                                 out_.virial);
+            double trace = 0.0;
+            for (int a = 0; a < D; ++a) trace += out_.virial[a];
+            volume_ = box_.volume(D);
+            strain_.force = -(trace + D * stage_.pressure * volume_) / strain_.unit;
+        } else {
+            compute_forces<Potential, D, Triclinic, Small, false>(w_, box_, table_, nullptr,
+                                                                  nullptr);
+        }
+    }
+
+    void hessian() {
+        compute_hessian<Potential, D, Triclinic, Small, AtPressure>(w_, box_, table_, strain_);
+        if constexpr (AtPressure) {
+            volume_ = box_.volume(D);
+            const double work = D * stage_.pressure * volume_;
+            strain_.force -= work / strain_.unit;
+            strain_.stiffness += D * work / (strain_.unit * strain_.unit);
+        }
+    }
+
+    bool pressure_reached() const {
+        if constexpr (!AtPressure) return true;
+        const double off = __builtin_fabs(strain_.force) * strain_.unit / (D * volume_);
+        return off <= stage_.pressure_tolerance * __builtin_fabs(stage_.pressure) ||
+               __builtin_fabs(strain_.force) <= stage_.tolerance;
+    }
+
+    Status check_box() const {
+        double widths[3] = {};
+        box_.widths(D, widths);
+        for (int a = 0; a < D; ++a)
+            if (!(widths[a] >= 2.0 * table_.max_cutoff)) return Status::box_too_small;
+        return box_.volume(D) < 1e3 * first_volume_ ? Status::ran : Status::box_unbounded;
+    }
+
+    // Newton's method from here. Afterwards the particles are at the minimum, or where they were
+    // (and the list must be built again).
+    bool newton() {
+        const double reach = stage_.newton.reach * table_.max_sigma;
+        const Box box = box_;
+        ++out_.builds;
+        if (!build_neighbors<D, Triclinic, Small>(w_, box_, table_, 2.0 * reach)) return false;
+        hessian();
+        double force = largest_force();
+        double strained = 0.0;
+        while (!stop_.load(std::memory_order_relaxed)) {
+            double accuracy = stage_.newton.forcing * force;
+            if (accuracy < 0.5 * stage_.tolerance) accuracy = 0.5 * stage_.tolerance;
+            if (!solve_newton<D>(w_, strain_, accuracy, stage_.newton.max_products, out_.products))
+                break;
+            ++out_.steps;
+            if constexpr (AtPressure) {
+                strained += strain_.step / strain_.unit;
+                if (!(__builtin_fabs(strained) * table_.max_cutoff < 0.5 * reach)) break;
+                strain_all(w_, box_, strain_.step / strain_.unit);
+            }
+            add_scaled(w_, w_.x, 1.0, w_.step);
+            for (int k = 0; k < w_.length; k += Pack::width)
+                (Pack::load(w_.x + k) - Pack::load(w_.built + k)).store(w_.step + k);
+            if (!(max_squared<D>(w_, w_.step) < 0.25 * reach * reach)) break;
+            hessian();
+            const double now = largest_force();
+            if (now <= stage_.tolerance && pressure_reached()) return true;
+            if (!(now < 0.5 * force)) break;
+            force = now;
+        }
+        if constexpr (AtPressure) strain_all(w_, box_, -strained_by(box));
+        box_ = box;
+        for (int k = 0; k < w_.length; k += Pack::width) Pack::load(w_.built + k).store(w_.x + k);
+        return false;
+    }
+    double strained_by(const Box& before) const {
+        return __builtin_log(box_.h[0][0] / before.h[0][0]);
+    }
+    double largest_force() const {
+        const double particles = __builtin_sqrt(max_squared<D>(w_, w_.f));
+        const double box = AtPressure ? __builtin_fabs(strain_.force) : 0.0;
+        return particles > box ? particles : box;
+    }
+
+    Workspace& w_;
+    Box& box_;
+    const PairTable& table_;
+    const Stage& stage_;
+    const std::atomic<bool>& stop_;
+    Outcome& out_;
+    Fire fire_;
+    Skin skin_;
+    Strain strain_{};
+    double strain_velocity_ = 0.0;
+    double strain_since_ = 0.0;  // the list was built
+    double first_volume_ = 0.0;
+    double volume_ = 0.0;
+};
 
 }  // namespace amorph::engine::AMORPH_ISA

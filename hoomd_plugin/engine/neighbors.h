@@ -118,7 +118,7 @@ bool sort_particles(Workspace& w, const Box& box, const Grid& grid) {
         double* r = w.x + std::int64_t(S) * i;
         for (int d = 0; d < D; ++d)
             if (!(r[d] - r[d] == 0.0)) return false;
-        box.wrap(D, r, s);
+        box.wrap(D, r, s, w.image + 3 * std::int64_t(i));
         const int cell = grid.cell(D, s);
         w.cell_of[i] = cell;
         ++first[cell + 1];
@@ -132,6 +132,7 @@ bool sort_particles(Workspace& w, const Box& box, const Grid& grid) {
         }
         w.other_type[place] = w.type[i];
         w.other_id[place] = w.id[i];
+        for (int d = 0; d < 3; ++d) w.other_image[3 * place + d] = w.image[3 * i + d];
     }
     const auto swap = [](auto*& a, auto*& b) {
         auto* c = a;
@@ -142,6 +143,7 @@ bool sort_particles(Workspace& w, const Box& box, const Grid& grid) {
     swap(w.v, w.other_v);
     swap(w.type, w.other_type);
     swap(w.id, w.other_id);
+    swap(w.image, w.other_image);
     for (int k = 0; k < S * w.n; ++k) w.built[k] = w.x[k];
     return true;
 }
@@ -164,10 +166,12 @@ class Skin {
     void built(const Workspace& w) {
         cost_ = 2.0 * w.n * Pack::width / double(w.row[w.n] + Pack::width);
     }
-    // To be called after each step with the largest displacement, squared, since the list was
-    // built; whether a particle has left half the skin, or a narrower one would pay.
-    bool used_up(double moved_squared) {
-        moved_ = __builtin_sqrt(moved_squared) / diameter_;
+    // To be called after each step with the largest displacement, squared, and the strain since the
+    // list was built; whether a pair may have come within its cutoff, or a narrower skin would pay.
+    bool used_up(double moved_squared, double strain, double cutoff) {
+        // A pair beyond cutoff and skin stays beyond exp(strain) of that, less two displacements.
+        const double shrunk = strain < 0.0 ? -strain * (cutoff + width_ * diameter_) : 0.0;
+        moved_ = (__builtin_sqrt(moved_squared) + 0.5 * shrunk) / diameter_;
         ++age_;
         return !(moved_ < 0.5 * width_) || (age_ % 16 == 0 && width_ > 2.0 * best());
     }

@@ -48,10 +48,21 @@ void invert_block(double* m) {
                                     : (a == b && trace > 0.0 ? 1.0 / trace : 0.0);
 }
 
+// The volume's degree of freedom at fixed pressure: a logarithmic strain of all lengths, in units
+// that make it as stiff as a particle. `off` leaves it out.
+struct Strain {
+    bool off;
+    double unit;       // what the strain is multiplied with
+    double force;      // -dH/d(strain) / unit
+    double stiffness;  // d2H/d(strain)2 / unit^2
+    double step, residual, direction;
+};
+
 // Forces, the second derivatives of all pairs' energies with respect to their differences, and the
-// inverses of the particles' diagonal blocks of the Hessian.
-template <class Potential, int D, bool Triclinic, bool Small>
-void compute_hessian(Workspace& w, const Box& box, const PairTable& table) {
+// inverses of the particles' diagonal blocks of the Hessian. With a strain, its stiffness without
+// the volume's part, and in `coupling` the mixed derivatives: strained positions are r exp(strain).
+template <class Potential, int D, bool Triclinic, bool Small, bool Strained>
+void compute_hessian(Workspace& w, const Box& box, const PairTable& table, Strain& strain) {
     constexpr int S = point_stride<D>;
     constexpr int T = tensor_size<D>;
     constexpr std::integral_constant<int, D> dimension;
@@ -59,9 +70,13 @@ void compute_hessian(Workspace& w, const Box& box, const PairTable& table) {
     w.reserve_tensors(std::size_t(w.row[w.n]) * T);
     for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.f + k);
     for (int k = 0; k < (w.n + 1) * D * D; ++k) w.blocks[k] = 0.0;
+    if constexpr (Strained)
+        for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.coupling + k);
+    Pack virial(0.0), stretch(0.0);
     const Rows<Potential, D, Triclinic, Small> rows(w, box, table);
     for (int i = 0; i < w.n; ++i) {
         Pack force[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
+        Pack pulled[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
         double own[D * D] = {};
         rows.visit(i, [&](std::int64_t p, const Pack* d, Pack r2, const Pack* c) {
             Number coefficients[Potential::n_coefficients];
@@ -86,9 +101,30 @@ void compute_hessian(Workspace& w, const Box& box, const PairTable& table) {
                         w.blocks[w.entries[p + lane] / S * D * D + a * D + b] += tensor[lane];
                     }
                 }
+            if constexpr (Strained) {
+                // K r along r, as all of a pair's parts across r are orthogonal to it
+                const Pack pull = fma(along, r2, Pack(0.0) - g.value);
+                virial -= g.value * r2;
+                stretch = fma(pull, r2, stretch);
+                Pack t[3];
+                for (int a = 0; a < D; ++a) {
+                    t[a] = pull * d[a];
+                    pulled[a] -= t[a];
+                }
+                add_points(dimension, w.coupling, w.entries + p, t);
+            }
         });
         for (int k = 0; k < D * D; ++k) w.blocks[i * D * D + k] += own[k];
         add_sum(dimension, w.f + S * std::int64_t(i), force);
+        if constexpr (Strained) add_sum(dimension, w.coupling + S * std::int64_t(i), pulled);
+    }
+    if constexpr (Strained) {
+        const double trace = sum(virial);
+        strain.force = -trace / strain.unit;
+        strain.stiffness = (sum(stretch) + trace) / (strain.unit * strain.unit);
+        for (int k = 0; k < w.length; k += Pack::width)
+            (Pack(1.0 / strain.unit) * (Pack::load(w.coupling + k) - Pack::load(w.f + k)))
+                .store(w.coupling + k);
     }
     for (int i = 0; i < w.n; ++i) invert_block<D>(w.blocks + i * D * D);
 }
@@ -175,27 +211,46 @@ double max_squared(const Workspace& w, const double* a) {
     return maximum(most);
 }
 
-// step = H^-1 F until the residual's largest vector is below `tolerance`; false where the Hessian
-// is not positive along a direction, or `most` products did not do.
+// (step, strain.step) = H^-1 (F, strain.force) until the residual's largest vector is below
+// `tolerance`; false where the Hessian is not positive along a direction, or `most` products did
+// not do.
 template <int D>
-bool solve_newton(Workspace& w, double tolerance, int most, std::int64_t& products) {
+bool solve_newton(Workspace& w, Strain& strain, double tolerance, int most,
+                  std::int64_t& products) {
     for (int k = 0; k < w.length; k += Pack::width) {
         Pack(0.0).store(w.step + k);
         Pack::load(w.f + k).store(w.residual + k);
     }
+    strain.step = 0.0;
+    strain.residual = strain.force;
+    if (!strain.off && !(strain.stiffness > 0.0)) return false;
+    const double softness = strain.off ? 0.0 : 1.0 / strain.stiffness;
     double weight = precondition<D>(w, w.residual, w.direction);
+    strain.direction = softness * strain.residual;
+    weight += strain.direction * strain.residual;
     for (int k = 0; k < most; ++k) {
         hessian_product<D>(w, w.direction, w.product);
         ++products;
-        const double curvature = dot(w, w.direction, w.product);
+        double strain_product = 0.0;
+        if (!strain.off) {
+            add_scaled(w, w.product, strain.direction, w.coupling);
+            strain_product = dot(w, w.coupling, w.direction) + strain.stiffness * strain.direction;
+        }
+        const double curvature = dot(w, w.direction, w.product) + strain.direction * strain_product;
         if (!(curvature > 0.0)) return false;
         const double along = weight / curvature;
         add_scaled(w, w.step, along, w.direction);
         add_scaled(w, w.residual, -along, w.product);
-        if (max_squared<D>(w, w.residual) <= tolerance * tolerance) return true;
-        const double next = precondition<D>(w, w.residual, w.product);
+        strain.step += along * strain.direction;
+        strain.residual -= along * strain_product;
+        if (max_squared<D>(w, w.residual) <= tolerance * tolerance &&
+            strain.residual * strain.residual <= tolerance * tolerance)
+            return true;
+        double next = precondition<D>(w, w.residual, w.product);
+        next += softness * strain.residual * strain.residual;
         const double keep = next / weight;
         weight = next;
+        strain.direction = softness * strain.residual + keep * strain.direction;
         for (int q = 0; q < w.length; q += Pack::width)
             fma(Pack(keep), Pack::load(w.direction + q), Pack::load(w.product + q))
                 .store(w.direction + q);

@@ -116,6 +116,12 @@ inline Pack inverse_square_root(Pack a) {
     return _mm512_fmadd_pd(_mm512_mul_pd(y, e), q, y);
 }
 
+// x = m 2^e with m between 3/4 and 3/2, for x > 0
+inline void split(Pack x, Pack& m, Pack& e) {
+    m = _mm512_getmant_pd(x.v, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
+    e = _mm512_sub_pd(_mm512_getexp_pd(x.v), _mm512_getexp_pd(m.v));
+}
+
 // 2^(i/8) for i = 0 to 7, the index being the low bits of a double that was shifted by 1.5 2^49.
 constexpr int exponential_steps = 8;
 inline Pack power_of_step(Pack shifted) {
@@ -315,6 +321,23 @@ inline Pack gather(const double* p, Kinds k) { return _mm256_i32gather_pd(p, k.v
 
 inline Pack inverse_square_root(Pack a) { return Pack(1.0) / square_root(a); }
 
+inline void split(Pack x, Pack& m, Pack& e) {
+    const __m256i bits = _mm256_castpd_si256(x.v);
+    const __m256i one = _mm256_castpd_si256(_mm256_set1_pd(1.0));
+    m = _mm256_castsi256_pd(_mm256_or_si256(
+        _mm256_and_si256(bits, _mm256_set1_epi64x((std::int64_t(1) << 52) - 1)), one));
+    // The exponent as a double: its bits below those of 2^52.
+    const __m256d shift = _mm256_set1_pd(4503599627370496.0);
+    const __m256i biased = _mm256_srli_epi64(bits, 52);
+    e = _mm256_sub_pd(
+        _mm256_sub_pd(_mm256_castsi256_pd(_mm256_or_si256(biased, _mm256_castpd_si256(shift))),
+                      shift),
+        _mm256_set1_pd(1023.0));
+    const Mask large = m > Pack(1.5);
+    m = select(large, m * Pack(0.5), m);
+    e = select(large, e + Pack(1.0), e);
+}
+
 constexpr int exponential_steps = 4;
 inline Pack power_of_step(Pack shifted) {
     const Pack table =
@@ -467,6 +490,14 @@ inline Pack lookup(Pack table, Kinds) { return table; }
 inline Pack gather(const double* p, Kinds k) { return p[k.v]; }
 
 inline Pack inverse_square_root(Pack a) { return 1.0 / __builtin_sqrt(a.v); }
+
+inline void split(Pack x, Pack& m, Pack& e) {
+    int exponent;
+    double mantissa = __builtin_frexp(x.v, &exponent);  // between 1/2 and 1
+    const bool small = mantissa < 0.75;
+    m = small ? 2.0 * mantissa : mantissa;
+    e = double(small ? exponent - 1 : exponent);
+}
 
 constexpr int exponential_steps = 1;
 inline Pack power_of_step(Pack) { return 1.0; }

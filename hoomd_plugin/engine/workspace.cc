@@ -57,12 +57,18 @@ void Box::fractions(int dimension, const double* r, double* s) const {
     }
 }
 
-void Box::wrap(int dimension, double* r, double* s) const {
+void Box::rescale(double factor) {
+    for (auto& row : h)
+        for (double& x : row) x *= factor;
+}
+
+void Box::wrap(int dimension, double* r, double* s, std::int32_t* images) const {
     fractions(dimension, r, s);
     for (int b = dimension - 1; b >= 0; --b) {
-        const double images = std::floor(s[b] + 0.5);
-        s[b] -= images;
-        for (int a = 0; a <= b; ++a) r[a] -= images * h[a][b];
+        const double taken = std::floor(s[b] + 0.5);
+        s[b] -= taken;
+        images[b] += std::int32_t(taken);
+        for (int a = 0; a <= b; ++a) r[a] -= taken * h[a][b];
     }
 }
 
@@ -95,7 +101,7 @@ void Workspace::prepare(int n_particles, int dimension, const PairTable& pairs) 
         const std::size_t table = aligned(n_pairs * sizeof(double));
         const std::size_t squares =
             aligned(std::size_t(n + 1) * dimension * dimension * sizeof(double));
-        char* p = static_cast<char*>(allocate(11 * vectors + 3 * doubles + (7 + 2 * lanes) * ints +
+        char* p = static_cast<char*>(allocate(12 * vectors + 3 * doubles + (13 + 2 * lanes) * ints +
                                               bytes + rows + table + squares));
         block_ = p;
         const auto take = [&p](std::size_t size) {
@@ -104,11 +110,13 @@ void Workspace::prepare(int n_particles, int dimension, const PairTable& pairs) 
             return here;
         };
         for (double** array : {&x, &v, &f, &built, &other_x, &other_v, &step, &residual, &direction,
-                               &product, &start})
+                               &product, &coupling, &noise})
             *array = reinterpret_cast<double*>(take(vectors));
         for (double*& array : near) array = reinterpret_cast<double*>(take(doubles));
         for (std::int32_t** array : {&type, &id, &other_type, &other_id, &cell_of, &pending})
             *array = reinterpret_cast<std::int32_t*>(take(ints));
+        image = reinterpret_cast<std::int32_t*>(take(3 * ints));
+        other_image = reinterpret_cast<std::int32_t*>(take(3 * ints));
         near_entry = reinterpret_cast<std::uint32_t*>(take(ints));
         put_off = reinterpret_cast<std::uint32_t*>(take(2 * lanes * ints));
         images = reinterpret_cast<std::uint8_t*>(take(bytes));
@@ -120,9 +128,10 @@ void Workspace::prepare(int n_particles, int dimension, const PairTable& pairs) 
         allocated_pairs_ = n_pairs;
     }
     for (double* array :
-         {x, v, f, built, other_x, other_v, step, residual, direction, product, start})
+         {x, v, f, built, other_x, other_v, step, residual, direction, product, coupling, noise})
         for (int k = 0; k < length; ++k) array[k] = 0.0;
     for (int i = 0; i < n; ++i) id[i] = i;
+    for (int k = 0; k < 3 * n; ++k) image[k] = 0;
 }
 
 void Workspace::reserve_entries(std::size_t count) {

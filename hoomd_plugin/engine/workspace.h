@@ -16,8 +16,10 @@ struct Box {
     bool triclinic(int dimension) const;
     // Fractional coordinates.
     void fractions(int dimension, const double* r, double* s) const;
-    // Bring a position into the box, fractional coordinates in [-1/2, 1/2); returns them in s.
-    void wrap(int dimension, double* r, double* s) const;
+    // Bring a position into the box, fractional coordinates s in [-1/2, 1/2); `images` counts the
+    // box vectors that were taken off.
+    void wrap(int dimension, double* r, double* s, std::int32_t* images) const;
+    void rescale(double factor);
 };
 
 // Coefficients of the pairs of types, [type][coefficient][type], and their cutoffs [type][type].
@@ -62,6 +64,7 @@ class Workspace {
     double* built = nullptr;  // positions when the neighbour list was built
     std::int32_t* type = nullptr;
     std::int32_t* id = nullptr;
+    std::int32_t* image = nullptr;  // box vectors taken off a position since the start, three each
 
     std::uint32_t* entries = nullptr;  // rows of neighbours, in whole packs: where x has them
     std::uint16_t* kinds = nullptr;    // their types
@@ -74,6 +77,7 @@ class Workspace {
     double* other_v = nullptr;
     std::int32_t* other_type = nullptr;
     std::int32_t* other_id = nullptr;
+    std::int32_t* other_image = nullptr;
     double* near[3] = {};
     std::uint32_t* near_entry = nullptr;
     std::int32_t* cell_of = nullptr;
@@ -83,12 +87,14 @@ class Workspace {
     std::size_t cell_capacity = 0;
     double* reach_squared = nullptr;  // (r_cut + skin)^2, laid out as the table's r_cut
 
+    double* noise = nullptr;
+
     // Newton's method: vectors, the particles' diagonal blocks, the pairs' second derivatives.
     double* step = nullptr;
     double* residual = nullptr;
     double* direction = nullptr;
     double* product = nullptr;
-    double* start = nullptr;
+    double* coupling = nullptr;  // of the positions to the strain, at fixed pressure
     double* blocks = nullptr;
     double* tensors = nullptr;
     std::size_t tensor_capacity = 0;

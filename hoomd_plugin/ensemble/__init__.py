@@ -6,18 +6,35 @@ reduced units, mass 1.
 
 from .engine import evaluate_pairs, instruction_sets, potentials
 from .evaluation import ForceResult, forces
-from .quenching import Ensemble, Status, minimize, quench, random_positions, typeids
+from .preparation import prepare
+from .quenching import anneal, compress, minimize, quench
+from .result import Ensemble, Status, Trajectory
+from .stages import Brownian, Compress, Langevin, Minimize
+from .starts import LATTICES, Start, lattice, make_start, random_positions, read_start, typeids
 
 __all__ = [
+    "LATTICES",
+    "Brownian",
+    "Compress",
     "Ensemble",
     "ForceResult",
+    "Langevin",
+    "Minimize",
+    "Start",
     "Status",
+    "Trajectory",
+    "anneal",
+    "compress",
     "evaluate_pairs",
     "forces",
     "instruction_sets",
+    "lattice",
+    "make_start",
     "minimize",
     "potentials",
+    "prepare",
     "quench",
     "random_positions",
+    "read_start",
     "typeids",
 ]

@@ -3,11 +3,14 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
+#include <deque>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 
 #include "../engine/batch.h"
@@ -20,49 +23,113 @@ namespace {
 
 using Doubles = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
 using MutableDoubles = nb::ndarray<double, nb::c_contig, nb::device::cpu>;
-using Integers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Integers = nb::ndarray<const std::int32_t, nb::c_contig, nb::device::cpu>;
 
 void require(bool condition, const char* message) {
     if (!condition) throw std::invalid_argument(message);
 }
 
-engine::PotentialTable make_table(const std::string& name, const Doubles& sigma,
-                                  const std::vector<Doubles>& pair_parameters) {
+// One table from each (n_types, n_types) matrix of the stacks (n_tables, n_types, n_types).
+std::vector<engine::PotentialTable> make_tables(const std::string& name, const Doubles& sigma,
+                                                const std::vector<Doubles>& pair_parameters) {
     const int potential = engine::find_potential(name);
     require(potential >= 0, "no such potential");
-    require(sigma.ndim() == 2 && sigma.shape(0) == sigma.shape(1) && sigma.shape(0) > 0,
-            "sigma must be (n_types, n_types)");
-    std::vector<const double*> parameters;
-    for (const Doubles& p : pair_parameters) {
-        require(p.ndim() == 2 && p.shape(0) == sigma.shape(0) && p.shape(1) == sigma.shape(0),
-                "pair parameters must be (n_types, n_types)");
-        parameters.push_back(p.data());
+    require(sigma.ndim() == 3 && sigma.shape(0) > 0 && sigma.shape(1) == sigma.shape(2) &&
+                sigma.shape(1) > 0,
+            "sigma must be (n_tables, n_types, n_types)");
+    for (const Doubles& p : pair_parameters)
+        require(p.ndim() == 3 && p.shape(0) == sigma.shape(0) && p.shape(1) == sigma.shape(1) &&
+                    p.shape(2) == sigma.shape(2),
+                "pair parameters must be (n_tables, n_types, n_types)");
+    const std::size_t size = sigma.shape(1) * sigma.shape(1);
+    std::vector<engine::PotentialTable> tables;
+    tables.reserve(sigma.shape(0));
+    for (std::size_t t = 0; t < sigma.shape(0); ++t) {
+        std::vector<const double*> parameters;
+        for (const Doubles& p : pair_parameters) parameters.push_back(p.data() + t * size);
+        tables.emplace_back(potential, int(sigma.shape(1)), sigma.data() + t * size, parameters);
     }
-    return {potential, int(sigma.shape(0)), sigma.data(), parameters};
+    return tables;
 }
 
-std::vector<engine::Box> make_boxes(const Doubles& boxes, int dimension) {
-    require(
-        boxes.ndim() == 3 && int(boxes.shape(1)) == dimension && int(boxes.shape(2)) == dimension,
-        "boxes must be (1 or n_replicas, dimension, dimension)");
-    std::vector<engine::Box> out(boxes.shape(0));
+std::vector<engine::Box> make_boxes(const double* boxes, std::size_t count, int dimension) {
+    std::vector<engine::Box> out(count);
     for (std::size_t r = 0; r < out.size(); ++r)
         for (int a = 0; a < 3; ++a)
             for (int b = 0; b < 3; ++b)
                 out[r].h[a][b] = a < dimension && b < dimension
-                                     ? boxes.data()[(r * dimension + a) * dimension + b]
+                                     ? boxes[(r * dimension + a) * dimension + b]
                                      : (a == b ? 1.0 : 0.0);
     return out;
 }
 
-engine::Replicas make_replicas(const MutableDoubles& positions,
-                               const std::vector<engine::Box>& boxes, const std::int32_t* type) {
-    const auto n = std::int64_t(positions.shape(0));
-    require(boxes.size() == 1 || std::int64_t(boxes.size()) == n,
-            "there must be one box, or one for each replica");
-    return {int(positions.shape(2)), int(positions.shape(1)), n, type, boxes.data(),
-            boxes.size() > 1,        positions.data()};
+void check_boxes(std::size_t ndim, std::size_t rows, std::size_t columns, std::size_t count,
+                 std::size_t dimension, std::size_t replicas) {
+    require(ndim == 3 && rows == dimension && columns == dimension,
+            "boxes must be (1 or n_replicas, dimension, dimension)");
+    require(count == 1 || count == replicas, "there must be one box, or one for each replica");
 }
+
+// Stages with what their schedules point to.
+class Stages {
+  public:
+    explicit Stages(const nb::list& stages) {
+        for (nb::handle h : stages) add(nb::cast<nb::dict>(h));
+    }
+    std::vector<engine::Stage> stages;
+
+  private:
+    template <class T>
+    static void set(const nb::dict& from, const char* key, T& value) {
+        if (from.contains(key)) value = nb::cast<T>(from[key]);
+    }
+    void add(const nb::dict& d) {
+        engine::Stage s{};
+        s.kind = engine::Stage::Kind(nb::cast<int>(d["kind"]));
+        set(d, "steps", s.steps);
+        set(d, "tolerance", s.tolerance);
+        set(d, "at_pressure", s.at_pressure);
+        set(d, "pressure", s.pressure);
+        set(d, "pressure_tolerance", s.pressure_tolerance);
+        set(d, "dt", s.dt);
+        set(d, "friction", s.friction);
+        set(d, "draw_velocities", s.draw_velocities);
+        set(d, "volume", s.volume);
+        set(d, "steps_left", s.steps_left);
+        if (d.contains("fire")) {
+            const auto f = nb::cast<nb::dict>(d["fire"]);
+            set(f, "dt_start", s.fire.dt_start);
+            set(f, "dt_max", s.fire.dt_max);
+            set(f, "dt_min", s.fire.dt_min);
+            set(f, "max_move", s.fire.max_move);
+            set(f, "grow", s.fire.grow);
+            set(f, "shrink", s.fire.shrink);
+            set(f, "mixing", s.fire.mixing);
+            set(f, "mixing_decay", s.fire.mixing_decay);
+            set(f, "delay", s.fire.delay);
+        }
+        if (d.contains("newton")) {
+            const auto f = nb::cast<nb::dict>(d["newton"]);
+            set(f, "start", s.newton.start);
+            set(f, "reach", s.newton.reach);
+            set(f, "forcing", s.newton.forcing);
+            set(f, "max_products", s.newton.max_products);
+        }
+        if (d.contains("temperature")) {
+            const auto& step = keep(nb::cast<std::vector<double>>(d["temperature_steps"]));
+            const auto& value = keep(nb::cast<std::vector<double>>(d["temperature"]));
+            require(!step.empty() && step.size() == value.size(), "temperature has a wrong length");
+            s.temperature = {int(step.size()), step.data(), value.data(),
+                             nb::cast<bool>(d["geometric"])};
+        }
+        stages.push_back(s);
+    }
+    const std::vector<double>& keep(std::vector<double> values) {
+        kept_.push_back(std::move(values));
+        return kept_.back();
+    }
+    std::deque<std::vector<double>> kept_;
+};
 
 template <class T>
 nb::object to_numpy(std::vector<T>&& values, std::initializer_list<std::size_t> shape) {
@@ -72,42 +139,65 @@ nb::object to_numpy(std::vector<T>&& values, std::initializer_list<std::size_t> 
 }
 
 nb::dict run(const std::string& potential, const Doubles& sigma,
-             const std::vector<Doubles>& pair_parameters, const Doubles& boxes,
-             const Integers& typeid_, const MutableDoubles& positions, bool minimize,
-             bool want_forces, double tolerance, std::int64_t max_steps, const nb::dict& fire,
-             const nb::dict& newton, int threads, const std::string& instruction_set,
-             nb::object progress) {
+             const std::vector<Doubles>& pair_parameters, const MutableDoubles& boxes,
+             const Integers& typeid_, const MutableDoubles& positions,
+             const std::optional<MutableDoubles>& velocities, const nb::list& stages,
+             bool want_forces, std::uint64_t seed, std::uint32_t first_replica,
+             std::array<std::uint32_t, 4> purposes, std::int64_t every,
+             const std::optional<MutableDoubles>& trajectory,
+             const std::optional<MutableDoubles>& trajectory_velocities, int threads,
+             const std::string& instruction_set, nb::object progress) {
     require(positions.ndim() == 3 && (positions.shape(2) == 2 || positions.shape(2) == 3),
             "positions must be (n_replicas, n_particles, 2 or 3)");
-    require(typeid_.shape(0) == positions.shape(1), "typeid must be (n_particles,)");
-    const engine::PotentialTable table = make_table(potential, sigma, pair_parameters);
-    for (std::size_t i = 0; i < typeid_.shape(0); ++i)
-        require(typeid_.data()[i] >= 0 && typeid_.data()[i] < table.view().n_types,
-                "a typeid is not a type of the potential");
-    const int d = int(positions.shape(2));
-    const std::vector<engine::Box> box = make_boxes(boxes, d);
-    const engine::Replicas replicas = make_replicas(positions, box, typeid_.data());
     const std::size_t n = positions.shape(0);
-
-    engine::FireSettings settings;
-    const auto set = [](const nb::dict& from, const char* key, auto& value) {
-        if (from.contains(key))
-            value = nb::cast<std::remove_reference_t<decltype(value)>>(from[key]);
-    };
-    set(fire, "dt_start", settings.dt_start);
-    set(fire, "dt_max", settings.dt_max);
-    set(fire, "dt_min", settings.dt_min);
-    set(fire, "max_move", settings.max_move);
-    set(fire, "grow", settings.grow);
-    set(fire, "shrink", settings.shrink);
-    set(fire, "mixing", settings.mixing);
-    set(fire, "mixing_decay", settings.mixing_decay);
-    set(fire, "delay", settings.delay);
-    engine::NewtonSettings finish;
-    set(newton, "start", finish.start);
-    set(newton, "reach", finish.reach);
-    set(newton, "forcing", finish.forcing);
-    set(newton, "max_products", finish.max_products);
+    const int d = int(positions.shape(2));
+    require((typeid_.ndim() == 1 && typeid_.shape(0) == positions.shape(1)) ||
+                (typeid_.ndim() == 2 && typeid_.shape(0) == n &&
+                 typeid_.shape(1) == positions.shape(1)),
+            "typeid must be (n_particles,) or (n_replicas, n_particles)");
+    check_boxes(boxes.ndim(), boxes.shape(1), boxes.shape(2), boxes.shape(0), std::size_t(d), n);
+    const std::vector<engine::PotentialTable> tables =
+        make_tables(potential, sigma, pair_parameters);
+    require(tables.size() == 1 || tables.size() == n, "there must be one table, or one a replica");
+    for (std::size_t i = 0; i < typeid_.size(); ++i)
+        require(typeid_.data()[i] >= 0 && typeid_.data()[i] < tables.front().view().n_types,
+                "a typeid is not a type of the potential");
+    if (velocities)
+        require(velocities->size() == positions.size(), "velocities must be as positions");
+    std::vector<engine::Box> box = make_boxes(boxes.data(), boxes.shape(0), d);
+    const Stages held(stages);
+    engine::Replicas replicas{};
+    replicas.dimension = d;
+    replicas.n_particles = int(positions.shape(1));
+    replicas.n_replicas = std::int64_t(n);
+    replicas.type = typeid_.data();
+    replicas.type_each = typeid_.ndim() == 2;
+    replicas.boxes = box.data();
+    replicas.box_each = boxes.shape(0) == n;
+    replicas.positions = positions.data();
+    replicas.velocities = velocities ? velocities->data() : nullptr;
+    engine::Work work;
+    work.instruction_set = instruction_set;
+    for (const auto& table : tables) work.tables.push_back(&table);
+    work.stages = held.stages;
+    work.seed = seed;
+    work.first_replica = first_replica;
+    work.purposes = {{purposes[0], purposes[1]}, {purposes[2], purposes[3]}};
+    work.n_threads = threads;
+    if (trajectory) {
+        require(trajectory->ndim() == 4 && trajectory->shape(0) == n &&
+                    trajectory->shape(2) == positions.shape(1) &&
+                    trajectory->shape(3) == positions.shape(2),
+                "trajectory must be (n_replicas, frames, n_particles, dimension)");
+        work.trajectory.every = every;
+        work.trajectory.frames = std::int64_t(trajectory->shape(1));
+        work.trajectory.positions = trajectory->data();
+        if (trajectory_velocities) {
+            require(trajectory_velocities->size() == trajectory->size(),
+                    "the trajectory's velocities must be as its positions");
+            work.trajectory.velocities = trajectory_velocities->data();
+        }
+    }
 
     std::vector<engine::ReplicaResult> results(n);
     std::vector<double> forces(want_forces ? n * positions.shape(1) * d : 0);
@@ -120,22 +210,27 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     bool finished = false;
     {
         const nb::gil_scoped_release release;
-        finished = engine::run_replicas(replicas, table, instruction_set, minimize, tolerance,
-                                        max_steps, settings, finish, threads, results.data(),
+        finished = engine::run_replicas(replicas, work, results.data(),
                                         want_forces ? forces.data() : nullptr, poll);
     }
     if (!finished) throw std::runtime_error("the engine was stopped");
 
     std::vector<double> energy(n), max_force(n), seconds(n), stress(n * d * d);
-    std::vector<std::int32_t> status(n);
+    std::vector<std::int32_t> status(n), stage(n);
     std::vector<std::int64_t> steps(n), builds(n), products(n);
     static constexpr int component[3][3] = {{0, 5, 4}, {5, 1, 3}, {4, 3, 2}};
     for (std::size_t r = 0; r < n; ++r) {
         const engine::Outcome& o = results[r].outcome;
-        const double volume = box[box.size() > 1 ? r : 0].volume(d);
+        const engine::Box& own = box[replicas.box_each ? r : 0];
+        const double volume = own.volume(d);
+        if (replicas.box_each)
+            for (int a = 0; a < d; ++a)
+                for (int b = 0; b < d; ++b)
+                    boxes.data()[(r * std::size_t(d) + a) * d + b] = own.h[a][b];
         energy[r] = o.energy;
         max_force[r] = o.max_force;
         status[r] = std::int32_t(o.status);
+        stage[r] = o.stage;
         steps[r] = o.steps;
         builds[r] = o.builds;
         products[r] = o.products;
@@ -150,6 +245,7 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     out["max_force"] = to_numpy(std::move(max_force), {n});
     out["stress"] = to_numpy(std::move(stress), {n, ud, ud});
     out["status"] = to_numpy(std::move(status), {n});
+    out["stage"] = to_numpy(std::move(stage), {n});
     out["steps"] = to_numpy(std::move(steps), {n});
     out["list_builds"] = to_numpy(std::move(builds), {n});
     out["hessian_products"] = to_numpy(std::move(products), {n});
@@ -163,30 +259,45 @@ void random_positions(std::uint64_t seed, std::array<std::uint32_t, 2> purposes,
                       const MutableDoubles& positions) {
     require(positions.ndim() == 3 && (positions.shape(2) == 2 || positions.shape(2) == 3),
             "positions must be (n_replicas, n_particles, 2 or 3)");
-    const std::vector<engine::Box> box = make_boxes(boxes, int(positions.shape(2)));
-    engine::random_positions(seed, purposes.data(), first_replica,
-                             make_replicas(positions, box, nullptr));
+    check_boxes(boxes.ndim(), boxes.shape(1), boxes.shape(2), boxes.shape(0), positions.shape(2),
+                positions.shape(0));
+    std::vector<engine::Box> box =
+        make_boxes(boxes.data(), boxes.shape(0), int(positions.shape(2)));
+    engine::Replicas replicas{};
+    replicas.dimension = int(positions.shape(2));
+    replicas.n_particles = int(positions.shape(1));
+    replicas.n_replicas = std::int64_t(positions.shape(0));
+    replicas.boxes = box.data();
+    replicas.box_each = boxes.shape(0) > 1;
+    replicas.positions = positions.data();
+    engine::random_positions(seed, purposes.data(), first_replica, replicas);
 }
 
-nb::object cutoffs(const std::string& potential, const Doubles& sigma,
-                   const std::vector<Doubles>& pair_parameters) {
-    const engine::PotentialTable table = make_table(potential, sigma, pair_parameters);
-    const auto types = std::size_t(table.view().n_types);
-    std::vector<double> r_cut(types * types);
-    for (std::size_t s = 0; s < types; ++s)
-        for (std::size_t t = 0; t < types; ++t)
-            r_cut[s * types + t] = table.view().r_cut[s * std::size_t(table.view().stride) + t];
-    return to_numpy(std::move(r_cut), {types, types});
+nb::tuple scales(const std::string& potential, const Doubles& sigma,
+                 const std::vector<Doubles>& pair_parameters) {
+    const std::vector<engine::PotentialTable> tables =
+        make_tables(potential, sigma, pair_parameters);
+    const std::size_t types = sigma.shape(1);
+    std::vector<double> r_cut, stiffness;
+    for (const auto& table : tables) {
+        stiffness.push_back(table.view().max_stiffness);
+        for (std::size_t s = 0; s < types; ++s)
+            for (std::size_t t = 0; t < types; ++t)
+                r_cut.push_back(table.view().r_cut[s * std::size_t(table.view().stride) + t]);
+    }
+    return nb::make_tuple(to_numpy(std::move(r_cut), {tables.size(), types, types}),
+                          to_numpy(std::move(stiffness), {tables.size()}));
 }
 
 nb::tuple evaluate_pairs(const std::string& potential, const Doubles& sigma,
                          const std::vector<Doubles>& pair_parameters, const Doubles& r,
                          const std::string& instruction_set) {
-    const engine::PotentialTable table = make_table(potential, sigma, pair_parameters);
+    const std::vector<engine::PotentialTable> tables =
+        make_tables(potential, sigma, pair_parameters);
     const std::size_t n = r.size();
     std::vector<double> energy(n), force(n);
-    engine::evaluate_pairs(table, instruction_set, std::int64_t(n), r.data(), energy.data(),
-                           force.data());
+    engine::evaluate_pairs(tables.front(), instruction_set, std::int64_t(n), r.data(),
+                           energy.data(), force.data());
     return nb::make_tuple(to_numpy(std::move(energy), {n}), to_numpy(std::move(force), {n}));
 }
 
@@ -202,15 +313,34 @@ NB_MODULE(_engine, m) {
     m.def("instruction_sets", &engine::instruction_sets);
     m.def("statuses", [] {
         nb::dict out;
-        out["converged"] = int(engine::Status::converged);
-        out["step_limit"] = int(engine::Status::step_limit);
-        out["not_finite"] = int(engine::Status::not_finite);
+        const auto add = [&out](const char* name, engine::Status status) {
+            out[name] = int(status);
+        };
+        add("converged", engine::Status::converged);
+        add("step_limit", engine::Status::step_limit);
+        add("not_finite", engine::Status::not_finite);
+        add("ran", engine::Status::ran);
+        add("unstable", engine::Status::unstable);
+        add("box_too_small", engine::Status::box_too_small);
+        add("box_unbounded", engine::Status::box_unbounded);
+        return out;
+    });
+    m.def("stage_kinds", [] {
+        nb::dict out;
+        const auto add = [&out](const char* name, engine::Stage::Kind kind) {
+            out[name] = int(kind);
+        };
+        add("minimize", engine::Stage::Kind::minimize);
+        add("langevin", engine::Stage::Kind::langevin);
+        add("brownian", engine::Stage::Kind::brownian);
+        add("rescale", engine::Stage::Kind::rescale);
         return out;
     });
     m.def("run", &run, "potential"_a, "sigma"_a, "pair_parameters"_a, "boxes"_a, "typeid"_a,
-          "positions"_a, nb::kw_only(), "minimize"_a, "want_forces"_a, "tolerance"_a, "max_steps"_a,
-          "fire"_a, "newton"_a, "threads"_a, "instruction_set"_a, "progress"_a.none());
-    m.def("cutoffs", &cutoffs, "potential"_a, "sigma"_a, "pair_parameters"_a);
+          "positions"_a, nb::kw_only(), "velocities"_a.none(), "stages"_a, "want_forces"_a,
+          "seed"_a, "first_replica"_a, "purposes"_a, "every"_a, "trajectory"_a.none(),
+          "trajectory_velocities"_a.none(), "threads"_a, "instruction_set"_a, "progress"_a.none());
+    m.def("scales", &scales, "potential"_a, "sigma"_a, "pair_parameters"_a);
     m.def("random_positions", &random_positions, "seed"_a, "purposes"_a, "first_replica"_a,
           "boxes"_a, "positions"_a);
     m.def("evaluate_pairs", &evaluate_pairs, "potential"_a, "sigma"_a, "pair_parameters"_a, "r"_a,

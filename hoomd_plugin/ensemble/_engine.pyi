@@ -9,7 +9,9 @@ Doubles = NDArray[np.float64]
 def potentials() -> dict[str, list[str]]: ...
 def instruction_sets() -> list[str]: ...
 def statuses() -> dict[str, int]: ...
-def cutoffs(potential: str, sigma: Doubles, pair_parameters: Sequence[Doubles]) -> Doubles: ...
+def scales(
+    potential: str, sigma: Doubles, pair_parameters: Sequence[Doubles]
+) -> tuple[Doubles, Doubles]: ...
 def evaluate_pairs(
     potential: str,
     sigma: Doubles,
@@ -24,6 +26,7 @@ def random_positions(
     boxes: Doubles,
     positions: Doubles,
 ) -> None: ...
+def stage_kinds() -> dict[str, int]: ...
 def run(
     potential: str,
     sigma: Doubles,
@@ -32,12 +35,15 @@ def run(
     typeid: NDArray[np.int32],
     positions: Doubles,
     *,
-    minimize: bool,
+    velocities: Doubles | None,
+    stages: Sequence[Mapping[str, Any]],
     want_forces: bool,
-    tolerance: float,
-    max_steps: int,
-    fire: Mapping[str, float],
-    newton: Mapping[str, float],
+    seed: int,
+    first_replica: int,
+    purposes: Sequence[int],
+    every: int,
+    trajectory: Doubles | None,
+    trajectory_velocities: Doubles | None,
     threads: int,
     instruction_set: str,
     progress: Callable[[int], object] | None,

@@ -1,7 +1,7 @@
 """What the compiled engine takes: potentials as tables over pairs of types, boxes, checks."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,18 +38,28 @@ class Parameters(Protocol):
 
 @dataclass(frozen=True)
 class Tables:
-    """A potential and its parameters, spread into (n_types, n_types) matrices for the engine."""
+    """A potential with its parameters, for all replicas or for each, as the engine takes them.
+
+    ``parameters`` has one dict, or one a replica; ``sigma``, ``pairs`` and ``r_cut`` are stacks
+    (1 or R, n_types, n_types), ``max_stiffness`` (1 or R,) the stiffest pairs' u''.
+    """
 
     potential: str
-    parameters: dict[str, NDArray[np.float64]]
+    parameters: tuple[dict[str, NDArray[np.float64]], ...]
     sigma: NDArray[np.float64]
     pairs: list[NDArray[np.float64]]
     r_cut: NDArray[np.float64]
+    max_stiffness: NDArray[np.float64]
 
     @property
     def n_types(self) -> int:
         """The number of types."""
-        return int(self.sigma.shape[0])
+        return int(self.sigma.shape[1])
+
+    @property
+    def max_force(self) -> float:
+        """The unit of force: (largest pair stiffness) x (largest diameter)."""
+        return float(self.max_stiffness.max() * self.sigma.max())
 
 
 def potentials() -> dict[str, list[str]]:
@@ -62,24 +72,44 @@ def instruction_sets() -> list[str]:
     return _engine.instruction_sets()
 
 
-def tables(theta: Parameters) -> Tables:
-    """Check a potential's parameters and lay them out for the engine.
+def tables(theta: Parameters | Sequence[Parameters]) -> Tables:
+    """Check a potential's parameters, or those of each replica, and lay them out for the engine.
 
     Raises `UnknownPotentialError` for a potential the engine lacks, `InputError` for parameters
-    that are missing, of wrong length or out of bounds.
+    that are missing, of wrong length or out of bounds, and for replicas that differ in potential
+    or number of types.
     """
+    each = [theta] if isinstance(getattr(theta, "potential", None), str) else list(theta)  # type: ignore[arg-type, list-item]
+    if not each:
+        raise InputError("there are no parameters: give a potential, or one for each replica.")
     available = _engine.potentials()
-    if theta.potential not in available:
+    potential = each[0].potential
+    if potential not in available:
         raise UnknownPotentialError(
-            f"the engine has no potential {theta.potential!r}. It has: {', '.join(available)}."
+            f"the engine has no potential {potential!r}. It has: {', '.join(available)}."
         )
-    parameters = check_parameters(theta.potential, theta.arrays())
-    types = n_types(parameters)
-    diameters = parameters["diameters"]
-    sigma = 0.5 * (diameters[:, None] + diameters[None, :])
-    pairs = [pairs_to_matrix(parameters[name], types) for name in available[theta.potential]]
-    r_cut = _engine.cutoffs(theta.potential, sigma, pairs)
-    return Tables(theta.potential, parameters, sigma, pairs, r_cut)
+    checked = []
+    for replica, own in enumerate(each):
+        if own.potential != potential:
+            raise InputError(
+                f"replica {replica} has potential {own.potential!r}, replica 0 {potential!r}: "
+                "prepare them apart."
+            )
+        checked.append(check_parameters(potential, own.arrays()))
+        if n_types(checked[-1]) != n_types(checked[0]):
+            raise InputError(
+                f"replica {replica} has {n_types(checked[-1])} types, replica 0 "
+                f"{n_types(checked[0])}: prepare them apart."
+            )
+    types = n_types(checked[0])
+    diameters = np.stack([p["diameters"] for p in checked])
+    sigma = 0.5 * (diameters[:, :, None] + diameters[:, None, :])
+    pairs = [
+        np.stack([pairs_to_matrix(p[name], types) for p in checked])
+        for name in available[potential]
+    ]
+    r_cut, max_stiffness = _engine.scales(potential, sigma, pairs)
+    return Tables(potential, tuple(checked), sigma, pairs, r_cut, max_stiffness)
 
 
 def boxes_for(box: ArrayLike, table: Tables, replicas: int, dimension: int) -> NDArray[np.float64]:
@@ -93,10 +123,13 @@ def boxes_for(box: ArrayLike, table: Tables, replicas: int, dimension: int) -> N
         )
     if len(stack) not in (1, replicas):
         raise InputError(f"there are {len(stack)} boxes for {replicas} replicas: give 1 or all.")
-    r_cut = float(table.r_cut.max())
-    for matrix in stack:
-        check_box(check_box_matrix(matrix), r_cut)
-    return np.ascontiguousarray(stack)
+    r_cut = table.r_cut.max(axis=(1, 2))
+    if len(stack) == 1:
+        check_box(check_box_matrix(stack[0]), float(r_cut.max()))
+    else:
+        for replica, matrix in enumerate(stack):
+            check_box(check_box_matrix(matrix), float(r_cut[replica if len(r_cut) > 1 else 0]))
+    return np.array(stack, order="C")  # the engine's to change
 
 
 def _is_number(value: object) -> bool:
@@ -107,6 +140,13 @@ def positive(name: str, value: float) -> float:
     """A number that must be finite and greater than 0; raises `InputError`."""
     if not _is_number(value) or not np.isfinite(value) or value <= 0:
         raise InputError(f"{name} = {value!r}: it must be a finite number greater than 0.")
+    return float(value)
+
+
+def not_negative(name: str, value: float) -> float:
+    """A number that must be finite and at least 0; raises `InputError`."""
+    if not _is_number(value) or not np.isfinite(value) or value < 0:
+        raise InputError(f"{name} = {value!r}: it must be a finite number of at least 0.")
     return float(value)
 
 

@@ -1,5 +1,6 @@
 """Energies, forces and stresses of given positions, as the engine computes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ class ForceResult:
 
 
 def forces(
-    theta: Parameters,
+    theta: Parameters | Sequence[Parameters],
     positions: ArrayLike,
     typeid: ArrayLike,
     box: ArrayLike,
@@ -36,11 +37,11 @@ def forces(
     Parameters
     ----------
     theta:
-        A potential.
+        A potential, or one for each replica.
     positions:
         (R, N, d), or (N, d) for one replica.
     typeid:
-        (N,), the same in every replica.
+        (N,), the same in every replica, or (R, N).
     box:
         (d, d), columns the box vectors, or (R, d, d).
     threads, instruction_set:
@@ -53,7 +54,9 @@ def forces(
     """
     table = tables(theta)
     start = checked_replicas(table, positions, typeid, box)
-    result = run(table, start, minimize=False, threads=threads, instruction_set=instruction_set)
+    result = run(
+        table, start, [], want_forces=True, threads=threads, instruction_set=instruction_set
+    )
     finite = np.isfinite(result["forces"]).all(axis=(1, 2)) & np.isfinite(result["energy"])
     if not finite.all():
         raise InputError(

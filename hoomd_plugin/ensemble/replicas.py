@@ -1,13 +1,13 @@
 """Replicas as they are given to the engine: arrays checked before work starts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import InputError, UnknownTypeError
+from amorph.handover import InputError, Purpose, UnknownTypeError
 
 from . import _engine
 from .engine import Tables, boxes_for, chosen_instruction_set, thread_count
@@ -17,7 +17,7 @@ __all__ = ["Replicas", "checked_replicas", "run"]
 
 @dataclass(frozen=True)
 class Replicas:
-    """Positions (R, N, d), a copy the engine may write to; typeid (N,); boxes (1 or R, d, d)."""
+    """Positions (R, N, d) and boxes (1 or R, d, d), copies; typeid (N,) or (R, N)."""
 
     positions: NDArray[np.float64]
     typeid: NDArray[np.int32]
@@ -48,9 +48,15 @@ def checked_replicas(
     if n >= 2**24:
         raise InputError(f"{n} particles a replica: at most {2**24 - 1} are possible.")
     types = np.asarray(typeid)
-    if types.shape != (n,) or types.dtype.kind not in "iu":
+    if types.shape not in ((n,), (replicas, n)) or types.dtype.kind not in "iu":
         raise InputError(
-            f"typeid must be {n} integers, one a particle; its shape is {types.shape}."
+            f"typeid must be {n} integers, one a particle, or such a row for each of the "
+            f"{replicas} replicas; its shape is {types.shape}."
+        )
+    if len(table.parameters) not in (1, replicas):
+        raise InputError(
+            f"there are parameters for {len(table.parameters)} replicas, but {replicas} replicas: "
+            "give one potential, or one for each."
         )
     if types.min() < 0 or types.max() >= table.n_types:
         raise UnknownTypeError(
@@ -64,17 +70,20 @@ def checked_replicas(
 def run(
     table: Tables,
     start: Replicas,
+    stages: Sequence[Mapping[str, Any]],
     *,
-    minimize: bool,
-    tolerance: float = 0.0,
-    max_steps: int = 0,
-    fire: Mapping[str, float] | None = None,
-    newton: Mapping[str, float] | None = None,
+    want_forces: bool = False,
+    velocities: NDArray[np.float64] | None = None,
+    seed: int = 0,
+    first_replica: int = 0,
+    every: int = 0,
+    trajectory: NDArray[np.float64] | None = None,
+    trajectory_velocities: NDArray[np.float64] | None = None,
     threads: int | None = None,
     instruction_set: str = "auto",
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
-    """Let the engine minimise the replicas in place, or measure them with their forces."""
+    """Let the engine take the replicas through the stages, in place, or measure them if none."""
     return _engine.run(
         table.potential,
         table.sigma,
@@ -82,12 +91,15 @@ def run(
         start.boxes,
         start.typeid,
         start.positions,
-        minimize=minimize,
-        want_forces=not minimize,
-        tolerance=tolerance,
-        max_steps=max_steps,
-        fire=fire or {},
-        newton=newton or {},
+        velocities=velocities,
+        stages=list(stages),
+        want_forces=want_forces,
+        seed=seed,
+        first_replica=first_replica,
+        purposes=[Purpose.NOISE, Purpose.NOISE_Z, Purpose.VELOCITY, Purpose.VELOCITY_Z],
+        every=every,
+        trajectory=trajectory,
+        trajectory_velocities=trajectory_velocities,
         threads=thread_count(threads),
         instruction_set=chosen_instruction_set(instruction_set),
         progress=progress,

@@ -22,6 +22,20 @@ class Purpose(enum.IntEnum):
     """The x and y of a particle's random start, as fractions of the box."""
     START_POSITION_Z = 1
     """The z of a particle's random start (the first number of the two)."""
+    NOISE = 2
+    """Thermal noise on x and y, at each step of Langevin and Brownian dynamics."""
+    NOISE_Z = 3
+    """Thermal noise on z."""
+    VELOCITY = 4
+    """The x and y of a particle's thermal velocity."""
+    VELOCITY_Z = 5
+    """The z of a particle's thermal velocity."""
+    START_NOISE = 6
+    """A particle's displacement from its lattice site in x and y."""
+    START_NOISE_Z = 7
+    """A particle's displacement from its lattice site in z."""
+    TYPE_ORDER = 8
+    """A particle's rank (the first number of the two) where types are assigned at random."""
 
 
 _ROUNDS = 10

@@ -22,7 +22,7 @@ struct HarmonicMorseShape {
         alpha,
         core,           // k / a: the core's force is this times a (sigma - r)
         pull,           // 2 a B
-        scaled_cut,     // of the switch
+        r_cut_squared,  // of the switch
         inverse_width,  // of the switch
         steepness,      // 6 / a of its inverse width: what the well's energy over B and
                         // its slope have as common factor with `pull`
@@ -41,7 +41,7 @@ struct HarmonicMorseShape {
         c[alpha] = p[3];
         c[core] = k / p[3];
         c[pull] = 2.0 * p[3] * p[1];
-        c[scaled_cut] = r_cut(p) * r_cut(p) / width;
+        c[r_cut_squared] = r_cut(p) * r_cut(p);
         c[inverse_width] = 1.0 / width;
         c[steepness] = 6.0 / (p[3] * width);
         c[half_inverse_alpha] = 0.5 / p[3];
@@ -62,7 +62,7 @@ struct HarmonicMorseShape {
         const Real x = c[alpha_sigma] - c[alpha] * (r_squared * inverse_r);  // a (sigma - r)
         const Real overlap = larger(x, Real(0));
         const Real decay = exponential(smaller(x, Real(0)));
-        const auto s = xplor(r_squared, c[scaled_cut], c[inverse_width]);
+        const auto s = xplor(r_squared, c[r_cut_squared], c[inverse_width]);
         const auto inside = s.inside > Real(0);
         const Real pull_ = c[pull] * decay;
         const Real well = pull_ * (decay - Real(2));  // 2 a times its energy

@@ -11,7 +11,7 @@ struct SoftSphere {
     static constexpr const char* name = "soft_sphere";
     static constexpr const char* pair_parameters[] = {"stiffness"};
 
-    enum Coefficient { sigma, stiffness, n_coefficients };
+    enum Coefficient { sigma, stiffness, r_cut_squared, n_coefficients };
 
     static double r_cut(const double* p) { return p[0]; }
     static double max_stiffness(const double* p) { return p[1] / (p[0] * p[0]); }
@@ -19,6 +19,7 @@ struct SoftSphere {
     static void coefficients(const double* p, double* c) {
         c[sigma] = p[0];
         c[stiffness] = p[1] / (p[0] * p[0]);
+        c[r_cut_squared] = p[0] * p[0];
     }
 
     // Energy and -u'(r)/r of one pair; both vanish at and beyond contact.
@@ -27,7 +28,7 @@ struct SoftSphere {
                                            Real& force_over_r) {
         const Real inverse_r = inverse_square_root(r_squared);
         const Real overlap = c[sigma] - r_squared * inverse_r;
-        const auto inside = overlap > Real(0);
+        const auto inside = r_squared < c[r_cut_squared];
         energy = select(inside, Real(0.5) * c[stiffness] * overlap * overlap, Real(0));
         force_over_r = select(inside, c[stiffness] * overlap * inverse_r, Real(0));
     }

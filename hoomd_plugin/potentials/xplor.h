@@ -11,17 +11,17 @@ namespace amorph::potentials {
 
 template <class Real>
 struct XplorSwitch {
-    Real inside;     // t before it is held at 0: positive below r_cut
+    Real inside;     // r_cut^2 - r^2: positive below r_cut
     Real value;      // S, for r < r_cut
     Real steepness;  // t (1 - t): (dS/dr) / r is -12 / (r_cut^2 - r_on^2) times this
 };
 
-// `inverse_width` is 1 / (r_cut^2 - r_on^2), `scaled_cut` is r_cut^2 times that.
+// `inverse_width` is 1 / (r_cut^2 - r_on^2).
 template <class Real>
-AMORPH_HOSTDEVICE inline XplorSwitch<Real> xplor(Real r_squared, Real scaled_cut,
+AMORPH_HOSTDEVICE inline XplorSwitch<Real> xplor(Real r_squared, Real r_cut_squared,
                                                  Real inverse_width) {
-    const Real to_cut = scaled_cut - inverse_width * r_squared;
-    const Real t = smaller(to_cut, Real(1));
+    const Real to_cut = r_cut_squared - r_squared;
+    const Real t = smaller(to_cut * inverse_width, Real(1));
     const Real t_squared = t * t;
     return {to_cut, t_squared * (Real(3) - Real(2) * t), t - t_squared};
 }

@@ -41,7 +41,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         def random_positions(self, *_: Any) -> None:
             raise AssertionError("work was started: _engine.random_positions")
 
-    for name in ("quenching", "replicas"):
+    for name in ("starts", "replicas"):
         monkeypatch.setattr(sys.modules[f"amorph.ensemble.{name}"], "_engine", Idle())
 
 

@@ -255,4 +255,4 @@ def test_cutoffs_of_all_pairs_of_types() -> None:
     np.testing.assert_allclose(theta.cutoffs(), sigma + 9.9 / alpha, rtol=1e-15)
     from amorph.ensemble.engine import tables
 
-    np.testing.assert_allclose(tables(theta).r_cut, sigma + 9.9 / alpha, rtol=1e-15)
+    np.testing.assert_allclose(tables(theta).r_cut[0], sigma + 9.9 / alpha, rtol=1e-15)

@@ -1,0 +1,82 @@
+// A replica's way through its stages. Part of a kernel: see kernels.cc.
+#pragma once
+
+#include "dynamics.h"
+#include "minimize.h"
+
+namespace amorph::engine::AMORPH_ISA {
+
+// What a replica that failed is given: nothing that could be taken for a result.
+inline void mark_not_finite(Outcome& out) {
+    const double nan = __builtin_nan("");
+    out.energy = out.max_force = nan;
+    for (double& v : out.virial) v = nan;
+}
+
+template <class Potential, int D, bool Triclinic, bool Small>
+Outcome measure(Workspace& w, const Task& task) {
+    Outcome out{};
+    if (!build_neighbors<D, Triclinic, Small>(w, *task.box, *task.table, 0.0)) {
+        out.status = Status::not_finite;
+        mark_not_finite(out);
+        return out;
+    }
+    out.builds = 1;
+    compute_forces<Potential, D, Triclinic, Small, true>(w, *task.box, *task.table, &out.energy,
+                                                         out.virial);
+    out.max_force = __builtin_sqrt(max_squared<D>(w, w.f));
+    out.status = Status::ran;
+    return out;
+}
+
+template <class Potential, int D, bool Triclinic, bool Small>
+Outcome run(Workspace& w, const Task& task) {
+    Outcome out{};
+    out.status = Status::ran;
+    std::int64_t md_step = 0;
+    std::int64_t frames = 0;
+    for (int k = 0; k < task.n_stages; ++k) {
+        const Stage& stage = task.stages[k];
+        out.stage = k;
+        switch (stage.kind) {
+            case Stage::Kind::minimize:
+                out.status =
+                    stage.at_pressure
+                        ? Minimization<Potential, D, Triclinic, Small, true>(w, task, stage, out)
+                              .run()
+                        : Minimization<Potential, D, Triclinic, Small, false>(w, task, stage, out)
+                              .run();
+                break;
+            case Stage::Kind::langevin:
+            case Stage::Kind::brownian:
+                out.status =
+                    Dynamics<Potential, D, Triclinic, Small>(w, task, stage, out, md_step, frames)
+                        .run();
+                break;
+            case Stage::Kind::rescale:
+                strain_all(
+                    w, *task.box,
+                    __builtin_log(stage.volume / task.box->volume(D)) / (D * stage.steps_left));
+                out.status = Status::ran;
+                break;
+        }
+        const bool goes_on = out.status == Status::ran || out.status == Status::converged ||
+                             (out.status == Status::step_limit && k + 1 < task.n_stages);
+        if (!goes_on) break;
+    }
+    if (out.status == Status::not_finite || out.status == Status::unstable) {
+        mark_not_finite(out);
+        return out;
+    }
+    Outcome last = measure<Potential, D, Triclinic, Small>(w, task);
+    out.energy = last.energy;
+    out.max_force = last.max_force;
+    for (int k = 0; k < 6; ++k) out.virial[k] = last.virial[k];
+    if (last.status == Status::not_finite) {
+        out.status = last.status;
+        mark_not_finite(out);
+    }
+    return out;
+}
+
+}  // namespace amorph::engine::AMORPH_ISA

@@ -1,0 +1,180 @@
+"""Preparations: replicas taken through stages, from positions given."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from amorph.handover import BoxTooSmallError, InputError, check_box
+
+from .engine import Parameters, Tables, count, tables, thread_count
+from .replicas import Replicas, checked_replicas, run
+from .result import Ensemble, Trajectory
+from .stages import Compress, Minimize, Stage, total_steps
+from .starts import checked_keys
+
+__all__ = ["prepare"]
+
+Progress = Callable[[int, int], object]
+
+
+def prepare(
+    theta: Parameters | Sequence[Parameters],
+    positions: ArrayLike,
+    typeid: ArrayLike,
+    box: ArrayLike,
+    stages: Sequence[Stage],
+    *,
+    velocities: ArrayLike | None = None,
+    seed: int | None = None,
+    first_replica: int = 0,
+    trajectory_every: int | None = None,
+    trajectory_velocities: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    instruction_set: str = "auto",
+) -> Ensemble:
+    """Take replicas from given positions through stages, one after another.
+
+    A replica's result depends on its own start, parameters and number only: not on `threads` nor
+    on the rest of the batch.
+
+    Parameters
+    ----------
+    theta:
+        A potential, or one for each replica.
+    positions:
+        (R, N, d), or (N, d) for one replica; they are not changed.
+    typeid:
+        (N,), the same in every replica, or (R, N).
+    box:
+        (d, d), columns the box vectors, or one for each replica, (R, d, d).
+    stages:
+        `Minimize`, `Langevin`, `Brownian`, `Compress`, in any order and number.
+    velocities:
+        (R, N, d) at the beginning; by default all are at rest.
+    seed:
+        The key of all random numbers, 0 to 2^64 - 1; 0 if dynamics need one and none is given.
+    first_replica:
+        The number of the first replica, which its random numbers depend on.
+    trajectory_every, trajectory_velocities:
+        Keep the positions (and velocities) of every so many time steps of the dynamics.
+    threads:
+        Threads over replicas; by default as many as this process may use.
+    progress:
+        Called as progress(done, replicas), about ten times a second.
+    instruction_set:
+        ``auto``, or one of `amorph.ensemble.instruction_sets`.
+
+    Raises
+    ------
+    InputError, BoxTooSmallError, UnknownTypeError, UnknownPotentialError
+        For what cannot be computed, before work starts. A replica that fails on its way has a
+        status that says so, and `Ensemble.failures` a line: the others are not lost with it.
+    """
+    table = tables(theta)
+    start = checked_replicas(table, positions, typeid, box)
+    total, n, dimension = start.positions.shape
+    check_stages(stages, table, start)
+    key, first = checked_keys(0 if seed is None else seed, first_replica, total)
+    thread_count(threads)
+    moving = total_steps(stages) > 0
+    speeds = _velocities(velocities, start.positions.shape) if moving else None
+    boxes_change = any(
+        isinstance(s, Compress) or (isinstance(s, Minimize) and s.pressure is not None)
+        for s in stages
+    )
+    if boxes_change and len(start.boxes) != total:
+        start = Replicas(start.positions, start.typeid, np.repeat(start.boxes, total, axis=0))
+    trajectory = None
+    if trajectory_every is not None:
+        every = count("trajectory_every", trajectory_every)
+        if not moving:
+            raise InputError("trajectory_every: no stage has time steps to keep frames of.")
+        shape = (total, total_steps(stages) // every, n, dimension)
+        if shape[1] == 0:
+            raise InputError(
+                f"trajectory_every = {every}: the stages have only {total_steps(stages)} steps."
+            )
+        trajectory = Trajectory(
+            every,
+            np.full(shape, np.nan),
+            np.full(shape, np.nan) if trajectory_velocities else None,
+        )
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(done, total)
+
+    result = run(
+        table,
+        start,
+        [described for stage in stages for described in stage.engine(dimension, n)],
+        velocities=speeds,
+        seed=key,
+        first_replica=first,
+        every=0 if trajectory is None else trajectory.every,
+        trajectory=None if trajectory is None else trajectory.positions,
+        trajectory_velocities=None if trajectory is None else trajectory.velocities,
+        threads=threads,
+        instruction_set=instruction_set,
+        progress=report,
+    )
+    report(total)
+    last = stages[-1]
+    return Ensemble(
+        positions=start.positions,
+        typeid=start.typeid,
+        boxes=start.boxes,
+        potential=table.potential,
+        parameters=table.parameters,
+        tolerance=float(last.tolerance) if isinstance(last, (Minimize, Compress)) else None,
+        seed=None if seed is None else key,
+        replica=np.arange(first, first + total),
+        velocities=speeds,
+        trajectory=trajectory,
+        **result,
+    )
+
+
+def check_stages(stages: Sequence[Stage], table: Tables, start: Replicas) -> None:
+    """Raise for stages that cannot be: `InputError`, or `BoxTooSmallError` for a final box."""
+    if not stages:
+        raise InputError("there are no stages: give at least one, as [Minimize()].")
+    _, n, dimension = start.positions.shape
+    for stage in stages:
+        stage.check()
+        if isinstance(stage, Minimize) and stage.pressure is not None:
+            _check_pressure(stage.pressure, table)
+        if isinstance(stage, Compress):
+            scale = (n / stage.density / np.abs(np.linalg.det(start.boxes))) ** (1 / dimension)
+            for factor, matrix in zip(scale, start.boxes, strict=True):
+                try:
+                    check_box(matrix * factor, float(table.r_cut.max()))
+                except BoxTooSmallError as error:
+                    raise BoxTooSmallError(f"at density {stage.density}: {error}") from error
+
+
+def _check_pressure(pressure: float, table: Tables) -> None:
+    """Whether a potential without attraction is asked to pull."""
+    attractive = "binding" in table.parameters[0] and any(
+        (own["binding"] > 0).any() for own in table.parameters
+    )
+    if pressure <= 0 and not attractive:
+        raise InputError(
+            f"pressure = {pressure!r}: particles that only repel, as those of "
+            f"{table.potential} here, hold a pressure greater than 0 alone."
+        )
+
+
+def _velocities(given: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    if given is None:
+        return np.zeros(shape)
+    speeds = np.array(given, dtype=np.float64, order="C").reshape(-1)
+    if speeds.size != int(np.prod(shape)):
+        raise InputError(
+            f"velocities have shape {np.shape(given)}: they must be as the positions, {shape}."
+        )
+    if not np.isfinite(speeds).all():
+        raise InputError("velocities are not finite.")
+    return speeds.reshape(shape)

@@ -1,0 +1,195 @@
+"""What a preparation gives back: the replicas, and how each of them ended."""
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from amorph.handover import Frame, type_names, write_gsd
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Ensemble", "Status", "Trajectory"]
+
+
+class Status(enum.IntEnum):
+    """How a replica's preparation ended."""
+
+    CONVERGED = 0
+    """All stages done, the last of them a minimisation that reached its tolerance."""
+    STEP_LIMIT = 1
+    NOT_FINITE = 2
+    RAN = 4
+    """All stages done, the last of them not a minimisation."""
+    UNSTABLE = 5
+    BOX_TOO_SMALL = 6
+    BOX_UNBOUNDED = 7
+
+
+_WHY = {
+    Status.STEP_LIMIT: "the minimisation did not reach its tolerance: allow more max_steps.",
+    Status.NOT_FINITE: "a force or position ceased to be a number: two particles coincide, or the "
+    "potential has no minimum there.",
+    Status.UNSTABLE: "a particle moved farther in one time step than half the largest diameter: "
+    "use a smaller dt, or minimise before the dynamics.",
+    Status.BOX_TOO_SMALL: "the box shrank below twice the cutoff: take more particles, or a lower "
+    "pressure or density.",
+    Status.BOX_UNBOUNDED: "the box grew to a thousand times its volume: no state holds that "
+    "pressure.",
+}
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What was kept of the replicas on their way.
+
+    Attributes
+    ----------
+    every:
+        Time steps between frames; frame k stands at time step (k + 1) every.
+    positions, velocities:
+        (R, F, N, d), positions not wrapped into the box; velocities None if not asked for.
+        What a replica that failed did not reach is NaN.
+    """
+
+    every: int
+    positions: NDArray[np.float64]
+    velocities: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Prepared replicas. R replicas of N particles in d dimensions, reduced units.
+
+    Attributes
+    ----------
+    positions:
+        (R, N, d), in the box.
+    typeid:
+        (N,), or (R, N).
+    boxes:
+        (1 or R, d, d), columns the box vectors.
+    potential, parameters:
+        What they were prepared with: parameters for all replicas, or for each.
+    velocities:
+        (R, N, d) at the end, or None where nothing moved with a temperature.
+    energy, max_force, stress:
+        (R,), (R,), (R, d, d): total energy, largest |F| over the particles, (1/V) dU/dε.
+    status, stage, steps, hessian_products, list_builds, seconds:
+        (R,) each: a `Status`, the stage it ended in, steps of all stages, products of the Hessian
+        with a vector within them, builds of the neighbour list, time taken. Where the status is
+        `NOT_FINITE` or `UNSTABLE`, energy, max_force and stress are NaN.
+    tolerance:
+        The largest |F| at which a replica counts as converged, None if nothing was minimised.
+    trajectory:
+        What was kept on the way, or None.
+    seed, replica:
+        The key of the random starts (None where positions were given) and (R,) replica numbers.
+    """
+
+    positions: NDArray[np.float64]
+    typeid: NDArray[np.int32]
+    boxes: NDArray[np.float64]
+    potential: str
+    parameters: tuple[Mapping[str, NDArray[np.float64]], ...]
+    energy: NDArray[np.float64]
+    max_force: NDArray[np.float64]
+    stress: NDArray[np.float64]
+    status: NDArray[np.int32]
+    stage: NDArray[np.int32]
+    steps: NDArray[np.int64]
+    list_builds: NDArray[np.int64]
+    hessian_products: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    tolerance: float | None
+    seed: int | None
+    replica: NDArray[np.int64]
+    velocities: NDArray[np.float64] | None = None
+    trajectory: Trajectory | None = None
+
+    def __len__(self) -> int:
+        """The number of replicas."""
+        return len(self.positions)
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """(R,): whether a replica reached the tolerance."""
+        return self.status == Status.CONVERGED
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """(R,): whether a replica went through all its stages, the last one included."""
+        return (self.status == Status.CONVERGED) | (self.status == Status.RAN)
+
+    def failures(self) -> list[str]:
+        """A line for each replica that did not: which, where, why, and what to do."""
+        return [
+            f"replica {self.replica[r]}, stage {self.stage[r]}, step {self.steps[r]}: "
+            f"{_WHY[Status(self.status[r])]}"
+            for r in np.flatnonzero(~self.ok)
+        ]
+
+    @property
+    def pressure(self) -> NDArray[np.float64]:
+        """(R,): -tr(stress)/d."""
+        return -np.trace(self.stress, axis1=1, axis2=2) / self.positions.shape[2]
+
+    def frames(self) -> Iterator[Frame]:
+        """The replicas as frames of a GSD file, in order.
+
+        A replica whose positions are not finite is left out, as there is nothing to write; the
+        frames' logs tell each one's number, and whether it converged.
+        """
+        names = type_names(len(self.parameters[0]["diameters"]))
+        for r in np.flatnonzero(np.isfinite(self.positions).all(axis=(1, 2))):
+            log: dict[str, ArrayLike] = {
+                "replica": self.replica[r],
+                "energy": self.energy[r],
+                "max_force": self.max_force[r],
+                "converged": self.converged[r],
+                "steps": self.steps[r],
+            }
+            if self.tolerance is not None:
+                log["tolerance"] = self.tolerance
+            if self.seed is not None:
+                log["seed"] = np.uint64(self.seed)
+            yield Frame(
+                positions=self.positions[r],
+                typeid=self.typeid if self.typeid.ndim == 1 else self.typeid[r],
+                types=names,
+                box=self.boxes[r if len(self.boxes) > 1 else 0],
+                potential=self.potential,
+                parameters=dict(self.parameters[r if len(self.parameters) > 1 else 0]),
+                log={key: np.asarray(value) for key, value in log.items()},
+            )
+
+    def write(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a GSD file, one frame a replica; it appears under its name only when whole.
+
+        Raises `OutputExistsError` unless `overwrite`, `OutputError` where it cannot be written.
+        """
+        write_gsd(path, self.frames(), overwrite=overwrite)
+
+    def table(self) -> "pandas.DataFrame":
+        """Statistics, a row a replica: replica, status, steps, energy, max_force, pressure, ..."""
+        import pandas
+
+        return pandas.DataFrame(
+            {
+                "replica": self.replica,
+                "status": [Status(s).name.lower() for s in self.status],
+                "steps": self.steps,
+                "hessian_products": self.hessian_products,
+                "list_builds": self.list_builds,
+                "seconds": self.seconds,
+                "energy": self.energy,
+                "energy_per_particle": self.energy / self.positions.shape[1],
+                "max_force": self.max_force,
+                "pressure": self.pressure,
+            }
+        )

@@ -1,0 +1,409 @@
+"""Where preparations start: positions, types and boxes, random, on lattices or from files."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from amorph.handover import InputError, Purpose, check_box_matrix, read_gsd, uniforms
+
+from . import _engine
+from .engine import Parameters, Tables, boxes_for, count, not_negative, positive, tables
+
+__all__ = [
+    "LATTICES",
+    "Start",
+    "checked_keys",
+    "lattice",
+    "make_start",
+    "random_positions",
+    "read_start",
+    "typeids",
+]
+
+Order = Literal["in_order", "random"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Replicas to begin with.
+
+    Attributes
+    ----------
+    positions:
+        (R, N, d).
+    typeid:
+        (N,), or (R, N).
+    boxes:
+        (1 or R, d, d), columns the box vectors.
+    parameters:
+        The potential of each replica where the start has them (from a file), else none.
+    """
+
+    positions: NDArray[np.float64]
+    typeid: NDArray[np.int32]
+    boxes: NDArray[np.float64]
+    parameters: tuple["FrameParameters", ...] = ()
+
+
+@dataclass(frozen=True)
+class FrameParameters:
+    """A potential as a GSD frame has it: its name, and arrays by name."""
+
+    potential: str
+    values: dict[str, NDArray[np.float64]]
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """The parameters by name."""
+        return self.values
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """A lattice's rectangular cell: its sides and sites, for nearest neighbours 1 apart."""
+
+    sides: tuple[float, ...]
+    sites: tuple[tuple[float, ...], ...]  # as fractions of the sides
+
+
+LATTICES = {
+    "square": Lattice((1.0, 1.0), ((0.0, 0.0),)),
+    "triangular": Lattice((1.0, math.sqrt(3.0)), ((0.0, 0.0), (0.5, 0.5))),
+    "honeycomb": Lattice(
+        (math.sqrt(3.0), 3.0), ((0.0, 0.0), (0.5, 1 / 6), (0.5, 0.5), (0.0, 2 / 3))
+    ),
+    "fcc": Lattice(
+        (math.sqrt(2.0),) * 3,
+        ((0.0, 0.0, 0.0), (0.5, 0.5, 0.0), (0.5, 0.0, 0.5), (0.0, 0.5, 0.5)),
+    ),
+}
+"""The lattices there are, by name."""
+
+
+def typeids(
+    n_particles: int,
+    n_types: int,
+    composition: Sequence[float] | None = None,
+    *,
+    order: Order = "in_order",
+    replicas: int = 1,
+    seed: int = 0,
+    first_replica: int = 0,
+) -> NDArray[np.int32]:
+    """Types of the particles.
+
+    Parameters
+    ----------
+    n_particles, n_types:
+        How many there are.
+    composition:
+        The share of each type, in any proportion ([1, 1], [0.5, 0.5]); by default all equal.
+    order:
+        ``in_order``: first all of type 0, then of type 1, ..., in every replica; ``random``: each
+        replica's particles shuffled by a permutation that follows from (seed, replica number).
+    replicas, seed, first_replica:
+        As in `random_positions`; used by ``random`` alone.
+
+    Returns
+    -------
+    typeid:
+        (N,), or (R, N) where they are shuffled.
+
+    Raises
+    ------
+    InputError
+        If the composition does not divide the particles into whole numbers.
+    """
+    n_particles = count("n_particles", n_particles)
+    shares = np.ones(n_types) if composition is None else np.asarray(composition, dtype=np.float64)
+    if shares.shape != (n_types,) or not np.isfinite(shares).all() or (shares < 0).any():
+        raise InputError(
+            f"composition = {composition!r}: it must give {n_types} shares, none below 0, "
+            "one for each type."
+        )
+    if shares.sum() <= 0:
+        raise InputError(f"composition = {composition!r}: the shares must not all be 0.")
+    exact = n_particles * shares / shares.sum()
+    numbers = np.rint(exact).astype(np.int64)
+    if np.abs(exact - numbers).max() > 1e-6 or numbers.sum() != n_particles:
+        raise InputError(
+            f"composition {shares.tolist()} does not divide {n_particles} particles into whole "
+            f"numbers ({', '.join(f'{x:g}' for x in exact)}): change n_particles or composition."
+        )
+    in_order = np.repeat(np.arange(n_types, dtype=np.int32), numbers)
+    if order == "in_order":
+        return in_order
+    if order != "random":
+        raise InputError(f"order = {order!r}: it must be 'in_order' or 'random'.")
+    key, first = checked_keys(seed, first_replica, replicas)
+    ranks = uniforms(
+        key,
+        Purpose.TYPE_ORDER,
+        np.arange(n_particles)[None],
+        np.arange(first, first + replicas)[:, None],
+    )[..., 0]
+    out = np.empty((replicas, n_particles), dtype=np.int32)
+    np.put_along_axis(out, np.argsort(ranks, axis=1, kind="stable"), in_order[None], axis=1)
+    return out
+
+
+def random_positions(
+    n_particles: int,
+    box: ArrayLike,
+    replicas: int,
+    seed: int,
+    *,
+    first_replica: int = 0,
+) -> NDArray[np.float64]:
+    """Uniform random positions (R, N, d) in a box.
+
+    A replica's positions depend on (seed, replica number) alone: see
+    `amorph.handover.random_keys`.
+
+    Parameters
+    ----------
+    n_particles, replicas:
+        N and R.
+    box:
+        (d, d), columns the box vectors.
+    seed:
+        0 to 2^64 - 1.
+    first_replica:
+        The number of the first replica; the others follow.
+
+    Raises
+    ------
+    InputError
+        For numbers out of bounds.
+    """
+    matrix = check_box_matrix(box)
+    n = count("n_particles", n_particles, below=2**24)
+    r = count("replicas", replicas)
+    key, first = checked_keys(seed, first_replica, r)
+    positions = np.empty((r, n, len(matrix)))
+    _engine.random_positions(
+        key,
+        [Purpose.START_POSITION, Purpose.START_POSITION_Z],
+        first,
+        np.ascontiguousarray(matrix[None]),
+        positions,
+    )
+    return positions
+
+
+def lattice(
+    name: str, n_particles: int, density: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A piece of a lattice that fills its box, as near to a cube (square) as N allows.
+
+    Parameters
+    ----------
+    name:
+        ``square``, ``triangular`` or ``honeycomb`` in two dimensions, ``fcc`` in three.
+    n_particles, density:
+        N, and N/V.
+
+    Returns
+    -------
+    positions, box:
+        (N, d) and (d, d).
+
+    Raises
+    ------
+    InputError
+        For an unknown lattice, or an N that does not fill whole cells in a box whose sides are
+        within a factor of 1.5 of each other.
+    """
+    if name not in LATTICES:
+        raise InputError(f"there is no lattice {name!r}: there are {', '.join(LATTICES)}.")
+    cell = LATTICES[name]
+    n = count("n_particles", n_particles, below=2**24)
+    sites = np.array(cell.sites)
+    sides = np.array(cell.sides)
+    if n % len(sites):
+        raise InputError(
+            f"n_particles = {n}: a {name} lattice has {len(sites)} particles a cell; "
+            f"{n - n % len(sites)} or {n + len(sites) - n % len(sites)} fill whole cells."
+        )
+    repeats = _cells(n // len(sites), sides)
+    lengths = repeats * sides
+    if lengths.max() > 1.5 * lengths.min():
+        good = [m * len(sites) for m in _compact(n // len(sites), sides)]
+        raise InputError(
+            f"n_particles = {n}: on a {name} lattice the box would be "
+            f"{' x '.join(f'{x:.3g}' for x in lengths / lengths.min())}. Near numbers that give "
+            f"compact boxes: {', '.join(map(str, good))}."
+        )
+    grid = np.stack(np.meshgrid(*[np.arange(k) for k in repeats], indexing="ij"), axis=-1)
+    fractions = (grid.reshape(-1, 1, len(sides)) + sites).reshape(-1, len(sides)) / repeats
+    scale = (n / positive("density", density) / np.prod(lengths)) ** (1 / len(sides))
+    box = np.diag(lengths * scale)
+    # A quarter of a cell off the faces, where round-off would decide on the side.
+    shifted = fractions + 0.25 / repeats
+    return (shifted - np.floor(shifted) - 0.5) * np.diag(box), box
+
+
+def _cells(total: int, sides: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many cells along each side, their product `total`, for the most compact box."""
+    best: tuple[float, tuple[int, ...]] | None = None
+
+    def visit(chosen: tuple[int, ...], left: int) -> None:
+        nonlocal best
+        if len(chosen) == len(sides) - 1:
+            lengths = np.array([*chosen, left]) * sides
+            ratio = float(lengths.max() / lengths.min())
+            if best is None or ratio < best[0]:
+                best = (ratio, (*chosen, left))
+            return
+        for k in range(1, left + 1):
+            if left % k == 0:
+                visit((*chosen, k), left // k)
+
+    visit((), total)
+    assert best is not None
+    return np.array(best[1])
+
+
+def _compact(total: int, sides: NDArray[np.float64]) -> list[int]:
+    """The nearest totals on either side that give compact boxes."""
+    found = []
+    for step in (-1, 1):
+        k = total + step
+        while 0 < k < 4 * total + 100:
+            lengths = _cells(k, sides) * sides
+            if lengths.max() <= 1.5 * lengths.min():
+                found.append(k)
+                break
+            k += step
+    return found
+
+
+def make_start(
+    theta: Parameters | Tables,
+    n_particles: int,
+    density: float,
+    dimension: int,
+    replicas: int,
+    seed: int,
+    *,
+    start: str = "random",
+    noise: float = 0.0,
+    composition: Sequence[float] | None = None,
+    order: Order = "in_order",
+    first_replica: int = 0,
+) -> Start:
+    """Replicas in a cubic (square) box at random, or on a lattice.
+
+    Parameters
+    ----------
+    theta, n_particles, density, dimension, replicas, seed, first_replica:
+        As in `amorph.ensemble.quench`.
+    start:
+        ``random``: uniform, independent positions; or a lattice's name: see `lattice`.
+    noise:
+        Standard deviation of the normal displacement of each particle from its lattice site, a
+        component, in units of length.
+    composition, order:
+        See `typeids`.
+
+    Raises
+    ------
+    InputError
+        For what does not fit together.
+    BoxTooSmallError
+        For a box narrower than twice the cutoff.
+    """
+    table = theta if isinstance(theta, Tables) else tables(theta)
+    if not isinstance(dimension, (int, np.integer)) or dimension not in (2, 3):
+        raise InputError(f"dimension = {dimension!r}: it must be 2 or 3.")
+    n = count("n_particles", n_particles, below=2**24)
+    r = count("replicas", replicas)
+    key, first = checked_keys(seed, first_replica, r)
+    not_negative("noise", noise)
+    types = typeids(
+        n, table.n_types, composition, order=order, replicas=r, seed=key, first_replica=first
+    )
+    if start == "random":
+        if noise:
+            raise InputError(f"noise = {noise!r}: random starts have no lattice sites to leave.")
+        length = (n / positive("density", density)) ** (1.0 / dimension)
+        box = np.eye(dimension) * length
+        boxes_for(box, table, 1, dimension)
+        positions = random_positions(n, box, r, key, first_replica=first)
+        return Start(positions, types, box[None])
+    sites, box = lattice(start, n, density)
+    if sites.shape[1] != dimension:
+        raise InputError(f"a {start} lattice has {sites.shape[1]} dimensions, not {dimension}.")
+    positions = np.repeat(sites[None], r, axis=0)
+    if noise:
+        positions += noise * _normals(key, first, r, n, dimension)
+    return Start(positions, types, box[None])
+
+
+def _normals(seed: int, first: int, replicas: int, n: int, dimension: int) -> NDArray[np.float64]:
+    """Normal numbers (R, N, d) by the method of Box and Muller."""
+    out = np.empty((replicas, n, 2 * (dimension - 1)))
+    for half, purpose in enumerate((Purpose.START_NOISE, Purpose.START_NOISE_Z)[: dimension - 1]):
+        u = uniforms(
+            seed, purpose, np.arange(n)[None], np.arange(first, first + replicas)[:, None]
+        )
+        radius = np.sqrt(-2.0 * np.log1p(-u[..., 0]))
+        out[..., 2 * half] = radius * np.cos(2 * np.pi * u[..., 1])
+        out[..., 2 * half + 1] = radius * np.sin(2 * np.pi * u[..., 1])
+    return out[..., :dimension]
+
+
+def read_start(path: str | PathLike[str], frames: slice | None = None) -> Start:
+    """The packings of a GSD file as replicas to begin with, one a frame.
+
+    Parameters
+    ----------
+    path:
+        A GSD file, of Amorph or of HOOMD-blue.
+    frames:
+        Which frames, counted as in a list; by default all.
+
+    Raises
+    ------
+    FrameError
+        For a file or frame that cannot be read (see `amorph.handover.read_gsd`).
+    InputError
+        If the frames differ in number of particles or dimension, or have no box.
+    """
+    chosen = list(read_gsd(path, frames, need_potential=False))
+    shape = chosen[0].positions.shape
+    for frame in chosen:
+        if frame.positions.shape != shape:
+            raise InputError(
+                f"{path}: frame {frame.index} has {frame.positions.shape[0]} particles in "
+                f"{frame.positions.shape[1]} dimensions, frame {chosen[0].index} {shape[0]} in "
+                f"{shape[1]}: prepare them apart."
+            )
+        if frame.box is None:
+            raise InputError(f"{path}: frame {frame.index} has no box.")
+    known = all(frame.potential is not None for frame in chosen)
+    typeid = np.stack([frame.typeid for frame in chosen])
+    return Start(
+        np.stack([frame.positions for frame in chosen]),
+        typeid[0] if (typeid == typeid[0]).all() else typeid,
+        np.stack([frame.box for frame in chosen if frame.box is not None]),
+        tuple(FrameParameters(str(f.potential), dict(f.parameters)) for f in chosen)
+        if known
+        else (),
+    )
+
+
+def checked_keys(seed: int, first_replica: int, replicas: int) -> tuple[int, int]:
+    """The seed and the first replica's number as keys of random numbers; raises `InputError`."""
+    key = count("seed", seed, least=0, below=2**64)
+    first = count("first_replica", first_replica, least=0, below=2**32)
+    if first + replicas > 2**32:
+        raise InputError(
+            f"first_replica = {first} with {replicas} replicas: replica numbers end at {2**32 - 1}."
+        )
+    return key, first
+
