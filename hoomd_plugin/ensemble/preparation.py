@@ -106,10 +106,11 @@ def prepare(
         if progress is not None:
             progress(done, total)
 
+    parts = [list(stage.engine(dimension, n)) for stage in stages]
     result = run(
         table,
         start,
-        [described for stage in stages for described in stage.engine(dimension, n)],
+        [part for own in parts for part in own],
         velocities=speeds,
         seed=key,
         first_replica=first,
@@ -121,6 +122,8 @@ def prepare(
         progress=report,
     )
     report(total)
+    of_part = np.repeat(np.arange(len(stages), dtype=np.int32), [len(own) for own in parts])
+    result["stage"] = of_part[result["stage"]]
     last = stages[-1]
     return Ensemble(
         positions=start.positions,

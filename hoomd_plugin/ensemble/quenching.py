@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from amorph.handover import InputError
 
-from .engine import Parameters, tables, thread_count
+from .engine import Parameters, Tables, tables, thread_count
 from .preparation import Progress, prepare
 from .result import Ensemble
 from .stages import Brownian, Compress, Langevin, Minimize, Stage
@@ -50,7 +50,9 @@ def minimize(
     InputError, BoxTooSmallError, UnknownTypeError, UnknownPotentialError
         For what cannot be computed, before work starts.
     """
-    stage = Minimize(tolerance, max_steps, pressure, pressure_tolerance, fire or {}, newton or {})
+    stage = Minimize(
+        tolerance, max_steps, pressure, pressure_tolerance, fire=fire or {}, newton=newton or {}
+    )
     return prepare(
         theta,
         positions,
@@ -88,7 +90,9 @@ def quench(
     """Quench replicas from random positions (infinite temperature) to the nearest minimum.
 
     The protocol of O'Hern et al., Phys. Rev. E 68, 011306 (2003), in a cubic (square) box, at
-    fixed volume or at fixed pressure. A replica's start follows from (seed, replica number) alone.
+    fixed volume or at fixed pressure. A pressure below a tenth of (largest pair stiffness) x
+    (largest diameter)^(2 - d) is reached from there by factors of ten (see `Minimize`). A
+    replica's start follows from (seed, replica number) alone.
 
     Parameters
     ----------
@@ -127,7 +131,15 @@ def quench(
         dimension,
         replicas,
         seed,
-        [Minimize(tolerance, max_steps, pressure, pressure_tolerance)],
+        [
+            Minimize(
+                tolerance,
+                max_steps,
+                pressure,
+                pressure_tolerance,
+                _from_pressure(tables(theta), pressure, dimension),
+            )
+        ],
         start=start,
         noise=noise,
         composition=composition,
@@ -196,9 +208,7 @@ def anneal(
         seed,
         [
             Minimize(0.01 * tables(theta).max_force, max_steps),
-            kinds[dynamics](
-                steps, dt, temperature, schedule, temperature_at, friction=friction
-            ),
+            kinds[dynamics](steps, dt, temperature, schedule, temperature_at, friction=friction),
             Minimize(tolerance, max_steps, pressure, pressure_tolerance),
         ],
         start=start,
@@ -313,3 +323,10 @@ def _from_start(
         threads=threads,
         progress=progress,
     )
+
+
+def _from_pressure(table: Tables, pressure: float | None, dimension: int) -> float | None:
+    if pressure is None or pressure <= 0:
+        return None
+    unit = table.max_force / float(table.sigma.max()) ** (dimension - 1)
+    return 0.1 * unit if pressure < 0.1 * unit else None

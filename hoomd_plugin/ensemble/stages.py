@@ -48,6 +48,10 @@ class Minimize:
         and when the pressure is that, to this relative accuracy. None: at fixed volume.
     max_steps:
         Steps after which it ends, not converged.
+    from_pressure:
+        Come to the pressure from this one by factors of ten, minimising at each to forces of 1e-4
+        of it. At a pressure far below the stiffness a start at random would first fly apart, and
+        come together slowly.
     fire:
         Settings of FIRE that differ from the default: ``dt_start``, ``dt_max``, ``dt_min`` in
         units of (largest pair stiffness)^(-1/2), ``max_move`` in units of the largest diameter,
@@ -63,6 +67,7 @@ class Minimize:
     max_steps: int = 200_000
     pressure: float | None = None
     pressure_tolerance: float = 1e-6
+    from_pressure: float | None = None
     fire: Mapping[str, float] = field(default_factory=dict)
     newton: Mapping[str, float] = field(default_factory=dict)
 
@@ -72,7 +77,14 @@ class Minimize:
         count("max_steps", self.max_steps)
         positive("pressure_tolerance", self.pressure_tolerance)
         if self.pressure is not None:
-            positive_or_negative("pressure", self.pressure)
+            finite("pressure", self.pressure)
+        if self.from_pressure is not None:
+            positive("from_pressure", self.from_pressure)
+            if self.pressure is None or not 0 < self.pressure <= self.from_pressure:
+                raise InputError(
+                    f"from_pressure = {self.from_pressure!r}: pressure must be greater than 0 and "
+                    f"at most that, not {self.pressure!r}."
+                )
         for name, value in self.fire.items():
             if name not in _FIRE:
                 raise InputError(f"FIRE has no setting {name!r}: it has {', '.join(_FIRE)}.")
@@ -94,14 +106,23 @@ class Minimize:
                 )
 
     def engine(self, dimension: int, n_particles: int) -> Iterator[dict[str, Any]]:
-        """The stage as the engine takes it."""
-        yield {
+        """The stage, or those of its way to the pressure, as the engine takes them."""
+        on_the_way = self.from_pressure
+        while on_the_way is not None and self.pressure and on_the_way > 1.001 * self.pressure:
+            yield self._at(on_the_way, 1e-4 * on_the_way, 0.1)
+            on_the_way /= 10
+        yield self._at(self.pressure, self.tolerance, self.pressure_tolerance)
+
+    def _at(
+        self, pressure: float | None, tolerance: float, pressure_tolerance: float
+    ) -> dict[str, Any]:
+        return {
             "kind": _KINDS["minimize"],
             "steps": int(self.max_steps),
-            "tolerance": float(self.tolerance),
-            "at_pressure": self.pressure is not None,
-            "pressure": float(self.pressure or 0.0),
-            "pressure_tolerance": float(self.pressure_tolerance),
+            "tolerance": float(tolerance),
+            "at_pressure": pressure is not None,
+            "pressure": float(pressure or 0.0),
+            "pressure_tolerance": float(pressure_tolerance),
             "fire": _numbers(self.fire, "delay"),
             "newton": _numbers(self.newton, "max_products"),
         }
@@ -264,7 +285,7 @@ class Compress:
 Stage = Minimize | Langevin | Brownian | Compress
 
 
-def positive_or_negative(name: str, value: float) -> float:
+def finite(name: str, value: float) -> float:
     """A finite number; raises `InputError`."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise InputError(f"{name} = {value!r}: it must be a finite number.")

@@ -348,9 +348,7 @@ def _normals(seed: int, first: int, replicas: int, n: int, dimension: int) -> ND
     """Normal numbers (R, N, d) by the method of Box and Muller."""
     out = np.empty((replicas, n, 2 * (dimension - 1)))
     for half, purpose in enumerate((Purpose.START_NOISE, Purpose.START_NOISE_Z)[: dimension - 1]):
-        u = uniforms(
-            seed, purpose, np.arange(n)[None], np.arange(first, first + replicas)[:, None]
-        )
+        u = uniforms(seed, purpose, np.arange(n)[None], np.arange(first, first + replicas)[:, None])
         radius = np.sqrt(-2.0 * np.log1p(-u[..., 0]))
         out[..., 2 * half] = radius * np.cos(2 * np.pi * u[..., 1])
         out[..., 2 * half + 1] = radius * np.sin(2 * np.pi * u[..., 1])
@@ -406,4 +404,3 @@ def checked_keys(seed: int, first_replica: int, replicas: int) -> tuple[int, int
             f"first_replica = {first} with {replicas} replicas: replica numbers end at {2**32 - 1}."
         )
     return key, first
-
