@@ -39,7 +39,15 @@ from .linear_response import Response, default_tolerance, response
 from .mechanics import energy, forces, hessian, stress
 from .minimizer import Relaxation, relax, relaxation
 from .packing import Packing
-from .potentials import HarmonicMorse, HarmonicMorseReduced, PairPotential, SoftSphere, from_arrays
+from .potentials import (
+    FourTerm,
+    HarmonicMorse,
+    HarmonicMorseReduced,
+    Morse,
+    PairPotential,
+    SoftSphere,
+    from_arrays,
+)
 from .vibrations import lowest_frequencies
 
 __all__ = [
@@ -48,9 +56,11 @@ __all__ = [
     "Feature",
     "FeatureError",
     "Followed",
+    "FourTerm",
     "HarmonicMorse",
     "HarmonicMorseReduced",
     "Measurement",
+    "Morse",
     "NotAMinimumError",
     "Packing",
     "PairPotential",

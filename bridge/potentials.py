@@ -19,7 +19,15 @@ from amorph.handover import POTENTIALS, check_parameters, check_potential
 
 from .precision import require_float64
 
-__all__ = ["HarmonicMorse", "HarmonicMorseReduced", "PairPotential", "SoftSphere", "from_arrays"]
+__all__ = [
+    "FourTerm",
+    "HarmonicMorse",
+    "HarmonicMorseReduced",
+    "Morse",
+    "PairPotential",
+    "SoftSphere",
+    "from_arrays",
+]
 
 
 class PairPotential(ABC):
@@ -68,11 +76,6 @@ class PairPotential(ABC):
     def diameters(self) -> Array:
         """Diameters (n_types,)."""
         return self._values["diameters"]
-
-    @property
-    def stiffness(self) -> Array:
-        """Stiffnesses of the core (n_pairs,)."""
-        return self._values["stiffness"]
 
     @property
     def n_types(self) -> int:
@@ -187,6 +190,11 @@ class HarmonicMorse(PairPotential):
         super().__init__(diameters=diameters, binding=binding, stiffness=stiffness, alpha=alpha)
 
     @property
+    def stiffness(self) -> Array:
+        """Stiffnesses of the core (n_pairs,)."""
+        return self._values["stiffness"]
+
+    @property
     def binding(self) -> Array:
         """Binding energies (n_pairs,)."""
         return self._values["binding"]
@@ -272,6 +280,11 @@ class SoftSphere(PairPotential):
     def __init__(self, diameters: ArrayLike, stiffness: ArrayLike) -> None:
         super().__init__(diameters=diameters, stiffness=stiffness)
 
+    @property
+    def stiffness(self) -> Array:
+        """Stiffnesses (n_pairs,)."""
+        return self._values["stiffness"]
+
     @staticmethod
     def pair_energy(r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
         overlap = 1.0 - r / pair["sigma"]
@@ -296,8 +309,155 @@ class SoftSphere(PairPotential):
         return np.zeros(np.shape(pair["stiffness"]), dtype=bool)
 
 
+class Morse(PairPotential):
+    """The Morse potential: u(r) = B[exp(-2a(r-σ)) - 2 exp(-a(r-σ))] S(r), σ = (D_i + D_j)/2.
+
+    S is the XPLOR switch from σ + 5/a to σ + 9.9/a, as in `HarmonicMorse`.
+
+    Parameters
+    ----------
+    diameters:
+        D, (n_types,), length.
+    binding:
+        B >= 0, (n_pairs,) or a scalar, energy.
+    alpha:
+        a, (n_pairs,) or a scalar, 1 / length.
+
+    Raises `InputError` for values of wrong length or out of bounds.
+
+    Source: Goodrich, King, Schoenholz, Cubuk and Brenner, "Designing self-assembling kinetics with
+    differentiable statistical physics models" (PNAS 118, e2024083118 (2021)), the interaction of
+    its clusters, for which it gives no cutoff.
+    """
+
+    potential = "morse"
+    onset = 5.0
+    cutoff = 9.9
+
+    def __init__(self, diameters: ArrayLike, binding: ArrayLike, alpha: ArrayLike) -> None:
+        super().__init__(diameters=diameters, binding=binding, alpha=alpha)
+
+    @property
+    def binding(self) -> Array:
+        """Binding energies (n_pairs,)."""
+        return self._values["binding"]
+
+    @property
+    def alpha(self) -> Array:
+        """Inverse ranges of the attraction (n_pairs,)."""
+        return self._values["alpha"]
+
+    @classmethod
+    def pair_energy(cls, r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        sigma, alpha = pair["sigma"], pair["alpha"]
+        decay = jnp.exp(-alpha * (r - sigma))
+        switch = _xplor(r, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha)
+        return pair["binding"] * decay * (decay - 2.0) * switch
+
+    @classmethod
+    def pair_cutoff(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
+        return pair["sigma"] + cls.cutoff / pair["alpha"]
+
+    @classmethod
+    def pair_breaks(cls, pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
+        sigma, alpha = pair["sigma"], pair["alpha"]
+        return sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
+
+    @staticmethod
+    def pair_stiffness(  # noqa: D102
+        pair: Mapping[str, NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
+        # at the bottom of the well; the wall below it is steeper
+        return 2 * pair["alpha"] ** 2 * pair["binding"]
+
+    @staticmethod
+    def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102
+        return pair["binding"] > 0
+
+
+class FourTerm(PairPotential):
+    """The potential under which one kind of particle forms a honeycomb lattice.
+
+    u(r) = [b0/r¹² - a0/r¹⁰ + a1 exp(-a2 r) - b1 exp(-b2 (r - a3)²)] S(r), with S the XPLOR switch
+    from 0.8 r_cut to r_cut.
+
+    Parameters
+    ----------
+    diameters:
+        (n_types,), length: no part of u, but the unit of the lengths of steps and skins.
+    b0, a0, a1, a2, b1, b2, a3:
+        (n_pairs,) or scalars, in the units that follow from u; b0 > 0, the others >= 0.
+    r_cut:
+        The cutoff, (n_pairs,) or a scalar, length.
+
+    Raises `InputError` for values of wrong length or out of bounds.
+
+    Source: Goodrich, King, Schoenholz, Cubuk and Brenner, "Designing self-assembling kinetics with
+    differentiable statistical physics models" (PNAS 118, e2024083118 (2021)), eq. 1; the cutoff is
+    ours.
+    """
+
+    potential = "four_term"
+    onset = 0.8
+
+    def __init__(
+        self,
+        diameters: ArrayLike,
+        b0: ArrayLike,
+        a0: ArrayLike,
+        a1: ArrayLike,
+        a2: ArrayLike,
+        b1: ArrayLike,
+        b2: ArrayLike,
+        a3: ArrayLike,
+        r_cut: ArrayLike,
+    ) -> None:
+        super().__init__(
+            diameters=diameters, b0=b0, a0=a0, a1=a1, a2=a2, b1=b1, b2=b2, a3=a3, r_cut=r_cut
+        )
+
+    @classmethod
+    def pair_energy(cls, r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
+        u = (
+            pair["b0"] * r**-12
+            - pair["a0"] * r**-10
+            + pair["a1"] * jnp.exp(-pair["a2"] * r)
+            - pair["b1"] * jnp.exp(-pair["b2"] * (r - pair["a3"]) ** 2)
+        )
+        return u * _xplor(r, cls.onset * pair["r_cut"], pair["r_cut"])
+
+    @staticmethod
+    def pair_cutoff(pair: Mapping[str, Any]) -> Any:  # noqa: D102
+        return pair["r_cut"]
+
+    @classmethod
+    def pair_breaks(cls, pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
+        return cls.onset * pair["r_cut"], pair["r_cut"]
+
+    @classmethod
+    def pair_stiffness(  # noqa: D102
+        cls, pair: Mapping[str, NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        # From a little inside the lowest point outwards, as the engine has it: the wall below is
+        # steeper without bound.
+        def of_one(one: dict[str, Array]) -> Array:
+            u = jax.vmap(lambda r: cls.pair_energy(r, one))
+            second = jax.vmap(jax.grad(jax.grad(lambda r: cls.pair_energy(r, one))))
+            part = jnp.arange(1, 1000) / 1000
+            lowest = part[jnp.argmin(u(one["r_cut"] * part))]
+            within = jnp.linspace(0.95 * lowest, 1.0, 1001)
+            return jnp.max(jnp.abs(second(one["r_cut"] * within)))
+
+        flat = {k: jnp.ravel(jnp.asarray(v)) for k, v in pair.items()}
+        return np.asarray(jax.vmap(of_one)(flat)).reshape(np.shape(pair["r_cut"]))
+
+    @staticmethod
+    def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102
+        return (pair["a0"] > 0) | (pair["b1"] > 0)
+
+
 _CLASSES: dict[str, type[PairPotential]] = {
-    cls.potential: cls for cls in (HarmonicMorse, HarmonicMorseReduced, SoftSphere)
+    cls.potential: cls for cls in (HarmonicMorse, HarmonicMorseReduced, SoftSphere, Morse, FourTerm)
 }
 
 

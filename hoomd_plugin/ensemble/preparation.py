@@ -160,8 +160,8 @@ def check_stages(stages: Sequence[Stage], table: Tables, start: Replicas) -> Non
 
 def _check_pressure(pressure: float, table: Tables) -> None:
     """Whether a potential without attraction is asked to pull."""
-    attractive = "binding" in table.parameters[0] and any(
-        (own["binding"] > 0).any() for own in table.parameters
+    attractive = table.potential != "soft_sphere" and not all(
+        "binding" in own and not own["binding"].any() for own in table.parameters
     )
     if pressure <= 0 and not attractive:
         raise InputError(

@@ -26,6 +26,8 @@ HOOMD_CLASSES: Mapping[str, str] = {
     "HarmonicMorse": "harmonic_morse",
     "HarmonicMorseReduced": "harmonic_morse_reduced",
     "SoftSphere": "soft_sphere",
+    "Morse": "morse",
+    "FourTerm": "four_term",
 }
 BOX_KEY = "box"
 BOX_VECTORS_KEY = "box_vectors"

@@ -40,12 +40,19 @@ _DIAMETERS = Parameter("diameters", per_pair=False)
 _BINDING = Parameter("binding", per_pair=True, zero_allowed=True)
 _STIFFNESS = Parameter("stiffness", per_pair=True)
 _ALPHA = Parameter("alpha", per_pair=True)
+# Of the potential of four terms: b0, a0, a1, a2, b1, b2, a3 are the paper's names.
+_FOUR_TERM = tuple(
+    Parameter(name, per_pair=True, zero_allowed=name not in ("b0", "r_cut"))
+    for name in ("b0", "a0", "a1", "a2", "b1", "b2", "a3", "r_cut")
+)
 
 POTENTIALS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
     {
         "harmonic_morse": (_DIAMETERS, _BINDING, _STIFFNESS, _ALPHA),
         "harmonic_morse_reduced": (_DIAMETERS, _BINDING, _STIFFNESS, _ALPHA),
         "soft_sphere": (_DIAMETERS, _STIFFNESS),
+        "morse": (_DIAMETERS, _BINDING, _ALPHA),
+        "four_term": (_DIAMETERS, *_FOUR_TERM),
     }
 )
 """The parameters of each potential, in the order in which they are written and listed."""
@@ -148,7 +155,9 @@ def check_parameters(
         ``diameters`` (n_types,), in units of length, > 0; and over pairs of types, each (n_pairs,)
         or a scalar for all pairs: ``stiffness`` > 0 (energy / length², for
         ``harmonic_morse_reduced`` and ``soft_sphere`` energy); for the two harmonic-Morse forms
-        also ``binding`` >= 0 (energy) and ``alpha`` > 0 (1 / length).
+        also, and for ``morse`` instead, ``binding`` >= 0 (energy) and ``alpha`` > 0 (1 / length);
+        for ``four_term`` ``b0`` > 0, ``a0``, ``a1``, ``a2``, ``b1``, ``b2``, ``a3`` >= 0 and
+        ``r_cut`` > 0 (length): see `amorph.bridge.FourTerm`.
 
     Raises
     ------

@@ -8,7 +8,9 @@
 // Where all coefficients are zero, energy and force must be zero at any r: so are the ghosts'.
 #pragma once
 
+#include "four_term.h"
 #include "harmonic_morse.h"
+#include "morse.h"
 #include "soft_sphere.h"
 
 namespace amorph::potentials {
@@ -18,6 +20,6 @@ struct List {
     static constexpr int size = sizeof...(Potentials);
 };
 
-using All = List<HarmonicMorse, HarmonicMorseReduced, SoftSphere>;
+using All = List<HarmonicMorse, HarmonicMorseReduced, SoftSphere, Morse, FourTerm>;
 
 }  // namespace amorph::potentials

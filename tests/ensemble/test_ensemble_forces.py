@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from amorph import ensemble
-from amorph.handover import POTENTIALS, AmorphError, check_box
+from amorph.handover import AmorphError, check_box
 
 INSTRUCTION_SETS = ensemble.instruction_sets()
 
@@ -64,6 +64,9 @@ def brute_force(theta: Any, x: np.ndarray, typeid: np.ndarray, box: np.ndarray) 
     return energy, forces, virial / np.prod(np.diag(box))
 
 
+# The neighbours and images do not depend on the potential, and these have a formula above.
+BOUNDED = ["harmonic_morse", "harmonic_morse_reduced", "soft_sphere"]
+
 TILTS = {
     "square": np.zeros(3),
     "tilted": np.array([0.45, -0.3, 0.2]),
@@ -97,7 +100,7 @@ def some_theta(potential: str, n_types: int, parameters: Callable[..., Any]) -> 
 @pytest.mark.parametrize("n_types", [1, 2, 4, 9])
 @pytest.mark.parametrize("tilt", list(TILTS))
 @pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("potential", list(POTENTIALS))
+@pytest.mark.parametrize("potential", BOUNDED)
 def test_against_brute_force(
     potential: str,
     dimension: int,
@@ -141,7 +144,7 @@ def test_one_particle_and_two(parameters: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("potential", list(POTENTIALS))
+@pytest.mark.parametrize("potential", BOUNDED)
 def test_force_and_stress_are_derivatives_of_the_energy(
     potential: str, dimension: int, parameters: Callable[..., Any]
 ) -> None:

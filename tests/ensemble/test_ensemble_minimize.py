@@ -357,6 +357,8 @@ def test_an_error_in_progress_ends_the_run(morse: Any) -> None:
 def test_fire_settings_are_used(morse: Any) -> None:
     plain = ensemble.quench(morse, 64, 1.6, 2, 2, seed=9)
     x = ensemble.random_positions(64, plain.boxes[0], 2, 9)
-    slow = ensemble.minimize(morse, x, plain.typeid, plain.boxes[0], fire={"dt_max": 0.1}, newton={"start": 0})
+    slow = ensemble.minimize(
+        morse, x, plain.typeid, plain.boxes[0], fire={"dt_max": 0.1}, newton={"start": 0}
+    )
     assert slow.converged.all()
     assert (slow.steps > plain.steps).all()

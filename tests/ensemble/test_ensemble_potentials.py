@@ -20,7 +20,11 @@ CLASSES = {
     "harmonic_morse": bridge.HarmonicMorse,
     "harmonic_morse_reduced": bridge.HarmonicMorseReduced,
     "soft_sphere": bridge.SoftSphere,
+    "morse": bridge.Morse,
+    "four_term": bridge.FourTerm,
 }
+# Those with a bounded core share their shapes; the others' walls are tested apart, below.
+BOUNDED = ["harmonic_morse", "harmonic_morse_reduced", "soft_sphere"]
 INSTRUCTION_SETS = ensemble.instruction_sets()
 N_POINTS = 64
 
@@ -108,7 +112,7 @@ shapes = st.fixed_dictionaries(
 insides = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12)
 
 
-@pytest.mark.parametrize("potential", list(POTENTIALS))
+@pytest.mark.parametrize("potential", BOUNDED)
 @settings(max_examples=60)
 @given(p=shapes, fractions=insides)
 def test_point_by_point_against_jax(
@@ -186,7 +190,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("p", CASES, ids=lambda p: f"a{p['alpha']:g}")
-@pytest.mark.parametrize("potential", list(POTENTIALS))
+@pytest.mark.parametrize("potential", BOUNDED)
 def test_against_symbolic_derivatives(potential: str, p: dict[str, float]) -> None:
     r = distances(potential, p, [0.1, 0.35, 0.6, 0.99])
     # u'' jumps at the borders, where round-off says on which side a point lies.
@@ -227,7 +231,7 @@ def test_values_worked_by_hand() -> None:
     assert reduced.tolist() == [0.375]
 
 
-@pytest.mark.parametrize("potential", list(POTENTIALS))
+@pytest.mark.parametrize("potential", BOUNDED)
 @pytest.mark.parametrize("p", CASES[:3], ids=lambda p: f"a{p['alpha']:g}")
 def test_the_bridge_knows_where_u_jumps_and_ends(potential: str, p: dict[str, float]) -> None:
     theta = make_theta(potential, p)
@@ -256,3 +260,114 @@ def test_cutoffs_of_all_pairs_of_types() -> None:
     from amorph.ensemble.engine import tables
 
     np.testing.assert_allclose(tables(theta).r_cut[0], sigma + 9.9 / alpha, rtol=1e-15)
+
+
+# The potentials with a wall, typed anew from their papers: terms, so that round-off has a scale.
+P = sympy.symbols("b0 a0 a1 a2 b1 b2 a3 r_cut", positive=True)
+B0, A0, A1, A2, B1, B2, A3, RCUT = P
+MORSE_TERMS = [B * sympy.exp(-2 * A * (R - SIGMA)), -2 * B * sympy.exp(-A * (R - SIGMA))]
+FOUR_TERMS = [
+    B0 / R**12,
+    -A0 / R**10,
+    A1 * sympy.exp(-A2 * R),
+    -B1 * sympy.exp(-B2 * (R - A3) ** 2),
+]
+RECHTSMAN = {
+    "b0": 5.0,
+    "a0": 5.89,
+    "a1": 17.9,
+    "a2": 2.49,
+    "b1": 0.4,
+    "b2": 40.0,
+    "a3": 1.823,
+    "r_cut": 3.0,
+}
+
+
+def switched(terms: list[sympy.Expr], on: sympy.Expr, cut: sympy.Expr, beyond: bool) -> list[Any]:
+    switch = (cut**2 - R**2) ** 2 * (cut**2 + 2 * R**2 - 3 * on**2) / (cut**2 - on**2) ** 3
+    return [term * switch if beyond else term for term in terms]
+
+
+@pytest.mark.parametrize(
+    ("theta", "terms", "on", "cut", "values"),
+    [
+        pytest.param(
+            bridge.Morse(diameters=[1.2], binding=0.7, alpha=8.0),
+            MORSE_TERMS,
+            SIGMA + 5 / A,
+            SIGMA + sympy.Rational(99, 10) / A,
+            {SIGMA: 1.2, B: 0.7, A: 8.0},
+            id="morse",
+        ),
+        pytest.param(
+            bridge.FourTerm(diameters=[1.0], **RECHTSMAN),
+            FOUR_TERMS,
+            sympy.Rational(4, 5) * RCUT,
+            RCUT,
+            {symbol: RECHTSMAN[str(symbol)] for symbol in P},
+            id="four_term",
+        ),
+    ],
+)
+def test_potentials_with_a_wall(
+    theta: Any, terms: list[Any], on: Any, cut: Any, values: dict[Any, float]
+) -> None:
+    r_on, r_cut = (float(x.subs(values)) for x in (on, cut))
+    assert theta.cutoffs()[0, 0] == pytest.approx(r_cut, rel=1e-15)
+    r = np.concatenate([np.linspace(0.5, r_on, 60), np.linspace(r_on, r_cut, 40)[1:-1]])
+    expected, scale = np.zeros((2, 3, len(r)))
+    for n in range(3):
+        for term in range(len(terms)):
+            for beyond in (False, True):
+                expression = sympy.diff(switched(terms, on, cut, beyond)[term].subs(values), R, n)
+                value = sympy.lambdify(R, expression, "mpmath")
+                for i, x in enumerate(r):
+                    if (x > r_on) == beyond:
+                        with mpmath.workdps(30):
+                            part = float(value(mpmath.mpf(float(x))))
+                        expected[n, i] += part
+                        scale[n, i] += abs(part)
+    for name in INSTRUCTION_SETS:
+        u, f = ensemble.evaluate_pairs(theta, r, instruction_set=name)
+        assert (np.abs(u - expected[0]) <= 1e-13 * scale[0]).all(), name
+        assert (np.abs(f * r + expected[1]) <= 1e-13 * scale[1] + 1e-13 * scale[0] / r).all(), name
+        at_cut, beyond_cut = ensemble.evaluate_pairs(
+            theta, [r_cut, np.nextafter(r_cut, 9), 2 * r_cut], instruction_set=name
+        )
+        assert not at_cut.any()
+        assert not beyond_cut.any()
+    pair = {k: v[0, 0] for k, v in theta.of_types().items()}
+    in_jax = jax.vmap(lambda x: theta.pair_energy(x, pair))(r)
+    assert (np.abs(in_jax - expected[0]) <= 1e-13 * scale[0]).all()
+    # The scale of stiffness is that of the well, and the engine's and the bridge's the same.
+    from amorph.ensemble.engine import tables
+
+    assert tables(theta).max_stiffness[0] == pytest.approx(theta.max_stiffness(), rel=1e-12)
+    if theta.potential == "morse":
+        assert theta.max_stiffness() == pytest.approx(2 * 8.0**2 * 0.7, rel=1e-15)
+    else:
+        inside = r > 0.96 * r[np.argmin(expected[0])]
+        steepest = np.abs(expected[2])[inside].max()
+        assert 0.8 * theta.max_stiffness() <= steepest <= 1.02 * theta.max_stiffness()
+
+
+def test_four_terms_hold_a_honeycomb() -> None:
+    """Rechtsman's parameters, at their specific area of 1.45."""
+    theta = bridge.FourTerm(diameters=[1.0], **RECHTSMAN)
+    start, box = ensemble.lattice("honeycomb", 96, 1 / 1.45)
+    moved = ensemble.make_start(theta, 96, 1 / 1.45, 2, 3, 4, start="honeycomb", noise=0.02)
+    done = ensemble.minimize(theta, moved.positions, moved.typeid, box)
+    crystal = ensemble.forces(theta, start, moved.typeid, box)
+    assert done.converged.all()
+    assert done.energy == pytest.approx(np.repeat(crystal.energy, 3), rel=1e-9)
+
+
+def test_morse_quench_is_a_minimum_for_the_bridge() -> None:
+    theta = bridge.Morse(diameters=[0.9, 1.1], binding=[1.0, 1.5, 0.8], alpha=6.0)
+    done = ensemble.quench(theta, 128, 0.9, 2, 2, seed=3)
+    assert done.converged.all()
+    frame = next(iter(done.frames()))
+    packing = bridge.Packing(frame.positions, frame.typeid, frame.box)
+    relaxed = bridge.relax(packing, theta)
+    assert np.abs(np.asarray(relaxed.positions) - frame.positions).max() < 1e-8

@@ -30,6 +30,8 @@ def test_the_potentials() -> None:
         "harmonic_morse": ["diameters", "binding", "stiffness", "alpha"],
         "harmonic_morse_reduced": ["diameters", "binding", "stiffness", "alpha"],
         "soft_sphere": ["diameters", "stiffness"],
+        "morse": ["diameters", "binding", "alpha"],
+        "four_term": ["diameters", "b0", "a0", "a1", "a2", "b1", "b2", "a3", "r_cut"],
     }
 
 
