@@ -136,53 +136,65 @@ def prepare(
     file: Annotated[Path, typer.Argument(help="A TOML file: [potential], [preparation].")],
     output: Output,
     force: Force = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Go on after the last replica of OUT.gsd.")
+    ] = False,
+    statistics: Annotated[
+        Path | None, typer.Option(help="Also a table, a row a replica: .csv or .parquet.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads over replicas.")] = None,
 ) -> None:
-    """Prepare an ensemble of packings from a file, a frame of OUT.gsd for each replica."""
+    """Prepare an ensemble of packings from a file, a frame of OUT.gsd for each replica.
+
+    The file grows while the ensemble is computed, and is whole up to its last frame at any time.
+    """
     from .analysis import check_file_output
     from .files import load_preparation
-    from .preparing import prepare_ensemble
+    from .preparing import prepare_to_gsd
+    from .statistics import StatisticsFile
 
+    if force and append:
+        raise InputError("--force replaces the file, --append goes on with it: give one of them.")
     settings = load_preparation(file)
-    check_file_output(output, overwrite=force)
+    if not append:
+        check_file_output(output, overwrite=force)
     p = settings.preparation
-    with _progress() as progress:
-        bar = progress.add_task("quenches", total=p.replicas, info="")
-        batch = prepare_ensemble(
+    with _progress() as progress, StatisticsFile(statistics, overwrite=force) as table:
+        if force:
+            output.unlink(missing_ok=True)
+        bar = progress.add_task("replicas", total=p.n_replicas, info="")
+        result = prepare_to_gsd(
             settings.potential,
             p,
+            output,
+            append=append,
             threads=threads,
+            each=table.add,
             progress=lambda done, _: progress.update(bar, completed=done),
         )
-    batch.write(output, overwrite=force)
-    unconverged = int((~batch.converged).sum())
+    found = f", {result.found} of them found there" if result.found else ""
     _out.print(
-        f"{output}: {len(batch)} packings, energy per particle "
-        f"{batch.energy.mean() / p.n_particles:.6f}, pressure {batch.pressure.mean():.6f} "
-        "(means)."
+        f"{output}: {result.found + result.written} packings{found}; energy per particle "
+        f"{result.energy_per_particle:.6f}, pressure {result.pressure:.6f} (means)."
     )
-    if unconverged:
+    failed = result.computed - result.ok
+    if failed:
+        for line in result.failures[:10]:
+            _err.print(f"amorph: {line}", style="yellow")
         _err.print(
-            f"amorph: {unconverged} of {len(batch)} did not converge to {p.tolerance:g} (their "
-            "frames say so in log/amorph/converged): raise max_steps.",
+            f"amorph: {failed} of {result.computed} did not end as they should (their frames say "
+            "so in log/amorph/converged).",
             style="yellow",
         )
 
 
 def _slice(text: str | None) -> slice | None:
-    if text is None:
-        return None
-    parts = text.split(":")
+    from .tables import frames_slice
+
     try:
-        numbers = [int(p) if p else None for p in parts]
-    except ValueError:
-        raise InputError(f"--frames {text!r}: write i:j, i:j:k, or a number.") from None
-    if len(numbers) == 1 and numbers[0] is not None:
-        first = numbers[0]
-        return slice(first, first + 1 if first != -1 else None)
-    if len(numbers) in (2, 3):
-        return slice(*numbers)
-    raise InputError(f"--frames {text!r}: write i:j, i:j:k, or a number.")
+        return frames_slice(text)
+    except ValueError as error:
+        raise InputError(f"--{error}") from None
 
 
 def _names(text: str | None) -> list[str] | None:

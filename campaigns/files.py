@@ -11,13 +11,13 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from amorph import bridge, ensemble
-from amorph.handover import POTENTIALS, AmorphError, check_box, check_parameters
+from amorph import bridge
+from amorph.handover import POTENTIALS, AmorphError
 
 from .errors import CampaignFileError
+from .tables import Number, Positive, Potential, Preparation, Table, unknown
 
 __all__ = [
     "Campaign",
@@ -34,68 +34,10 @@ __all__ = [
     "parse_campaign",
 ]
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Potential(_Table):
-    """``[potential]``: its kind and its parameters by their names."""
-
-    kind: str
-    diameters: list[Number]
-    stiffness: Number | list[Number]
-    binding: Number | list[Number] | None = None
-    alpha: Number | list[Number] | None = None
-
-    @model_validator(mode="after")
-    def _possible(self) -> "Potential":
-        if self.kind not in POTENTIALS:
-            raise ValueError(_unknown("kind", self.kind, POTENTIALS))
-        check_parameters(self.kind, self._given())
-        return self
-
-    def _given(self) -> dict[str, Any]:
-        values = {
-            "diameters": self.diameters,
-            "binding": self.binding,
-            "stiffness": self.stiffness,
-            "alpha": self.alpha,
-        }
-        return {k: v for k, v in values.items() if v is not None}
-
-    def theta(self) -> bridge.PairPotential:
-        """The potential as the bridge has it."""
-        return bridge.from_arrays(self.kind, self._given())
-
-
-class Preparation(_Table):
-    """``[preparation]``: how packings are made."""
-
-    method: Literal["quench"] = "quench"
-    dimension: Literal[2, 3] = 2
-    n_particles: Count
-    density: Positive
-    composition: list[Number] | None = None
-    replicas: Count = 1
-    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
-    tolerance: Positive = 1e-10
-    max_steps: Count = 200_000
-
-    def check(self, potential: Potential) -> None:
-        """Raise `InputError` for what only shows beside the potential: types, the box's size."""
-        types = len(potential.diameters)
-        ensemble.typeids(self.n_particles, types, self.composition)
-        length = (self.n_particles / self.density) ** (1 / self.dimension)
-        check_box(np.eye(self.dimension) * length, float(potential.theta().cutoffs().max()))
-
-
-class DesignSettings(_Table):
+class DesignSettings(Table):
     """``[design]``: what is changed, and within which bounds."""
 
     kind: Literal["individual"] = "individual"
@@ -105,7 +47,7 @@ class DesignSettings(_Table):
     )
 
 
-class Objective(_Table):
+class Objective(Table):
     """``[[objective]]``: a feature, its target and its weight in the loss."""
 
     feature: str
@@ -113,7 +55,7 @@ class Objective(_Table):
     weight: Positive = 1.0
 
 
-class Optimizer(_Table):
+class Optimizer(Table):
     """``[optimizer]``: an optax optimiser, its learning rate, and the rate's own."""
 
     kind: Literal["rmsprop", "adam", "sgd"] = "rmsprop"
@@ -122,17 +64,17 @@ class Optimizer(_Table):
     halve_every: Annotated[int, Field(ge=0)] = 0
 
 
-class Stop(_Table):
+class Stop(Table):
     """``[stop]``: when a design ends."""
 
     loss: Positive = 1e-6
     steps: Annotated[int, Field(ge=0)] = 5000
 
 
-class PreparationFile(_Table):
+class PreparationFile(Table):
     """A file for ``amorph prepare``."""
 
-    potential: Potential
+    potential: Potential | None = None  # a file to start from may have it
     preparation: Preparation
 
     @model_validator(mode="after")
@@ -141,7 +83,7 @@ class PreparationFile(_Table):
         return self
 
 
-class Campaign(_Table):
+class Campaign(Table):
     """A file for ``amorph run``."""
 
     name: str = "campaign"
@@ -155,11 +97,16 @@ class Campaign(_Table):
 
     @model_validator(mode="after")
     def _fits(self) -> "Campaign":
+        if self.preparation.start == "file":
+            raise ValueError(
+                "preparation.start = 'file': a campaign prepares its packings itself; start at "
+                "random or on a lattice."
+            )
         self.preparation.check(self.potential)
         known = {p.name: p for p in POTENTIALS[self.potential.kind]}
         for name in (*self.design.parameters, *self.design.bounds):
             if name not in known:
-                raise ValueError(_unknown("parameter", name, known))
+                raise ValueError(unknown("parameter", name, known))
         for name, (low, high) in self.design.bounds.items():
             if low > high:
                 raise ValueError(f"design.bounds.{name} = [{low}, {high}]: the lower comes first.")
@@ -212,12 +159,6 @@ class Campaign(_Table):
             for path, value in chosen.items():
                 _set(changed, path, value)
             yield chosen, _checked(Campaign, changed, "sweep")
-
-
-def _unknown(what: str, given: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(given, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ":"
-    return f"unknown {what} {given!r}{hint} there are {', '.join(known)}."
 
 
 def _set(table: dict[str, Any], path: str, value: Any) -> None:

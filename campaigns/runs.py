@@ -48,7 +48,7 @@ class DesignTask:
         """How the design is named in messages."""
         values = [f"{o.feature} → {o.target:g}" for o in self.campaign.objective]
         values += [f"{p} = {v}" for p, v in self.chosen.items() if not p.endswith(".target")]
-        if self.campaign.preparation.replicas > 1:
+        if self.campaign.preparation.n_replicas > 1:
             values.append(f"replica {self.replica}")
         return ", ".join(values)
 
@@ -58,7 +58,7 @@ def plan(campaign: Campaign, directory: Path) -> list[DesignTask]:
     tasks = [
         (chosen, point, replica)
         for chosen, point in campaign.points()
-        for replica in range(point.preparation.replicas)
+        for replica in range(point.preparation.n_replicas)
     ]
     if len(tasks) == 1:
         chosen, point, replica = tasks[0]

@@ -6,11 +6,20 @@ reduced units, mass 1.
 
 from .engine import evaluate_pairs, instruction_sets, potentials
 from .evaluation import ForceResult, forces
-from .preparation import prepare
-from .quenching import anneal, compress, minimize, quench
+from .preparation import check, prepare
+from .quenching import (
+    anneal,
+    anneal_stages,
+    compress,
+    compress_stages,
+    minimize,
+    quench,
+    quench_stages,
+)
 from .result import Ensemble, Status, Trajectory
-from .stages import Brownian, Compress, Langevin, Minimize
+from .stages import Brownian, Compress, Langevin, Minimize, Stage
 from .starts import LATTICES, Start, lattice, make_start, random_positions, read_start, typeids
+from .streaming import Streamed, stream_to_gsd
 
 __all__ = [
     "LATTICES",
@@ -20,11 +29,16 @@ __all__ = [
     "ForceResult",
     "Langevin",
     "Minimize",
+    "Stage",
     "Start",
     "Status",
+    "Streamed",
     "Trajectory",
     "anneal",
+    "anneal_stages",
+    "check",
     "compress",
+    "compress_stages",
     "evaluate_pairs",
     "forces",
     "instruction_sets",
@@ -34,7 +48,9 @@ __all__ = [
     "potentials",
     "prepare",
     "quench",
+    "quench_stages",
     "random_positions",
     "read_start",
+    "stream_to_gsd",
     "typeids",
 ]

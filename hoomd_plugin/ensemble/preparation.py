@@ -13,7 +13,7 @@ from .result import Ensemble, Trajectory
 from .stages import Compress, Minimize, Stage, total_steps
 from .starts import checked_keys
 
-__all__ = ["prepare"]
+__all__ = ["check", "prepare"]
 
 Progress = Callable[[int, int], object]
 
@@ -138,6 +138,19 @@ def prepare(
         trajectory=trajectory,
         **result,
     )
+
+
+def check(
+    theta: Parameters | Sequence[Parameters],
+    positions: ArrayLike,
+    typeid: ArrayLike,
+    box: ArrayLike,
+    stages: Sequence[Stage],
+) -> None:
+    """Raise for what `prepare` would refuse before work starts, and do nothing else."""
+    table = tables(theta)
+    check_stages(stages, table, checked_replicas(table, positions, typeid, box))
+    total_steps(stages)
 
 
 def check_stages(stages: Sequence[Stage], table: Tables, start: Replicas) -> None:

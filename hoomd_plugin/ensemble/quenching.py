@@ -13,11 +13,21 @@ from .result import Ensemble
 from .stages import Brownian, Compress, Langevin, Minimize, Stage
 from .starts import Order, make_start
 
-__all__ = ["anneal", "compress", "minimize", "quench"]
+__all__ = [
+    "anneal",
+    "anneal_stages",
+    "compress",
+    "compress_stages",
+    "minimize",
+    "quench",
+    "quench_stages",
+]
+
+AnyParameters = Parameters | Sequence[Parameters]
 
 
 def minimize(
-    theta: Parameters | Sequence[Parameters],
+    theta: AnyParameters,
     positions: ArrayLike,
     typeid: ArrayLike,
     box: ArrayLike,
@@ -131,15 +141,14 @@ def quench(
         dimension,
         replicas,
         seed,
-        [
-            Minimize(
-                tolerance,
-                max_steps,
-                pressure,
-                pressure_tolerance,
-                _from_pressure(tables(theta), pressure, dimension),
-            )
-        ],
+        quench_stages(
+            theta,
+            dimension,
+            tolerance=tolerance,
+            max_steps=max_steps,
+            pressure=pressure,
+            pressure_tolerance=pressure_tolerance,
+        ),
         start=start,
         noise=noise,
         composition=composition,
@@ -196,9 +205,6 @@ def anneal(
     InputError, BoxTooSmallError, UnknownPotentialError
         For what cannot be prepared, before work starts.
     """
-    kinds = {"langevin": Langevin, "brownian": Brownian}
-    if dynamics not in kinds:
-        raise InputError(f"dynamics = {dynamics!r}: it must be 'langevin' or 'brownian'.")
     return _from_start(
         theta,
         n_particles,
@@ -206,11 +212,21 @@ def anneal(
         dimension,
         replicas,
         seed,
-        [
-            Minimize(0.01 * tables(theta).max_force, max_steps),
-            kinds[dynamics](steps, dt, temperature, schedule, temperature_at, friction=friction),
-            Minimize(tolerance, max_steps, pressure, pressure_tolerance),
-        ],
+        anneal_stages(
+            theta,
+            dimension,
+            temperature=temperature,
+            steps=steps,
+            dt=dt,
+            friction=friction,
+            schedule=schedule,
+            temperature_at=temperature_at,
+            dynamics=dynamics,
+            tolerance=tolerance,
+            max_steps=max_steps,
+            pressure=pressure,
+            pressure_tolerance=pressure_tolerance,
+        ),
         start=start,
         noise=noise,
         composition=composition,
@@ -264,10 +280,14 @@ def compress(
         dimension,
         replicas,
         seed,
-        [
-            Minimize(tolerance, max_steps),
-            Compress(final_density, increments, tolerance, max_steps),
-        ],
+        compress_stages(
+            theta,
+            dimension,
+            final_density=final_density,
+            increments=increments,
+            tolerance=tolerance,
+            max_steps=max_steps,
+        ),
         start=start,
         noise=noise,
         composition=composition,
@@ -276,6 +296,71 @@ def compress(
         progress=progress,
         first_replica=first_replica,
     )
+
+
+def quench_stages(
+    theta: AnyParameters,
+    dimension: int,
+    *,
+    tolerance: float = 1e-10,
+    max_steps: int = 200_000,
+    pressure: float | None = None,
+    pressure_tolerance: float = 1e-6,
+) -> list[Stage]:
+    """What `quench` does to its replicas, as `prepare` takes it; arguments as there."""
+    return [
+        Minimize(
+            tolerance,
+            max_steps,
+            pressure,
+            pressure_tolerance,
+            _from_pressure(tables(theta), pressure, dimension),
+        )
+    ]
+
+
+def anneal_stages(
+    theta: AnyParameters,
+    dimension: int,
+    *,
+    temperature: float | Sequence[float],
+    steps: int,
+    dt: float = 0.01,
+    friction: float = 1.0,
+    schedule: Literal["linear", "exponential"] = "linear",
+    temperature_at: Sequence[float] | None = None,
+    dynamics: Literal["langevin", "brownian"] = "langevin",
+    tolerance: float = 1e-10,
+    max_steps: int = 200_000,
+    pressure: float | None = None,
+    pressure_tolerance: float = 1e-6,
+) -> list[Stage]:
+    """What `anneal` does to its replicas, as `prepare` takes it; arguments as there."""
+    kinds = {"langevin": Langevin, "brownian": Brownian}
+    if dynamics not in kinds:
+        raise InputError(f"dynamics = {dynamics!r}: it must be 'langevin' or 'brownian'.")
+    return [
+        Minimize(0.01 * tables(theta).max_force, max_steps),
+        kinds[dynamics](steps, dt, temperature, schedule, temperature_at, friction=friction),
+        # The packing is dense by now, and comes to the pressure from where it is.
+        Minimize(tolerance, max_steps, pressure, pressure_tolerance),
+    ]
+
+
+def compress_stages(
+    theta: AnyParameters,
+    dimension: int,
+    *,
+    final_density: float,
+    increments: int = 100,
+    tolerance: float = 1e-10,
+    max_steps: int = 200_000,
+) -> list[Stage]:
+    """What `compress` does to its replicas, as `prepare` takes it; arguments as there."""
+    return [
+        Minimize(tolerance, max_steps),
+        Compress(final_density, increments, tolerance, max_steps),
+    ]
 
 
 def _from_start(

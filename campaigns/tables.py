@@ -1,0 +1,288 @@
+"""The tables that describe how packings are made: ``[potential]`` and ``[preparation]``."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from amorph import bridge, ensemble
+from amorph.handover import POTENTIALS, check_parameters
+
+__all__ = ["Number", "Positive", "Potential", "Preparation", "Table", "unknown"]
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Values = Number | list[Number] | None
+Temperature = NotNegative | Annotated[list[NotNegative], Field(min_length=1)]
+
+
+class Table(BaseModel):
+    """A table of a file: no keys but its own, values of their own types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Potential(Table):
+    """``[potential]``: its kind and its parameters by their names."""
+
+    kind: str
+    diameters: list[Number]
+    stiffness: Values = None
+    binding: Values = None
+    alpha: Values = None
+    b0: Values = None
+    a0: Values = None
+    a1: Values = None
+    a2: Values = None
+    b1: Values = None
+    b2: Values = None
+    a3: Values = None
+    r_cut: Values = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Potential":
+        if self.kind not in POTENTIALS:
+            raise ValueError(unknown("kind", self.kind, POTENTIALS))
+        check_parameters(self.kind, self._given())
+        return self
+
+    def _given(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"kind"}, exclude_none=True)
+
+    def theta(self) -> bridge.PairPotential:
+        """The potential as the bridge has it."""
+        return bridge.from_arrays(self.kind, self._given())
+
+
+class Minimize(Table):
+    """A stage of a preparation: see `amorph.ensemble.Minimize`."""
+
+    kind: Literal["minimize"]
+    tolerance: Positive = 1e-10
+    max_steps: Count = 200_000
+    pressure: Number | None = None
+    pressure_tolerance: Positive = 1e-6
+    from_pressure: Positive | None = None
+
+
+class Langevin(Table):
+    """A stage of a preparation: see `amorph.ensemble.Langevin`."""
+
+    kind: Literal["langevin"]
+    steps: Count
+    dt: Positive
+    temperature: Temperature
+    schedule: Literal["linear", "exponential"] = "linear"
+    temperature_at: list[NotNegative] | None = None
+    friction: NotNegative = 1.0
+    draw_velocities: bool = True
+
+
+class Brownian(Table):
+    """A stage of a preparation: see `amorph.ensemble.Brownian`."""
+
+    kind: Literal["brownian"]
+    steps: Count
+    dt: Positive
+    temperature: Temperature
+    schedule: Literal["linear", "exponential"] = "linear"
+    temperature_at: list[NotNegative] | None = None
+    friction: Positive = 1.0
+
+
+class Compress(Table):
+    """A stage of a preparation: see `amorph.ensemble.Compress`."""
+
+    kind: Literal["compress"]
+    density: Positive
+    increments: Count = 100
+    tolerance: Positive = 1e-10
+    max_steps: Count = 200_000
+
+
+StageTable = Annotated[Minimize | Langevin | Brownian | Compress, Field(discriminator="kind")]
+_STAGES = {
+    "minimize": ensemble.Minimize,
+    "langevin": ensemble.Langevin,
+    "brownian": ensemble.Brownian,
+    "compress": ensemble.Compress,
+}
+# What each method has besides what all of them have.
+_METHODS: dict[str, set[str]] = {
+    "quench": {"pressure", "pressure_tolerance"},
+    "anneal": {
+        "pressure",
+        "pressure_tolerance",
+        "temperature",
+        "schedule",
+        "temperature_at",
+        "steps",
+        "dt",
+        "friction",
+        "dynamics",
+    },
+    "compress": {"final_density", "increments"},
+    "stages": {"stage"},
+}
+
+
+class Preparation(Table):
+    """``[preparation]``: how packings are made: where they start, and what is done to them."""
+
+    method: Literal["quench", "anneal", "compress", "stages"] = "quench"
+    # the start
+    start: str = "random"
+    noise: NotNegative = 0.0
+    file: str | None = None
+    frames: str | None = None
+    dimension: Literal[2, 3] = 2
+    n_particles: Count | None = None
+    density: Positive | None = None
+    composition: list[Number] | None = None
+    order: Literal["in_order", "random"] = "in_order"
+    replicas: Count | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
+    # the stages
+    tolerance: Positive = 1e-10
+    max_steps: Count = 200_000
+    pressure: Number | None = None
+    pressure_tolerance: Positive | None = None
+    temperature: Temperature | None = None
+    schedule: Literal["linear", "exponential"] | None = None
+    temperature_at: list[NotNegative] | None = None
+    steps: Count | None = None
+    dt: Positive | None = None
+    friction: NotNegative | None = None
+    dynamics: Literal["langevin", "brownian"] | None = None
+    final_density: Positive | None = None
+    increments: Count | None = None
+    stage: list[StageTable] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Preparation":
+        if self.start == "file":
+            if self.file is None:
+                raise ValueError("start = 'file' needs file = 'NAME.gsd'.")
+            made = ("n_particles", "density", "composition", "replicas")
+            for name in (n for n in made if getattr(self, n) is not None):
+                raise ValueError(f"{name} is the file's own with start = 'file': leave it out.")
+        else:
+            if self.start != "random" and self.start not in ensemble.LATTICES:
+                raise ValueError(
+                    unknown("start", self.start, ["random", "file", *ensemble.LATTICES])
+                )
+            for name in ("n_particles", "density"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name} is missing.")
+            for name in (n for n in ("file", "frames") if getattr(self, n) is not None):
+                raise ValueError(f"{name} is for start = 'file' alone.")
+        for method, names in _METHODS.items():
+            for name in names - _METHODS[self.method]:
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is no key of method = {self.method!r} ({method}).")
+        needed = {
+            "anneal": ("temperature", "steps"),
+            "compress": ("final_density",),
+            "stages": ("stage",),
+        }
+        for name in needed.get(self.method, ()):
+            if getattr(self, name) is None:
+                raise ValueError(f"method = {self.method!r} needs {name}.")
+        return self
+
+    @property
+    def n_replicas(self) -> int:
+        """How many replicas there are; of a file, its frames."""
+        return len(self._file().positions) if self.start == "file" else (self.replicas or 1)
+
+    def _file(self) -> ensemble.Start:
+        return ensemble.read_start(str(self.file), frames_slice(self.frames))
+
+    def begin(
+        self, potential: Potential | None, first: int, count: int
+    ) -> tuple[Any, ensemble.Start]:
+        """The potential (or one a replica) and the start of replicas first, first + 1, ..."""
+        if self.start == "file":
+            whole = self._file()
+            part = slice(first, first + count)
+            start = ensemble.Start(
+                whole.positions[part],
+                whole.typeid if whole.typeid.ndim == 1 else whole.typeid[part],
+                whole.boxes if len(whole.boxes) == 1 else whole.boxes[part],
+                whole.parameters[part],
+            )
+            if potential is None and not start.parameters:
+                raise ValueError(f"{self.file} has no potential: give [potential].")
+            return (start.parameters if potential is None else potential.theta()), start
+        if potential is None:
+            raise ValueError("[potential] is missing.")
+        assert self.n_particles is not None
+        assert self.density is not None
+        return potential.theta(), ensemble.make_start(
+            potential.theta(),
+            self.n_particles,
+            self.density,
+            self.dimension,
+            count,
+            self.seed,
+            start=self.start,
+            noise=self.noise,
+            composition=self.composition,
+            order=self.order,
+            first_replica=first,
+        )
+
+    def stages(self, theta: Any, dimension: int) -> list[ensemble.Stage]:
+        """What is done to the replicas, as `amorph.ensemble.prepare` takes it."""
+        if self.stage is not None:
+            return [_STAGES[s.kind](**s.model_dump(exclude={"kind"})) for s in self.stage]
+        common = {"tolerance": self.tolerance, "max_steps": self.max_steps}
+        own = {
+            name: getattr(self, name)
+            for name in _METHODS[self.method]
+            if getattr(self, name) is not None
+        }
+        makers = {
+            "quench": ensemble.quench_stages,
+            "anneal": ensemble.anneal_stages,
+            "compress": ensemble.compress_stages,
+        }
+        return makers[self.method](theta, dimension, **common, **own)
+
+    def check(self, potential: Potential | None) -> None:
+        """Raise `AmorphError` or `ValueError` for what only shows beside the potential."""
+        theta, start = self.begin(potential, 0, 1)
+        ensemble.check(
+            theta,
+            start.positions,
+            start.typeid,
+            start.boxes[0],
+            self.stages(theta, start.positions.shape[2]),
+        )
+
+
+def frames_slice(text: str | None) -> slice | None:
+    """Frames as ``i:j``, ``i:j:k`` or a number; raises `ValueError`."""
+    if text is None:
+        return None
+    parts = text.split(":")
+    try:
+        numbers = [int(p) if p else None for p in parts]
+    except ValueError:
+        raise ValueError(f"frames {text!r}: write i:j, i:j:k, or a number.") from None
+    if len(numbers) == 1 and numbers[0] is not None:
+        first = numbers[0]
+        return slice(first, first + 1 if first != -1 else None)
+    if len(numbers) in (2, 3):
+        return slice(*numbers)
+    raise ValueError(f"frames {text!r}: write i:j, i:j:k, or a number.")
+
+
+def unknown(what: str, given: str, known: Mapping[str, object] | list[str]) -> str:
+    """The message for a name that is not there, with the nearest of those that are."""
+    near = difflib.get_close_matches(given, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ":"
+    return f"unknown {what} {given!r}{hint} there are {', '.join(known)}."
