@@ -381,6 +381,7 @@ def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str) -
         edges = bulk * np.sinh(
             np.linspace(np.arcsinh(low / bulk), np.arcsinh(high / bulk), n_edges)
         )
+        edges[[0, -1]] = low, high  # round-off must leave no value out
         axes.set_xscale("asinh", linear_width=bulk)
         axes.xaxis.set_major_locator(FixedLocator(asinh_ticks(low, high, bulk)))
         axes.xaxis.set_minor_locator(NullLocator())
