@@ -22,7 +22,7 @@ def prepare(
     theta: Parameters | Sequence[Parameters],
     positions: ArrayLike,
     typeid: ArrayLike,
-    box: ArrayLike,
+    box: ArrayLike | None,
     stages: Sequence[Stage],
     *,
     velocities: ArrayLike | None = None,
@@ -48,7 +48,8 @@ def prepare(
     typeid:
         (N,), the same in every replica, or (R, N).
     box:
-        (d, d), columns the box vectors, or one for each replica, (R, d, d).
+        (d, d), columns the box vectors, or one for each replica, (R, d, d); None for open
+        boundaries (clusters), which have no pressure.
     stages:
         `Minimize`, `Langevin`, `Brownian`, `Compress`, in any order and number.
     velocities:
@@ -73,9 +74,9 @@ def prepare(
         status that says so, and `Ensemble.failures` a line: the others are not lost with it.
     """
     table = tables(theta)
-    start = checked_replicas(table, positions, typeid, box)
+    start = checked_replicas(table, positions, typeid, space(table, positions, box))
     total, n, dimension = start.positions.shape
-    check_stages(stages, table, start)
+    check_stages(stages, table, start, open_space=box is None)
     key, first = checked_keys(0 if seed is None else seed, first_replica, total)
     thread_count(threads)
     moving = total_steps(stages) > 0
@@ -125,10 +126,12 @@ def prepare(
     of_part = np.repeat(np.arange(len(stages), dtype=np.int32), [len(own) for own in parts])
     result["stage"] = of_part[result["stage"]]
     last = stages[-1]
+    if box is None:
+        result["stress"] = None
     return Ensemble(
         positions=start.positions,
         typeid=start.typeid,
-        boxes=start.boxes,
+        boxes=None if box is None else start.boxes,
         potential=table.potential,
         parameters=table.parameters,
         tolerance=float(last.tolerance) if isinstance(last, (Minimize, Compress)) else None,
@@ -144,22 +147,44 @@ def check(
     theta: Parameters | Sequence[Parameters],
     positions: ArrayLike,
     typeid: ArrayLike,
-    box: ArrayLike,
+    box: ArrayLike | None,
     stages: Sequence[Stage],
 ) -> None:
     """Raise for what `prepare` would refuse before work starts, and do nothing else."""
     table = tables(theta)
-    check_stages(stages, table, checked_replicas(table, positions, typeid, box))
+    start = checked_replicas(table, positions, typeid, space(table, positions, box))
+    check_stages(stages, table, start, open_space=box is None)
     total_steps(stages)
 
 
-def check_stages(stages: Sequence[Stage], table: Tables, start: Replicas) -> None:
+def space(table: Tables, positions: ArrayLike, box: ArrayLike | None) -> ArrayLike:
+    """The box, or for open boundaries one so wide that no particle meets another's image."""
+    if box is not None:
+        return box
+    points = np.asarray(positions, dtype=np.float64)
+    if points.ndim not in (2, 3) or points.size == 0 or not np.isfinite(points).all():
+        return np.eye(2)  # what is wrong with the positions is said where they are checked
+    extent = float(np.abs(points).max()) + float(table.r_cut.max())
+    return np.eye(points.shape[-1]) * (2.0**20 * extent)
+
+
+def check_stages(
+    stages: Sequence[Stage], table: Tables, start: Replicas, *, open_space: bool = False
+) -> None:
     """Raise for stages that cannot be: `InputError`, or `BoxTooSmallError` for a final box."""
     if not stages:
         raise InputError("there are no stages: give at least one, as [Minimize()].")
     _, n, dimension = start.positions.shape
     for stage in stages:
         stage.check()
+        if open_space and (
+            isinstance(stage, Compress)
+            or (isinstance(stage, Minimize) and stage.pressure is not None)
+        ):
+            raise InputError(
+                f"{type(stage).__name__}: open boundaries hold no pressure and have no density: "
+                "give a box."
+            )
         if isinstance(stage, Minimize) and stage.pressure is not None:
             _check_pressure(stage.pressure, table)
         if isinstance(stage, Compress):

@@ -30,7 +30,7 @@ def minimize(
     theta: AnyParameters,
     positions: ArrayLike,
     typeid: ArrayLike,
-    box: ArrayLike,
+    box: ArrayLike | None,
     *,
     tolerance: float = 1e-10,
     max_steps: int = 200_000,

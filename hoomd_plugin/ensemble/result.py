@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import Frame, type_names, write_gsd
+from amorph.handover import Frame, InputError, type_names, write_gsd
 
 if TYPE_CHECKING:
     import pandas
@@ -73,13 +73,14 @@ class Ensemble:
     typeid:
         (N,), or (R, N).
     boxes:
-        (1 or R, d, d), columns the box vectors.
+        (1 or R, d, d), columns the box vectors; None for open boundaries.
     potential, parameters:
         What they were prepared with: parameters for all replicas, or for each.
     velocities:
         (R, N, d) at the end, or None where nothing moved with a temperature.
     energy, max_force, stress:
-        (R,), (R,), (R, d, d): total energy, largest |F| over the particles, (1/V) dU/dε.
+        (R,), (R,), (R, d, d): total energy, largest |F| over the particles, (1/V) dU/dε (None for
+        open boundaries).
     status, stage, steps, hessian_products, list_builds, seconds:
         (R,) each: a `Status`, the stage it ended in, steps of all stages, products of the Hessian
         with a vector within them, builds of the neighbour list, time taken. Where the status is
@@ -94,12 +95,12 @@ class Ensemble:
 
     positions: NDArray[np.float64]
     typeid: NDArray[np.int32]
-    boxes: NDArray[np.float64]
+    boxes: NDArray[np.float64] | None
     potential: str
     parameters: tuple[Mapping[str, NDArray[np.float64]], ...]
     energy: NDArray[np.float64]
     max_force: NDArray[np.float64]
-    stress: NDArray[np.float64]
+    stress: NDArray[np.float64] | None
     status: NDArray[np.int32]
     stage: NDArray[np.int32]
     steps: NDArray[np.int64]
@@ -136,7 +137,9 @@ class Ensemble:
 
     @property
     def pressure(self) -> NDArray[np.float64]:
-        """(R,): -tr(stress)/d."""
+        """(R,): -tr(stress)/d; raises `InputError` for open boundaries, which have none."""
+        if self.stress is None:
+            raise InputError("open boundaries have no pressure.")
         return -np.trace(self.stress, axis1=1, axis2=2) / self.positions.shape[2]
 
     def frames(self) -> Iterator[Frame]:
@@ -162,7 +165,7 @@ class Ensemble:
                 positions=self.positions[r],
                 typeid=self.typeid if self.typeid.ndim == 1 else self.typeid[r],
                 types=names,
-                box=self.boxes[r if len(self.boxes) > 1 else 0],
+                box=None if self.boxes is None else self.boxes[r if len(self.boxes) > 1 else 0],
                 potential=self.potential,
                 parameters=dict(self.parameters[r if len(self.parameters) > 1 else 0]),
                 log={key: np.asarray(value) for key, value in log.items()},
@@ -190,6 +193,6 @@ class Ensemble:
                 "energy": self.energy,
                 "energy_per_particle": self.energy / self.positions.shape[1],
                 "max_force": self.max_force,
-                "pressure": self.pressure,
+                **({} if self.stress is None else {"pressure": self.pressure}),
             }
         )

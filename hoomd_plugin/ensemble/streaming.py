@@ -63,7 +63,8 @@ class Streamed:
             part = n / self._measured
             energy = float(np.mean(batch.energy[measured])) / batch.positions.shape[1]
             self.energy_per_particle += part * (energy - self.energy_per_particle)
-            self.pressure += part * (float(np.mean(batch.pressure[measured])) - self.pressure)
+            if batch.stress is not None:
+                self.pressure += part * (float(np.mean(batch.pressure[measured])) - self.pressure)
         self.computed += len(batch)
         self.ok += int(batch.ok.sum())
         self.failures += batch.failures()[: _MOST_FAILURES - len(self.failures)]
