@@ -24,7 +24,7 @@ from amorph import bridge, ensemble
 
 THETA = bridge.SoftSphere(diameters=[1.0, 1.4], stiffness=1.0)
 FRACTION = 0.84  # packing fraction of the starts
-PRESSURES = 10.0 ** np.arange(-8.0, -1.9, 0.5)
+PRESSURES = 10.0 ** np.arange(-7.0, -1.9, 0.5)
 
 
 def prepared(folder: Path, n: int, pressure: float, replicas: int, seed: int) -> Path:
@@ -56,8 +56,12 @@ def prepared(folder: Path, n: int, pressure: float, replicas: int, seed: int) ->
 def measured(path: Path) -> list[dict[str, float]]:
     """Contacts, rattlers, moduli of each packing of a file."""
     rows = []
-    for packing, theta in bridge.read_gsd(path):
-        packing = bridge.relax(packing, theta)
+    for number, (packing, theta) in enumerate(bridge.read_gsd(path)):
+        try:
+            packing = bridge.relax(packing, theta)
+        except (bridge.RelaxationError, bridge.NotAMinimumError) as error:
+            print(f"left out: {path}, frame {number}: {error}")
+            continue
         held = ~bridge.response(packing, theta).rattlers
         n, d = packing.n_particles, packing.dimension
         rows.append(
