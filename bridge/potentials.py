@@ -5,7 +5,7 @@ tested point by point.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import jax
@@ -441,8 +441,11 @@ class FourTerm(PairPotential):
         # From a little inside the lowest point outwards, as the engine has it: the wall below is
         # steeper without bound.
         def of_one(one: dict[str, Array]) -> Array:
-            u = jax.vmap(lambda r: cls.pair_energy(r, one))
-            second = jax.vmap(jax.grad(jax.grad(lambda r: cls.pair_energy(r, one))))
+            def energy(r: Array) -> Array:
+                return cls.pair_energy(r, one)
+
+            u = jax.vmap(energy)
+            second: Callable[[Array], Array] = jax.vmap(jax.grad(jax.grad(energy)))
             part = jnp.arange(1, 1000) / 1000
             lowest = part[jnp.argmin(u(one["r_cut"] * part))]
             within = jnp.linspace(0.95 * lowest, 1.0, 1001)

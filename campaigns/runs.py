@@ -88,7 +88,8 @@ def start_packing(campaign: Campaign, replica: int) -> bridge.Packing:
             f"replica {replica}: the quench ended with '{status}' at a largest force of "
             f"{batch.max_force[0]:.1e}: raise preparation.max_steps or preparation.tolerance."
         )
-    return bridge.Packing.of(batch.positions[0], batch.typeid, batch.boxes[0])
+    frame = next(batch.frames())
+    return bridge.Packing.of(frame.positions, frame.typeid, frame.box)
 
 
 def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:

@@ -1,7 +1,7 @@
 """The tables that describe how packings are made: ``[potential]`` and ``[preparation]``."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -245,7 +245,7 @@ class Preparation(Table):
             for name in _METHODS[self.method]
             if getattr(self, name) is not None
         }
-        makers = {
+        makers: dict[str, Callable[..., list[ensemble.Stage]]] = {
             "quench": ensemble.quench_stages,
             "anneal": ensemble.anneal_stages,
             "compress": ensemble.compress_stages,

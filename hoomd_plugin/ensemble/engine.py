@@ -79,7 +79,7 @@ def tables(theta: Parameters | Sequence[Parameters]) -> Tables:
     that are missing, of wrong length or out of bounds, and for replicas that differ in potential
     or number of types.
     """
-    each = [theta] if isinstance(getattr(theta, "potential", None), str) else list(theta)  # type: ignore[arg-type, list-item]
+    each: list[Parameters] = [theta] if not isinstance(theta, Sequence) else list(theta)
     if not each:
         raise InputError("there are no parameters: give a potential, or one for each replica.")
     available = _engine.potentials()

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from os import PathLike
@@ -199,7 +199,7 @@ def _next_size(size: int, made: Ensemble, seconds: float) -> int:
     return min(size, most)
 
 
-def _replica_of(path: Path, log: dict[str, object]) -> int:
+def _replica_of(path: Path, log: Mapping[str, object]) -> int:
     value = np.asarray(log.get("replica", ())).reshape(-1)
     if value.size != 1:
         raise InputError(f"{path}: its frames have no replica numbers: it cannot be appended to.")
