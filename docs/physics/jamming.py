@@ -116,7 +116,8 @@ def draw(table: pd.DataFrame, path: Path) -> None:
                 label=f"N = {n}",
             )
             if column == "dz":
-                ax.axhline(2 / n, color=colour, lw=0.7, ls=":")
+                one = "one contact, 2/N" if n == table["N"].max() else None
+                ax.axhline(2 / n, color=colour, lw=0.8, ls=":", label=one)
     for ax, label in zip(axes, (r"$Z - Z_{iso}$", r"$G/B$"), strict=True):
         p = np.array([1e-6, 1e-2])
         at = 0.5 * ax.get_ylim()[1]
