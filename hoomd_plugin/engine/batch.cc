@@ -115,6 +115,17 @@ PotentialTable::PotentialTable(int potential, int n_types, const double* sigma,
         }
 }
 
+PotentialTable PotentialTable::none(int n_types, double diameter) {
+    PotentialTable table;
+    const int stride = std::max(n_types + 1, Workspace::lanes);
+    const int count = all_potentials().front().n_coefficients;
+    table.coefficients_.assign(std::size_t(n_types) * count * stride, 0.0);
+    table.r_cut_.assign(std::size_t(n_types) * stride, 0.0);
+    table.view_ = {n_types, stride,   count, table.coefficients_.data(), table.r_cut_.data(),
+                   0.0,     diameter, 0.0};
+    return table;
+}
+
 bool for_each_replica(std::int64_t n_replicas, int n_threads, std::atomic<bool>& stop,
                       const std::function<void(std::int64_t, Workspace&)>& work,
                       const std::function<bool(std::int64_t)>& poll) {
@@ -183,9 +194,18 @@ bool run_replicas(const Replicas& replicas, const Work& work, ReplicaResult* res
 
     const auto one = [&](std::int64_t replica, Workspace& w) {
         const auto start = std::chrono::steady_clock::now();
-        const PairTable& table =
-            work.tables[work.tables.size() > 1 ? std::size_t(replica) : 0]->view();
+        PairTable table = work.tables[work.tables.size() > 1 ? std::size_t(replica) : 0]->view();
         w.prepare(n, d, table);
+        Bonds bonds{};
+        if (!work.bond_first.empty()) {
+            const std::size_t b = work.bond_first.size() > 2 ? std::size_t(replica) : 0;
+            const std::int64_t first = work.bond_first[b];
+            bonds = {work.bond_first[b + 1] - first, work.bonds.pairs + 2 * first,
+                     work.bonds.stiffness + first, work.bonds.length + first};
+            for (std::int64_t k = 0; k < bonds.count; ++k)
+                table.max_stiffness = std::max(table.max_stiffness, bonds.stiffness[k]);
+        }
+        w.set_bonds(bonds);
         const std::int64_t offset = replica * n * d;
         double* positions = replicas.positions + offset;
         double* velocities =

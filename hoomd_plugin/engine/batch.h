@@ -25,11 +25,14 @@ class PotentialTable {
     // sigma and each pair parameter are n_types x n_types, row-major.
     PotentialTable(int potential, int n_types, const double* sigma,
                    const std::vector<const double*>& pair_parameters);
+    // Particles that do not meet: their diameter is a unit of length only.
+    static PotentialTable none(int n_types, double diameter);
     int potential() const { return potential_; }
     const PairTable& view() const { return view_; }
 
   private:
-    int potential_;
+    PotentialTable() = default;
+    int potential_ = 0;
     std::vector<double> coefficients_;
     std::vector<double> r_cut_;
     PairTable view_;
@@ -57,6 +60,10 @@ struct Work {
     std::uint32_t first_replica = 0;
     Purposes purposes{};
     Trajectory trajectory{};  // of replica 0; the others' follow, frames * n * dimension apart
+    // Bonds of all replicas one after another, those of replica r from bond_first[r] on; or one
+    // network for all of them, if bond_first has but two entries. Empty: none.
+    std::vector<std::int64_t> bond_first;
+    Bonds bonds{};
     int n_threads = 1;
 };
 

@@ -1,6 +1,7 @@
 // The force loop. Part of a kernel: see kernels.cc.
 #pragma once
 
+#include "../potentials/spring.h"
 #include "neighbors.h"
 
 namespace amorph::engine::AMORPH_ISA {
@@ -31,10 +32,18 @@ struct CoefficientRow {
 // Calls `visit(p, d, r2, c)` for every pack of a particle's neighbours: p its place among the
 // entries, d from the particle to the neighbours, c the coefficients.
 template <class Potential, int D, bool Triclinic, bool Small>
-class Rows {
+class PairRows {
   public:
-    Rows(const Workspace& w, const Box& box, const PairTable& table)
+    using Law = Potential;
+
+    PairRows(const Workspace& w, const Box& box, const PairTable& table)
         : w_(w), table_(table), x_(w.x), entries_(w.entries), kinds_(w.kinds), nearest_(box) {}
+
+    const Entry* entries() const { return entries_; }
+    double* tensors(int size) const {
+        (void)size;
+        return w_.tensors;
+    }
 
     template <class Visit>
     AMORPH_INLINE void visit(int i, Visit&& visit) const {
@@ -65,24 +74,60 @@ class Rows {
     NearestImage<D, Triclinic> nearest_;
 };
 
-// Forces on all particles, each pair computed once; with Measure the energy and the virial too.
-template <class Potential, int D, bool Triclinic, bool Small, bool Measure>
-void compute_forces(Workspace& w, const Box& box, const PairTable& table, double* energy,
-                    double* virial) {
+// The same of a particle's bonds.
+template <int D, bool Triclinic>
+class BondRows {
+  public:
+    using Law = potentials::Spring;
+
+    BondRows(const Workspace& w, const Box& box) : w_(w), nearest_(box) {}
+
+    const Entry* entries() const { return w_.bond_entries; }
+    // Behind those of the pairs.
+    double* tensors(int size) const { return w_.tensors + w_.row[w_.n] * size; }
+
+    template <class Visit>
+    AMORPH_INLINE void visit(int i, Visit&& visit) const {
+        Pack ri[3];
+        for (int a = 0; a < D; ++a) ri[a] = Pack(w_.x[point_stride<D> * std::int64_t(i) + a]);
+        const std::int64_t stop = w_.bond_row[i + 1];
+        for (std::int64_t p = w_.bond_row[i]; p < stop; p += Pack::width) {
+            Pack d[3];
+            load_points(std::integral_constant<int, D>{}, w_.x, w_.bond_entries + p, d);
+            for (int a = 0; a < D; ++a) d[a] = d[a] - ri[a];
+            nearest_(d);
+            Pack r2 = d[0] * d[0];
+            for (int a = 1; a < D; ++a) r2 = fma(d[a], d[a], r2);
+            const Pack c[Law::n_coefficients] = {Pack::load(w_.bond_stiffness + p),
+                                                 Pack::load(w_.bond_length + p)};
+            visit(p, d, r2, c);
+        }
+    }
+
+  private:
+    const Workspace& w_;
+    NearestImage<D, Triclinic> nearest_;
+};
+
+// Energy and virial, a pack's worth of sums.
+struct EnergySums {
+    Pack energy = Pack(0.0);
+    Pack virial[6] = {Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0)};
+};
+
+// Adds the forces of all rows, each pair computed once; with Measure the energy and the virial too.
+template <int D, bool Measure, class Rows>
+AMORPH_INLINE void add_forces(Workspace& w, const Rows& rows, EnergySums& sums) {
     constexpr int S = point_stride<D>;
     constexpr std::integral_constant<int, D> dimension;
-    for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.f + k);
-    Pack u_sum(0.0);
-    Pack virial_sum[6] = {Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0), Pack(0.0)};
-    const Rows<Potential, D, Triclinic, Small> rows(w, box, table);
     double* const f = w.f;
-    const Entry* const entries = w.entries;
+    const Entry* const entries = rows.entries();
     for (int i = 0; i < w.n; ++i) {
         Pack force[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
         rows.visit(i,
                    [&](std::int64_t p, const Pack* d, Pack r2, const Pack* c) AMORPH_INLINE_LAMBDA {
                        Pack u, force_over_r;
-                       Potential::evaluate(r2, c, u, force_over_r);
+                       Rows::Law::evaluate(r2, c, u, force_over_r);
                        Pack pair[3];
                        for (int a = 0; a < D; ++a) {
                            pair[a] = force_over_r * d[a];
@@ -90,20 +135,30 @@ void compute_forces(Workspace& w, const Box& box, const PairTable& table, double
                        }
                        add_points(dimension, f, entries + p, pair);
                        if constexpr (Measure) {
-                           u_sum += u;
-                           for (int a = 0; a < D; ++a) virial_sum[a] -= pair[a] * d[a];
+                           sums.energy += u;
+                           for (int a = 0; a < D; ++a) sums.virial[a] -= pair[a] * d[a];
                            if constexpr (D == 3) {
-                               virial_sum[3] -= pair[1] * d[2];
-                               virial_sum[4] -= pair[0] * d[2];
+                               sums.virial[3] -= pair[1] * d[2];
+                               sums.virial[4] -= pair[0] * d[2];
                            }
-                           virial_sum[5] -= pair[0] * d[1];
+                           sums.virial[5] -= pair[0] * d[1];
                        }
                    });
         add_sum(dimension, f + S * std::int64_t(i), force);
     }
+}
+
+// Forces on all particles; with Measure the energy and the virial too.
+template <class Potential, int D, bool Triclinic, bool Small, bool Measure>
+void compute_forces(Workspace& w, const Box& box, const PairTable& table, double* energy,
+                    double* virial) {
+    for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.f + k);
+    EnergySums sums;
+    add_forces<D, Measure>(w, PairRows<Potential, D, Triclinic, Small>(w, box, table), sums);
+    if (w.bonds.count > 0) add_forces<D, Measure>(w, BondRows<D, Triclinic>(w, box), sums);
     if constexpr (Measure) {
-        *energy = sum(u_sum);
-        for (int k = 0; k < 6; ++k) virial[k] = sum(virial_sum[k]);
+        *energy = sum(sums.energy);
+        for (int k = 0; k < 6; ++k) virial[k] = sum(sums.virial[k]);
     }
 }
 

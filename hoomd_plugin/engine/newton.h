@@ -58,47 +58,42 @@ struct Strain {
     double step, residual, direction;
 };
 
-// Forces, the second derivatives of all pairs' energies with respect to their differences, and the
-// inverses of the particles' diagonal blocks of the Hessian. With a strain, its stiffness without
-// the volume's part, and in `coupling` the mixed derivatives: strained positions are r exp(strain).
-template <class Potential, int D, bool Triclinic, bool Small, bool Strained>
-void compute_hessian(Workspace& w, const Box& box, const PairTable& table, Strain& strain) {
+// Adds the forces of all rows, and puts down the second derivatives of their pairs' energies with
+// respect to their differences, which the diagonal blocks collect. With a strain, the virial, the
+// second derivative of the energy along it, and the force on `coupling` that it brings about.
+template <int D, bool Strained, class Rows>
+void add_second_derivatives(Workspace& w, const Rows& rows, Pack& virial, Pack& stretch) {
     constexpr int S = point_stride<D>;
     constexpr int T = tensor_size<D>;
     constexpr std::integral_constant<int, D> dimension;
+    using Law = typename Rows::Law;
     using Number = potentials::Dual<Pack>;
-    w.reserve_tensors(std::size_t(w.row[w.n]) * T);
-    for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.f + k);
-    for (int k = 0; k < (w.n + 1) * D * D; ++k) w.blocks[k] = 0.0;
-    if constexpr (Strained)
-        for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.coupling + k);
-    Pack virial(0.0), stretch(0.0);
-    const Rows<Potential, D, Triclinic, Small> rows(w, box, table);
+    const Entry* const entries = rows.entries();
+    double* const tensors = rows.tensors(T);
     for (int i = 0; i < w.n; ++i) {
         Pack force[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
         Pack pulled[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
         double own[D * D] = {};
         rows.visit(i, [&](std::int64_t p, const Pack* d, Pack r2, const Pack* c) {
-            Number coefficients[Potential::n_coefficients];
-            for (int k = 0; k < Potential::n_coefficients; ++k)
-                coefficients[k] = Number(c[k], Pack(0.0));
+            Number coefficients[Law::n_coefficients];
+            for (int k = 0; k < Law::n_coefficients; ++k) coefficients[k] = Number(c[k], Pack(0.0));
             Number u, g;
-            Potential::evaluate(Number(r2, Pack(1.0)), coefficients, u, g);
+            Law::evaluate(Number(r2, Pack(1.0)), coefficients, u, g);
             Pack pair[3];
             for (int a = 0; a < D; ++a) {
                 pair[a] = g.value * d[a];
                 force[a] -= pair[a];
             }
-            add_points(dimension, w.f, w.entries + p, pair);
+            add_points(dimension, w.f, entries + p, pair);
             const Pack along = Pack(-2.0) * g.slope;
-            double* tensor = w.tensors + p * T;
+            double* tensor = tensors + p * T;
             for (int a = 0; a < D; ++a)
                 for (int b = 0; b <= a; ++b, tensor += Pack::width) {
                     const Pack t = along * d[a] * d[b];
                     (a == b ? t - g.value : t).store(tensor);
                     for (int lane = 0; lane < Pack::width; ++lane) {
                         own[a * D + b] += tensor[lane];
-                        w.blocks[w.entries[p + lane] / S * D * D + a * D + b] += tensor[lane];
+                        w.blocks[entries[p + lane] / S * D * D + a * D + b] += tensor[lane];
                     }
                 }
             if constexpr (Strained) {
@@ -111,13 +106,31 @@ void compute_hessian(Workspace& w, const Box& box, const PairTable& table, Strai
                     t[a] = pull * d[a];
                     pulled[a] -= t[a];
                 }
-                add_points(dimension, w.coupling, w.entries + p, t);
+                add_points(dimension, w.coupling, entries + p, t);
             }
         });
         for (int k = 0; k < D * D; ++k) w.blocks[i * D * D + k] += own[k];
         add_sum(dimension, w.f + S * std::int64_t(i), force);
         if constexpr (Strained) add_sum(dimension, w.coupling + S * std::int64_t(i), pulled);
     }
+}
+
+// Forces, the pairs' and bonds' second derivatives, and the inverses of the particles' diagonal
+// blocks of the Hessian. With a strain, its stiffness without the volume's part, and in `coupling`
+// the mixed derivatives: strained positions are r exp(strain).
+template <class Potential, int D, bool Triclinic, bool Small, bool Strained>
+void compute_hessian(Workspace& w, const Box& box, const PairTable& table, Strain& strain) {
+    const std::int64_t bonded = w.bonds.count > 0 ? w.bond_row[w.n] : 0;
+    w.reserve_tensors(std::size_t(w.row[w.n] + bonded) * tensor_size<D>);
+    for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.f + k);
+    for (int k = 0; k < (w.n + 1) * D * D; ++k) w.blocks[k] = 0.0;
+    if constexpr (Strained)
+        for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.coupling + k);
+    Pack virial(0.0), stretch(0.0);
+    add_second_derivatives<D, Strained>(w, PairRows<Potential, D, Triclinic, Small>(w, box, table),
+                                        virial, stretch);
+    if (bonded > 0)
+        add_second_derivatives<D, Strained>(w, BondRows<D, Triclinic>(w, box), virial, stretch);
     if constexpr (Strained) {
         const double trace = sum(virial);
         strain.force = -trace / strain.unit;
@@ -129,26 +142,24 @@ void compute_hessian(Workspace& w, const Box& box, const PairTable& table, Strai
     for (int i = 0; i < w.n; ++i) invert_block<D>(w.blocks + i * D * D);
 }
 
-// out = H in
+// out += what the rows' second derivatives make of in
 template <int D>
-void hessian_product(const Workspace& w, const double* in, double* out) {
+void add_product(const Workspace& w, const std::int64_t* row, const Entry* entries,
+                 const double* tensors, const double* in, double* out) {
     constexpr int S = point_stride<D>;
     constexpr int T = tensor_size<D>;
     constexpr std::integral_constant<int, D> dimension;
-    for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(out + k);
-    const Entry* const entries = w.entries;
     for (int i = 0; i < w.n; ++i) {
         Pack own[3], sum_of[3];
         for (int a = 0; a < D; ++a) {
             own[a] = Pack(in[S * std::int64_t(i) + a]);
             sum_of[a] = Pack(0.0);
         }
-        const std::int64_t stop = w.row[i + 1];
-        for (std::int64_t p = w.row[i]; p < stop; p += Pack::width) {
+        for (std::int64_t p = row[i]; p < row[i + 1]; p += Pack::width) {
             Pack e[3], t[3];
             load_points(dimension, in, entries + p, e);
             for (int a = 0; a < D; ++a) e[a] = e[a] - own[a];
-            const double* k = w.tensors + p * T;
+            const double* k = tensors + p * T;
             const auto tensor = [k](int q) { return Pack::load(k + q * Pack::width); };
             if constexpr (D == 2) {
                 t[0] = fma(tensor(0), e[0], tensor(1) * e[1]);
@@ -163,6 +174,16 @@ void hessian_product(const Workspace& w, const double* in, double* out) {
         }
         add_sum(dimension, out + S * std::int64_t(i), sum_of);
     }
+}
+
+// out = H in
+template <int D>
+void hessian_product(const Workspace& w, const double* in, double* out) {
+    for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(out + k);
+    add_product<D>(w, w.row, w.entries, w.tensors, in, out);
+    if (w.bonds.count > 0)
+        add_product<D>(w, w.bond_row, w.bond_entries, w.tensors + w.row[w.n] * tensor_size<D>, in,
+                       out);
 }
 
 // out = the diagonal blocks' inverses times in; returns in . out

@@ -75,10 +75,10 @@ void Box::wrap(int dimension, double* r, double* s, std::int32_t* images) const 
 Workspace::~Workspace() { release(); }
 
 void Workspace::release() {
-    for (void* p : {block_, static_cast<void*>(entries), static_cast<void*>(kinds),
+    for (void* p : {block_, bond_block_, static_cast<void*>(entries), static_cast<void*>(kinds),
                     static_cast<void*>(cell_first), static_cast<void*>(tensors)})
         std::free(p);
-    block_ = nullptr;
+    block_ = bond_block_ = nullptr;
     entries = nullptr;
     kinds = nullptr;
     cell_first = nullptr;
@@ -154,6 +154,25 @@ void Workspace::reserve_tensors(std::size_t count) {
     tensors = nullptr;
     tensors = static_cast<double*>(allocate((count + count / 4) * sizeof(double)));
     tensor_capacity = count + count / 4;
+}
+
+void Workspace::set_bonds(const Bonds& all) {
+    bonds = all;
+    std::free(bond_block_);
+    bond_block_ = nullptr;
+    if (bonds.count == 0) return;
+    const std::size_t most = std::size_t(bonds.count) + std::size_t(n) * lanes;
+    const std::size_t doubles = aligned(most * sizeof(double));
+    const std::size_t ints = aligned(most * sizeof(std::uint32_t));
+    const std::size_t rows = aligned(std::size_t(n + 1) * sizeof(std::int64_t));
+    const std::size_t places = aligned(std::size_t(n) * sizeof(std::int32_t));
+    char* p = static_cast<char*>(allocate(2 * doubles + ints + rows + places));
+    bond_block_ = p;
+    bond_stiffness = reinterpret_cast<double*>(p);
+    bond_length = reinterpret_cast<double*>(p + doubles);
+    bond_entries = reinterpret_cast<std::uint32_t*>(p + 2 * doubles);
+    bond_row = reinterpret_cast<std::int64_t*>(p + 2 * doubles + ints);
+    place = reinterpret_cast<std::int32_t*>(p + 2 * doubles + ints + rows);
 }
 
 void Workspace::reserve_cells(std::size_t count) {

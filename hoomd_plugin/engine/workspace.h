@@ -36,6 +36,14 @@ struct PairTable {
     double max_stiffness;
 };
 
+// Springs between pairs of particles, (i, j) by their ids, each pair once.
+struct Bonds {
+    std::int64_t count = 0;
+    const std::int32_t* pairs = nullptr;
+    const double* stiffness = nullptr;
+    const double* length = nullptr;
+};
+
 // One replica's arrays. Vectors stand particle by particle, two doubles each in two dimensions and
 // four (the last one 0) in three, so that a neighbour's is one load. Particles are kept in the
 // order of the neighbour list's cells, `id` telling which is which. The slot after the last
@@ -52,6 +60,8 @@ class Workspace {
     void reserve_entries(std::size_t count);
     void reserve_cells(std::size_t count);
     void reserve_tensors(std::size_t count);
+    // Room for the bonds' rows; to be called after `prepare`.
+    void set_bonds(const Bonds& bonds);
 
     static constexpr int lanes = 8;  // the widest pack
 
@@ -71,6 +81,14 @@ class Workspace {
     std::size_t entry_capacity = 0;
     std::int64_t* row = nullptr;     // first entry of each row, n + 1
     std::uint8_t* images = nullptr;  // whether a row reaches across the box's faces
+
+    // The bonds, in rows as the neighbours are.
+    Bonds bonds;
+    std::int64_t* bond_row = nullptr;
+    std::uint32_t* bond_entries = nullptr;
+    double* bond_stiffness = nullptr;
+    double* bond_length = nullptr;
+    std::int32_t* place = nullptr;  // of each id
 
     // While a list is built: the particles' new order, and what is near a cell.
     double* other_x = nullptr;
@@ -102,6 +120,7 @@ class Workspace {
   private:
     void release();
     void* block_ = nullptr;
+    void* bond_block_ = nullptr;
     int allocated_n_ = -1;
     int allocated_stride_ = 0;
     std::size_t allocated_pairs_ = 0;

@@ -4,6 +4,7 @@ Needs NumPy, gsd and the compiled engine; no JAX, no HOOMD-blue, no MPI. All qua
 reduced units, mass 1.
 """
 
+from .bonds import Bonds
 from .engine import evaluate_pairs, instruction_sets, potentials
 from .evaluation import ForceResult, forces
 from .preparation import check, prepare
@@ -23,6 +24,7 @@ from .streaming import Streamed, stream_to_gsd
 
 __all__ = [
     "LATTICES",
+    "Bonds",
     "Brownian",
     "Compress",
     "Ensemble",

@@ -5,6 +5,7 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
@@ -25,6 +26,9 @@ using Doubles = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
 using MutableDoubles = nb::ndarray<double, nb::c_contig, nb::device::cpu>;
 using Integers = nb::ndarray<const std::int32_t, nb::c_contig, nb::device::cpu>;
 
+// First bond of each replica, pairs, stiffnesses, lengths.
+using Bonds = std::tuple<std::vector<std::int64_t>, Integers, Doubles, Doubles>;
+
 void require(bool condition, const char* message) {
     if (!condition) throw std::invalid_argument(message);
 }
@@ -33,7 +37,7 @@ void require(bool condition, const char* message) {
 std::vector<engine::PotentialTable> make_tables(const std::string& name, const Doubles& sigma,
                                                 const std::vector<Doubles>& pair_parameters) {
     const int potential = engine::find_potential(name);
-    require(potential >= 0, "no such potential");
+    require(potential >= 0 || name == "none", "no such potential");
     require(sigma.ndim() == 3 && sigma.shape(0) > 0 && sigma.shape(1) == sigma.shape(2) &&
                 sigma.shape(1) > 0,
             "sigma must be (n_tables, n_types, n_types)");
@@ -45,6 +49,11 @@ std::vector<engine::PotentialTable> make_tables(const std::string& name, const D
     std::vector<engine::PotentialTable> tables;
     tables.reserve(sigma.shape(0));
     for (std::size_t t = 0; t < sigma.shape(0); ++t) {
+        if (potential < 0) {
+            tables.push_back(
+                engine::PotentialTable::none(int(sigma.shape(1)), sigma.data()[t * size]));
+            continue;
+        }
         std::vector<const double*> parameters;
         for (const Doubles& p : pair_parameters) parameters.push_back(p.data() + t * size);
         tables.emplace_back(potential, int(sigma.shape(1)), sigma.data() + t * size, parameters);
@@ -145,8 +154,9 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
              bool want_forces, std::uint64_t seed, std::uint32_t first_replica,
              std::array<std::uint32_t, 4> purposes, std::int64_t every,
              const std::optional<MutableDoubles>& trajectory,
-             const std::optional<MutableDoubles>& trajectory_velocities, int threads,
-             const std::string& instruction_set, nb::object progress) {
+             const std::optional<MutableDoubles>& trajectory_velocities,
+             const std::optional<Bonds>& bonds, int threads, const std::string& instruction_set,
+             nb::object progress) {
     require(positions.ndim() == 3 && (positions.shape(2) == 2 || positions.shape(2) == 3),
             "positions must be (n_replicas, n_particles, 2 or 3)");
     const std::size_t n = positions.shape(0);
@@ -184,6 +194,18 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     work.first_replica = first_replica;
     work.purposes = {{purposes[0], purposes[1]}, {purposes[2], purposes[3]}};
     work.n_threads = threads;
+    if (bonds) {
+        const auto& [first, pairs, stiffness, length] = *bonds;
+        const auto count = std::size_t(first.back());
+        require(pairs.size() == 2 * count && stiffness.size() == count && length.size() == count,
+                "bonds have a wrong length");
+        require(first.size() == 2 || first.size() == n + 1, "bonds of one replica, or of each");
+        for (std::size_t k = 0; k < pairs.size(); ++k)
+            require(pairs.data()[k] >= 0 && pairs.data()[k] < replicas.n_particles,
+                    "a bond names a particle that is not there");
+        work.bond_first = first;
+        work.bonds = {std::int64_t(count), pairs.data(), stiffness.data(), length.data()};
+    }
     if (trajectory) {
         require(trajectory->ndim() == 4 && trajectory->shape(0) == n &&
                     trajectory->shape(2) == positions.shape(1) &&
@@ -339,7 +361,8 @@ NB_MODULE(_engine, m) {
     m.def("run", &run, "potential"_a, "sigma"_a, "pair_parameters"_a, "boxes"_a, "typeid"_a,
           "positions"_a, nb::kw_only(), "velocities"_a.none(), "stages"_a, "want_forces"_a,
           "seed"_a, "first_replica"_a, "purposes"_a, "every"_a, "trajectory"_a.none(),
-          "trajectory_velocities"_a.none(), "threads"_a, "instruction_set"_a, "progress"_a.none());
+          "trajectory_velocities"_a.none(), "bonds"_a.none(), "threads"_a, "instruction_set"_a,
+          "progress"_a.none());
     m.def("scales", &scales, "potential"_a, "sigma"_a, "pair_parameters"_a);
     m.def("random_positions", &random_positions, "seed"_a, "purposes"_a, "first_replica"_a,
           "boxes"_a, "positions"_a);

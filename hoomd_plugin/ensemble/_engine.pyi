@@ -44,6 +44,7 @@ def run(
     every: int,
     trajectory: Doubles | None,
     trajectory_velocities: Doubles | None,
+    bonds: tuple[list[int], NDArray[np.int32], Doubles, Doubles] | None,
     threads: int,
     instruction_set: str,
     progress: Callable[[int], object] | None,

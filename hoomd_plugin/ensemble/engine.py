@@ -72,6 +72,12 @@ def instruction_sets() -> list[str]:
     return _engine.instruction_sets()
 
 
+def no_pairs(types: int, length: float) -> Tables:
+    """The tables of particles that meet through bonds alone; ``length`` is a unit of length."""
+    sigma = np.full((1, types, types), length)
+    return Tables("none", ({},), sigma, [], np.zeros((1, types, types)), np.zeros(1))
+
+
 def tables(theta: Parameters | Sequence[Parameters]) -> Tables:
     """Check a potential's parameters, or those of each replica, and lay them out for the engine.
 

@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import BoxTooSmallError, InputError, check_box
 
-from .engine import Parameters, Tables, count, tables, thread_count
-from .replicas import Replicas, checked_replicas, run
+from .bonds import Bonds, CheckedBonds, checked_bonds
+from .engine import Parameters, Tables, count, no_pairs, tables, thread_count
+from .replicas import EngineBonds, Replicas, checked_replicas, run
 from .result import Ensemble, Trajectory
 from .stages import Compress, Minimize, Stage, total_steps
 from .starts import checked_keys
@@ -19,12 +20,13 @@ Progress = Callable[[int, int], object]
 
 
 def prepare(
-    theta: Parameters | Sequence[Parameters],
+    theta: Parameters | Sequence[Parameters] | None,
     positions: ArrayLike,
     typeid: ArrayLike,
     box: ArrayLike | None,
     stages: Sequence[Stage],
     *,
+    bonds: Bonds | Sequence[Bonds] | None = None,
     velocities: ArrayLike | None = None,
     seed: int | None = None,
     first_replica: int = 0,
@@ -42,7 +44,7 @@ def prepare(
     Parameters
     ----------
     theta:
-        A potential, or one for each replica.
+        A potential, or one for each replica; None for particles that meet through bonds alone.
     positions:
         (R, N, d), or (N, d) for one replica; they are not changed.
     typeid:
@@ -52,6 +54,9 @@ def prepare(
         boundaries (clusters), which have no pressure.
     stages:
         `Minimize`, `Langevin`, `Brownian`, `Compress`, in any order and number.
+    bonds:
+        Springs between listed pairs, beside the potential: the same in every replica, or those of
+        each.
     velocities:
         (R, N, d) at the beginning; by default all are at rest.
     seed:
@@ -73,9 +78,16 @@ def prepare(
         For what cannot be computed, before work starts. A replica that fails on its way has a
         status that says so, and `Ensemble.failures` a line: the others are not lost with it.
     """
-    table = tables(theta)
+    if theta is None and bonds is None:
+        raise InputError("there is neither a potential nor bonds: give one of them.")
+    table = tables(theta) if theta is not None else no_pairs(_types(typeid), 1.0)
     start = checked_replicas(table, positions, typeid, space(table, positions, box))
     total, n, dimension = start.positions.shape
+    springs = () if bonds is None else checked_bonds(bonds, start.positions, start.boxes)
+    if theta is None:
+        # Steps and skins are measured in bond lengths.
+        length = float(np.mean([b.length.mean() for b in springs]))
+        table = no_pairs(table.n_types, length if length > 0 else 1.0)
     check_stages(stages, table, start, open_space=box is None)
     key, first = checked_keys(0 if seed is None else seed, first_replica, total)
     thread_count(threads)
@@ -118,6 +130,7 @@ def prepare(
         every=0 if trajectory is None else trajectory.every,
         trajectory=None if trajectory is None else trajectory.positions,
         trajectory_velocities=None if trajectory is None else trajectory.velocities,
+        bonds=_as_engine_takes(springs),
         threads=threads,
         instruction_set=instruction_set,
         progress=report,
@@ -132,14 +145,32 @@ def prepare(
         positions=start.positions,
         typeid=start.typeid,
         boxes=None if box is None else start.boxes,
-        potential=table.potential,
+        potential=None if theta is None else table.potential,
         parameters=table.parameters,
         tolerance=float(last.tolerance) if isinstance(last, (Minimize, Compress)) else None,
         seed=None if seed is None else key,
         replica=np.arange(first, first + total),
         velocities=speeds,
         trajectory=trajectory,
+        bonds=springs,
         **result,
+    )
+
+
+def _types(typeid: ArrayLike) -> int:
+    types = np.asarray(typeid)
+    return int(types.max()) + 1 if types.size and types.dtype.kind in "iu" else 1
+
+
+def _as_engine_takes(springs: tuple[CheckedBonds, ...]) -> EngineBonds | None:
+    if not springs:
+        return None
+    first = [0, *np.cumsum([len(own.pairs) for own in springs]).tolist()]
+    return (
+        first,
+        np.concatenate([own.pairs for own in springs]),
+        np.concatenate([own.stiffness for own in springs]),
+        np.concatenate([own.length for own in springs]),
     )
 
 

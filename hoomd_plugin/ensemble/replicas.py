@@ -15,6 +15,10 @@ from .engine import Tables, boxes_for, chosen_instruction_set, thread_count
 __all__ = ["Replicas", "checked_replicas", "run"]
 
 
+# First bond of each replica, pairs, stiffnesses, lengths.
+EngineBonds = tuple[list[int], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]
+
+
 @dataclass(frozen=True)
 class Replicas:
     """Positions (R, N, d) and boxes (1 or R, d, d), copies; typeid (N,) or (R, N)."""
@@ -79,6 +83,7 @@ def run(
     every: int = 0,
     trajectory: NDArray[np.float64] | None = None,
     trajectory_velocities: NDArray[np.float64] | None = None,
+    bonds: EngineBonds | None = None,
     threads: int | None = None,
     instruction_set: str = "auto",
     progress: Callable[[int], object] | None = None,
@@ -100,6 +105,7 @@ def run(
         every=every,
         trajectory=trajectory,
         trajectory_velocities=trajectory_velocities,
+        bonds=bonds,
         threads=thread_count(threads),
         instruction_set=chosen_instruction_set(instruction_set),
         progress=progress,

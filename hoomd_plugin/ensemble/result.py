@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import Frame, InputError, type_names, write_gsd
 
+from .bonds import CheckedBonds
+
 if TYPE_CHECKING:
     import pandas
 
@@ -89,6 +91,8 @@ class Ensemble:
         The largest |F| at which a replica counts as converged, None if nothing was minimised.
     trajectory:
         What was kept on the way, or None.
+    bonds:
+        The springs of all replicas, or of each; none if there are none.
     seed, replica:
         The key of the random starts (None where positions were given) and (R,) replica numbers.
     """
@@ -96,7 +100,7 @@ class Ensemble:
     positions: NDArray[np.float64]
     typeid: NDArray[np.int32]
     boxes: NDArray[np.float64] | None
-    potential: str
+    potential: str | None
     parameters: tuple[Mapping[str, NDArray[np.float64]], ...]
     energy: NDArray[np.float64]
     max_force: NDArray[np.float64]
@@ -112,6 +116,7 @@ class Ensemble:
     replica: NDArray[np.int64]
     velocities: NDArray[np.float64] | None = None
     trajectory: Trajectory | None = None
+    bonds: tuple[CheckedBonds, ...] = ()
 
     def __len__(self) -> int:
         """The number of replicas."""
@@ -148,7 +153,11 @@ class Ensemble:
         A replica whose positions are not finite is left out, as there is nothing to write; the
         frames' logs tell each one's number, and whether it converged.
         """
-        names = type_names(len(self.parameters[0]["diameters"]))
+        names = type_names(
+            len(self.parameters[0]["diameters"])
+            if self.potential is not None
+            else int(self.typeid.max()) + 1
+        )
         for r in np.flatnonzero(np.isfinite(self.positions).all(axis=(1, 2))):
             log: dict[str, ArrayLike] = {
                 "replica": self.replica[r],
@@ -159,6 +168,10 @@ class Ensemble:
             }
             if self.tolerance is not None:
                 log["tolerance"] = self.tolerance
+            springs = self.bonds[r if len(self.bonds) > 1 else 0] if self.bonds else None
+            if springs is not None:
+                log["springs/stiffness"] = springs.stiffness
+                log["springs/length"] = springs.length
             if self.seed is not None:
                 log["seed"] = np.uint64(self.seed)
             yield Frame(
@@ -167,6 +180,7 @@ class Ensemble:
                 types=names,
                 box=None if self.boxes is None else self.boxes[r if len(self.boxes) > 1 else 0],
                 potential=self.potential,
+                bonds=None if springs is None else springs.pairs,
                 parameters=dict(self.parameters[r if len(self.parameters) > 1 else 0]),
                 log={key: np.asarray(value) for key, value in log.items()},
             )

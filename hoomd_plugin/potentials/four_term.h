@@ -14,21 +14,10 @@ namespace amorph::potentials {
 
 struct FourTerm {
     static constexpr const char* name = "four_term";
-    static constexpr const char* pair_parameters[] = {"b0", "a0", "a1", "a2", "b1",
-                                                      "b2", "a3", "r_cut"};
+    static constexpr const char* pair_parameters[] = {"b0", "a0", "a1", "a2",
+                                                      "b1", "b2", "a3", "r_cut"};
 
-    enum Coefficient {
-        b0,
-        a0,
-        a1,
-        a2,
-        b1,
-        b2,
-        a3,
-        r_cut_squared,
-        inverse_width,
-        n_coefficients
-    };
+    enum Coefficient { b0, a0, a1, a2, b1, b2, a3, r_cut_squared, inverse_width, n_coefficients };
     static constexpr double onset = 0.8;  // r_on / r_cut
 
     static double r_cut(const double* p) { return p[8]; }
@@ -39,8 +28,8 @@ struct FourTerm {
         c[inverse_width] = 1.0 / (c[r_cut_squared] * (1.0 - onset * onset));
     }
 
-    // The largest |u''| from a little inside the first minimum on: the wall below is steeper without
-    // bound. 0.95 of the distance, in a table of 1000 from the cutoff inwards.
+    // The largest |u''| from a little inside the first minimum on: the wall below is steeper
+    // without bound. 0.95 of the distance, in a table of 1000 from the cutoff inwards.
     static double max_stiffness(const double* p) {
         using Number = Dual<double>;
         double plain[n_coefficients];
@@ -91,9 +80,8 @@ struct FourTerm {
         const auto s = xplor(r_squared, c[r_cut_squared], c[inverse_width]);
         const auto inside = s.inside > Real(0);
         energy = select(inside, u * s.value, Real(0));
-        force_over_r =
-            select(inside, pushed * s.value + u * (Real(12) * c[inverse_width] * s.steepness),
-                   Real(0));
+        force_over_r = select(
+            inside, pushed * s.value + u * (Real(12) * c[inverse_width] * s.steepness), Real(0));
     }
 };
 

@@ -55,10 +55,10 @@ struct Morse {
         const Real pulled = c[pull] * decay;
         const Real well = pulled * (decay - Real(2));  // 2 a times its energy
         energy = select(inside, c[half_inverse_alpha] * well * s.value, Real(0));
-        force_over_r = select(inside,
-                              pulled * (decay - Real(1)) * s.value * inverse_r +
-                                  well * (c[steepness] * s.steepness),
-                              Real(0));
+        force_over_r = select(
+            inside,
+            pulled * (decay - Real(1)) * s.value * inverse_r + well * (c[steepness] * s.steepness),
+            Real(0));
     }
 };
 

@@ -1,0 +1,108 @@
+"""Springs between listed pairs of particles: networks, or bonds beside a pair potential."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from amorph.handover import InputError, widths
+
+__all__ = ["Bonds"]
+
+
+@dataclass(frozen=True)
+class Bonds:
+    """Springs: u(r) = (k/2)(r - l)² between the particles of each pair, at any distance.
+
+    Attributes
+    ----------
+    pairs:
+        (B, 2), two different particles each, no pair twice.
+    stiffness:
+        k > 0, (B,) or a number for all, energy / length².
+    length:
+        The rest lengths l >= 0, (B,) or a number for all; None: as long as the bonds are at the
+        start.
+    """
+
+    pairs: ArrayLike
+    stiffness: ArrayLike
+    length: ArrayLike | None = None
+
+
+@dataclass(frozen=True)
+class CheckedBonds:
+    """Bonds of one replica: pairs (B, 2), stiffness and length (B,)."""
+
+    pairs: NDArray[np.int32]
+    stiffness: NDArray[np.float64]
+    length: NDArray[np.float64]
+
+
+def checked_bonds(
+    bonds: Bonds | Sequence[Bonds], positions: NDArray[np.float64], boxes: NDArray[np.float64]
+) -> tuple[CheckedBonds, ...]:
+    """The bonds of all replicas, or of each; raises `InputError` for what cannot be."""
+    each = [bonds] if isinstance(bonds, Bonds) else list(bonds)
+    replicas = len(positions)
+    if len(each) not in (1, replicas):
+        raise InputError(f"there are {len(each)} lists of bonds for {replicas} replicas.")
+    if len(each) == 1 and each[0].length is None and replicas > 1:
+        each = each * replicas  # each replica's bonds are as long as its own
+    return tuple(
+        _checked(own, positions[r], boxes[r if len(boxes) > 1 else 0], r)
+        for r, own in enumerate(each)
+    )
+
+
+def _checked(
+    bonds: Bonds, positions: NDArray[np.float64], box: NDArray[np.float64], replica: int
+) -> CheckedBonds:
+    pairs = np.asarray(bonds.pairs)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0 or pairs.dtype.kind not in "iu":
+        raise InputError(f"bonds: pairs have shape {pairs.shape}: they must be integers (B, 2).")
+    n = len(positions)
+    if pairs.min() < 0 or pairs.max() >= n:
+        raise InputError(f"bonds: pairs reach from {pairs.min()} to {pairs.max()}: there are {n}.")
+    ordered = np.sort(pairs, axis=1)
+    if (ordered[:, 0] == ordered[:, 1]).any():
+        b = int(np.argmax(ordered[:, 0] == ordered[:, 1]))
+        raise InputError(f"bonds: bond {b} joins particle {ordered[b, 0]} with itself.")
+    _, first = np.unique(ordered, axis=0, return_index=True)
+    if len(first) < len(pairs):
+        b = int(np.setdiff1d(np.arange(len(pairs)), first)[0])
+        raise InputError(f"bonds: pair {ordered[b].tolist()} stands there twice.")
+    # The nearest image by rounding, as the engine takes it.
+    apart = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+    for b in range(len(box) - 1, -1, -1):
+        apart -= np.rint(apart[:, b] / box[b, b])[:, None] * box[:, b]
+    distance = np.linalg.norm(apart, axis=1)
+    half = 0.5 * float(np.min(widths(box)))
+    if distance.max() >= half:
+        b = int(np.argmax(distance))
+        raise InputError(
+            f"bonds: in replica {replica} bond {b} is {distance[b]:g} long: in this box it must be "
+            f"below {half:g}, or its image is not settled."
+        )
+    stiffness = _values("stiffness", bonds.stiffness, len(pairs), zero_allowed=False)
+    length = (
+        distance
+        if bonds.length is None
+        else _values("length", bonds.length, len(pairs), zero_allowed=True)
+    )
+    return CheckedBonds(np.ascontiguousarray(pairs, dtype=np.int32), stiffness, length)
+
+
+def _values(name: str, given: ArrayLike, count: int, *, zero_allowed: bool) -> NDArray[np.float64]:
+    values = np.asarray(given, dtype=np.float64)
+    if values.shape not in ((), (count,)):
+        raise InputError(f"bonds: {name} has shape {values.shape}: it must be ({count},) or one.")
+    if (
+        not np.isfinite(values).all()
+        or (values < 0).any()
+        or (not zero_allowed and not values.all())
+    ):
+        bound = "at least 0" if zero_allowed else "greater than 0"
+        raise InputError(f"bonds: {name} must be finite and {bound}.")
+    return np.array(np.broadcast_to(values, (count,)))
