@@ -8,6 +8,7 @@
 #include "forces.h"
 #include "kernels.h"
 #include "noise.h"
+#include "skin.h"
 
 namespace amorph::engine::AMORPH_ISA {
 

@@ -4,6 +4,7 @@
 
 #include "fire.h"
 #include "newton.h"
+#include "skin.h"
 
 namespace amorph::engine::AMORPH_ISA {
 
