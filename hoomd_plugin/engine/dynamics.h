@@ -15,7 +15,8 @@ namespace amorph::engine::AMORPH_ISA {
 // Keeps the workspace's particles, in the order of their ids and without the box's images taken
 // off.
 template <int D>
-void keep_frame(const Workspace& w, const Box& box, const Trajectory& t, std::int64_t frame) {
+void keep_frame(const Workspace& w, const Box& box, const Trajectory& t, std::int64_t frame,
+                bool velocities) {
     constexpr int S = point_stride<D>;
     if (frame >= t.frames) return;
     for (int i = 0; i < w.n; ++i) {
@@ -24,7 +25,7 @@ void keep_frame(const Workspace& w, const Box& box, const Trajectory& t, std::in
             double r = w.x[S * i + a];
             for (int b = a; b < D; ++b) r += box.h[a][b] * w.image[3 * i + b];
             t.positions[to + a] = r;
-            if (t.velocities != nullptr) t.velocities[to + a] = w.v[S * i + a];
+            if (t.velocities != nullptr) t.velocities[to + a] = velocities ? w.v[S * i + a] : 0.0;
         }
     }
 }
@@ -32,12 +33,13 @@ void keep_frame(const Workspace& w, const Box& box, const Trajectory& t, std::in
 template <class Potential, int D, bool Triclinic, bool Small>
 class Dynamics {
   public:
-    Dynamics(Workspace& w, const Task& task, const Stage& stage, Outcome& out,
+    Dynamics(Workspace& w, const Task& task, const Stage& stage, Outcome& out, Stage::Kind moved_by,
              std::int64_t& md_step, std::int64_t& frames)
         : w_(w),
           task_(task),
           stage_(stage),
           out_(out),
+          moved_by_(moved_by),
           md_step_(md_step),
           frames_(frames),
           skin_(task.table->max_sigma) {
@@ -48,25 +50,26 @@ class Dynamics {
     Status run() {
         const bool overdamped = stage_.kind == Stage::Kind::brownian;
         if (overdamped)
-            noise();  // the first half of the first step's
+            first_noise();
         else if (stage_.draw_velocities)
             draw_velocities();
-        if (!forces(true)) return Status::not_finite;
-        for (std::int64_t step = 0; step < stage_.steps; ++step) {
+        Status status = forces(true) ? Status::ran : Status::not_finite;
+        for (std::int64_t step = 0; status == Status::ran && step < stage_.steps; ++step) {
             if ((step & 31) == 0 && task_.stop->load(std::memory_order_relaxed))
                 return Status::interrupted;
             const double temperature = stage_.temperature.at(double(step));
             ++md_step_;
-            const bool stable =
-                overdamped ? brownian_step(temperature) : langevin_step(temperature);
+            status = overdamped ? brownian_step(temperature) : langevin_step(temperature);
             ++out_.steps;
-            if (!stable) return Status::unstable;
+            if (status != Status::ran) break;
             if (!forces(skin_.used_up(moved_, 0.0, 0.0))) return Status::not_finite;
             if (!overdamped) kick();
             if (task_.trajectory.every > 0 && md_step_ % task_.trajectory.every == 0)
-                keep_frame<D>(w_, *task_.box, task_.trajectory, frames_++);
+                keep_frame<D>(w_, *task_.box, task_.trajectory, frames_++, !overdamped);
         }
-        return Status::ran;
+        if (overdamped)  // what stood there was noise
+            for (int k = 0; k < w_.length; k += Pack::width) Pack(0.0).store(w_.v + k);
+        return status;
     }
 
   private:
@@ -82,14 +85,20 @@ class Dynamics {
         return true;
     }
 
-    void noise() {
-        draw_normals<D>(w_, task_.stream, task_.purposes.noise,
-                        static_cast<std::uint32_t>(md_step_), w_.noise);
+    void noise(const std::uint32_t* purposes, double* out) {
+        draw_normals<D>(w_, task_.stream, purposes, static_cast<std::uint32_t>(md_step_), out);
+    }
+
+    // What the last step of Brownian motion left for the next, or would have. It is kept in place
+    // of the velocities, which follow the particles when the list puts them in another order.
+    // Langevin's last step has used this time's noise up: then it is the velocities'.
+    void first_noise() {
+        noise(moved_by_ == Stage::Kind::langevin ? task_.purposes.velocity : task_.purposes.noise,
+              w_.v);
     }
 
     void draw_velocities() {
-        draw_normals<D>(w_, task_.stream, task_.purposes.velocity,
-                        static_cast<std::uint32_t>(md_step_), w_.v);
+        noise(task_.purposes.velocity, w_.v);
         const Pack width(__builtin_sqrt(stage_.temperature.at(0.0)));
         for (int k = 0; k < w_.length; k += Pack::width)
             (width * Pack::load(w_.v + k)).store(w_.v + k);
@@ -102,12 +111,10 @@ class Dynamics {
     }
 
     // Half a kick, half a drift, friction and noise, half a drift: what comes before the forces.
-    // False where a particle moved too far; `moved_` is the largest way, squared, since the list
-    // was built.
-    bool langevin_step(double temperature) {
+    Status langevin_step(double temperature) {
         const double decay = __builtin_exp(-stage_.friction * stage_.dt);
         const double width = __builtin_sqrt(temperature * (1.0 - decay * decay));
-        if (width > 0.0) noise();
+        if (width > 0.0) noise(task_.purposes.noise, w_.noise);
         const Pack half(0.5 * stage_.dt), keep(decay), heat(width);
         return move([&](int k, Pack x) {
             Pack v = fma(half, Pack::load(w_.f + k), Pack::load(w_.v + k));
@@ -119,22 +126,23 @@ class Dynamics {
         });
     }
 
-    // x += dt/friction F + sqrt(2 T dt/friction) (R + R')/2, R' the next step's R; kept in v.
-    bool brownian_step(double temperature) {
+    // x += dt/friction F + sqrt(2 T dt/friction) (R + R')/2, R' the next step's R.
+    Status brownian_step(double temperature) {
         const double mobility = stage_.dt / stage_.friction;
         const Pack along(mobility), heat(0.5 * __builtin_sqrt(2.0 * temperature * mobility));
-        for (int k = 0; k < w_.length; k += Pack::width) Pack::load(w_.noise + k).store(w_.v + k);
-        noise();
-        const bool stable = move([&](int k, Pack x) {
-            const Pack both = Pack::load(w_.v + k) + Pack::load(w_.noise + k);
+        noise(task_.purposes.noise, w_.noise);
+        return move([&](int k, Pack x) {
+            const Pack next = Pack::load(w_.noise + k);
+            const Pack both = Pack::load(w_.v + k) + next;
+            next.store(w_.v + k);
             return fma(heat, both, fma(along, Pack::load(w_.f + k), x));
         });
-        for (int k = 0; k < w_.length; k += Pack::width) Pack(0.0).store(w_.v + k);
-        return stable;
     }
 
+    // Moves every component, and says whether all went well; `moved_` is the largest way of a
+    // particle, squared, since the list was built.
     template <class Step>
-    bool move(Step&& step) {
+    Status move(Step&& step) {
         constexpr std::integral_constant<int, D> dimension;
         constexpr int chunk = packs_of_points(D);
         Pack far(0.0), fast(0.0), total(0.0);
@@ -156,13 +164,15 @@ class Dynamics {
         }
         moved_ = maximum(far);
         // What is not a number shows in the sum; the maximum passes it over.
-        return sum(total) < 1e300 && maximum(fast) < most_squared_;
+        if (!(sum(total) < 1e300)) return Status::not_finite;
+        return maximum(fast) < most_squared_ ? Status::ran : Status::unstable;
     }
 
     Workspace& w_;
     const Task& task_;
     const Stage& stage_;
     Outcome& out_;
+    Stage::Kind moved_by_;
     std::int64_t& md_step_;
     std::int64_t& frames_;
     Skin skin_;

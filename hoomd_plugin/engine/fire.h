@@ -81,6 +81,7 @@ struct Fire {
     const FireSettings& settings;
     double dt_max, dt_min, max_move;
     double dt, mixing;
+    double taken = 0.0;  // the last time step
     int downhill = 0;
     std::int64_t steps = 0;
 
@@ -92,7 +93,9 @@ struct Fire {
         max_move = s.max_move * table.max_sigma;
     }
 
-    FireMove decide(const Sums& s) {
+    // `other_limit` bounds the time step by what moves besides the particles.
+    template <class OtherLimit>
+    FireMove decide(const Sums& s, OtherLimit&& other_limit) {
         FireMove move{0.0, dt, 1.0, 0.0};
         if (s.power > 0.0) {
             if (++downhill > settings.delay) {
@@ -101,18 +104,28 @@ struct Fire {
             }
             move.keep = 1.0 - mixing;
             move.mix = mixing * __builtin_sqrt(s.speed_squared / s.force_squared);
-            const double fastest = __builtin_sqrt(s.max_speed_squared);
-            move.dt = fastest * dt > max_move ? max_move / fastest : dt;
         } else if (steps > 0) {
             downhill = 0;
-            move.back = -0.5 * dt;
+            move.back = -0.5 * taken;
             // Not at the very start, where velocities are still random with respect to forces.
             if (steps > settings.delay && dt * settings.shrink >= dt_min) dt *= settings.shrink;
             mixing = settings.mixing;
-            move.dt = dt;
         }
+        const double speed = move.back != 0.0 ? 0.0 : __builtin_sqrt(s.max_speed_squared);
+        move.dt = limited(dt, move, speed, __builtin_sqrt(s.max_force_squared), max_move);
+        move.dt = other_limit(move);
+        taken = move.dt;
         ++steps;
         return move;
+    }
+
+    // The longest time step up to h in which nothing of the given speed and force moves farther
+    // than `most`, kick included: h (keep (v + h f) + mix f) <= most.
+    static double limited(double h, const FireMove& move, double speed, double force, double most) {
+        const double before = move.keep * speed + move.mix * force;
+        const double kick = move.keep * force;
+        if (h * (before + h * kick) <= most) return h;
+        return 2.0 * most / (before + __builtin_sqrt(before * before + 4.0 * kick * most));
     }
 };
 

@@ -38,6 +38,14 @@ class Minimization {
     }
 
     Status run() {
+        const Status status = minimize();
+        // FIRE's velocities are its own: the particles are at rest.
+        for (int k = 0; k < w_.length; k += Pack::width) Pack(0.0).store(w_.v + k);
+        return status;
+    }
+
+  private:
+    Status minimize() {
         const double tolerance_squared = stage_.tolerance * stage_.tolerance;
         double newton_force = stage_.newton.start * table_.max_stiffness * table_.max_sigma;
         bool rebuild = true;
@@ -65,37 +73,36 @@ class Minimization {
                 rebuild = true;
                 continue;
             }
-            const FireMove move = fire_.decide(s);
+            const FireMove move = fire_.decide(s, [this](const FireMove& chosen) {
+                if (!AtPressure) return chosen.dt;
+                constexpr double most = 0.02;  // strain of a step
+                const double speed = chosen.back != 0.0 ? 0.0 : __builtin_fabs(strain_velocity_);
+                return Fire::limited(chosen.dt, chosen, speed, __builtin_fabs(strain_.force),
+                                     most * strain_.unit);
+            });
             ++out_.steps;
             if (move.back != 0.0) {
                 step_back(w_, move.back);
                 if constexpr (AtPressure) {
                     strain_all(w_, box_, move.back * strain_velocity_ / strain_.unit);
+                    strain_since_ += move.back * strain_velocity_ / strain_.unit;
                     strain_velocity_ = 0.0;
                 }
             }
-            double strained = 0.0;
-            double dt = move.dt;
             if constexpr (AtPressure) {
-                strain_velocity_ =
-                    move.keep * (strain_velocity_ + dt * strain_.force) + move.mix * strain_.force;
-                constexpr double most = 0.02;  // of a step
-                strained = dt * strain_velocity_ / strain_.unit;
-                if (__builtin_fabs(strained) > most) {
-                    dt *= most / __builtin_fabs(strained);
-                    strained = strained > 0.0 ? most : -most;
-                }
+                strain_velocity_ = move.keep * (strain_velocity_ + move.dt * strain_.force) +
+                                   move.mix * strain_.force;
+                const double strained = move.dt * strain_velocity_ / strain_.unit;
                 strain_all(w_, box_, strained);
                 strain_since_ += strained;
                 const Status box = check_box();
                 if (box != Status::ran) return box;
             }
-            rebuild = skin_.used_up(advance<D>(w_, dt, move.keep, move.mix), strain_since_,
+            rebuild = skin_.used_up(advance<D>(w_, move.dt, move.keep, move.mix), strain_since_,
                                     table_.max_cutoff);
         }
     }
 
-  private:
     bool build() {
         if (!build_neighbors<D, Triclinic, Small>(w_, box_, table_, skin_.renew())) return false;
         strain_since_ = 0.0;
@@ -130,14 +137,15 @@ class Minimization {
 
     bool pressure_reached() const {
         if constexpr (!AtPressure) return true;
+        if (stage_.pressure == 0.0) return __builtin_fabs(strain_.force) <= stage_.tolerance;
         const double off = __builtin_fabs(strain_.force) * strain_.unit / (D * volume_);
-        return off <= stage_.pressure_tolerance * __builtin_fabs(stage_.pressure) ||
-               __builtin_fabs(strain_.force) <= stage_.tolerance;
+        return off <= stage_.pressure_tolerance * __builtin_fabs(stage_.pressure);
     }
 
     Status check_box() const {
         double widths[3] = {};
         box_.widths(D, widths);
+        if (!(box_.volume(D) < 1e300)) return Status::not_finite;
         for (int a = 0; a < D; ++a)
             if (!(widths[a] >= 2.0 * table_.max_cutoff)) return Status::box_too_small;
         return box_.volume(D) < 1e3 * first_volume_ ? Status::ran : Status::box_unbounded;

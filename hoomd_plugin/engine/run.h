@@ -35,6 +35,7 @@ Outcome run(Workspace& w, const Task& task) {
     out.status = Status::ran;
     std::int64_t md_step = 0;
     std::int64_t frames = 0;
+    Stage::Kind moved_by = Stage::Kind::minimize;  // the last stage with a temperature
     for (int k = 0; k < task.n_stages; ++k) {
         const Stage& stage = task.stages[k];
         out.stage = k;
@@ -49,9 +50,10 @@ Outcome run(Workspace& w, const Task& task) {
                 break;
             case Stage::Kind::langevin:
             case Stage::Kind::brownian:
-                out.status =
-                    Dynamics<Potential, D, Triclinic, Small>(w, task, stage, out, md_step, frames)
-                        .run();
+                out.status = Dynamics<Potential, D, Triclinic, Small>(w, task, stage, out, moved_by,
+                                                                      md_step, frames)
+                                 .run();
+                moved_by = stage.kind;
                 break;
             case Stage::Kind::rescale:
                 strain_all(
@@ -60,11 +62,10 @@ Outcome run(Workspace& w, const Task& task) {
                 out.status = Status::ran;
                 break;
         }
-        const bool goes_on = out.status == Status::ran || out.status == Status::converged ||
-                             (out.status == Status::step_limit && k + 1 < task.n_stages);
-        if (!goes_on) break;
+        if (out.status != Status::ran && out.status != Status::converged) break;
     }
-    if (out.status == Status::not_finite || out.status == Status::unstable) {
+    if (out.status == Status::not_finite || out.status == Status::unstable ||
+        out.status == Status::box_too_small) {
         mark_not_finite(out);
         return out;
     }

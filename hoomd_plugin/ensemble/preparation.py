@@ -11,7 +11,7 @@ from .bonds import Bonds, CheckedBonds, checked_bonds
 from .engine import Parameters, Tables, count, no_pairs, tables, thread_count
 from .replicas import EngineBonds, Replicas, checked_replicas, run
 from .result import Ensemble, Trajectory
-from .stages import Compress, Minimize, Stage, total_steps
+from .stages import Brownian, Compress, Langevin, Minimize, Stage, total_steps
 from .starts import checked_keys
 
 __all__ = ["check", "prepare"]
@@ -92,6 +92,10 @@ def prepare(
     key, first = checked_keys(0 if seed is None else seed, first_replica, total)
     thread_count(threads)
     moving = total_steps(stages) > 0
+    if velocities is not None and not moving:
+        raise InputError("velocities: no stage has time steps that they would matter to.")
+    if trajectory_velocities and trajectory_every is None:
+        raise InputError("trajectory_velocities: give trajectory_every too.")
     speeds = _velocities(velocities, start.positions.shape) if moving else None
     boxes_change = any(
         isinstance(s, Compress) or (isinstance(s, Minimize) and s.pressure is not None)
@@ -185,7 +189,6 @@ def check(
     table = tables(theta)
     start = checked_replicas(table, positions, typeid, space(table, positions, box))
     check_stages(stages, table, start, open_space=box is None)
-    total_steps(stages)
 
 
 def space(table: Tables, positions: ArrayLike, box: ArrayLike | None) -> ArrayLike:
@@ -203,10 +206,29 @@ def check_stages(
     stages: Sequence[Stage], table: Tables, start: Replicas, *, open_space: bool = False
 ) -> None:
     """Raise for stages that cannot be: `InputError`, or `BoxTooSmallError` for a final box."""
+    _, n, dimension = start.positions.shape
+    check_stages_in(stages, table, n, dimension, start.boxes, open_space=open_space)
+
+
+def check_stages_in(
+    stages: Sequence[Stage],
+    table: Tables,
+    n: int,
+    dimension: int,
+    boxes: NDArray[np.float64],
+    *,
+    open_space: bool = False,
+) -> None:
+    """The same from the boxes (1 or R, d, d) alone, before there are positions."""
+    if isinstance(stages, (str, bytes)) or not isinstance(stages, Sequence):
+        raise InputError(f"stages = {stages!r}: give a list of them, as [Minimize()].")
     if not stages:
         raise InputError("there are no stages: give at least one, as [Minimize()].")
-    _, n, dimension = start.positions.shape
     for stage in stages:
+        if not isinstance(stage, (Minimize, Langevin, Brownian, Compress)):
+            raise InputError(
+                f"{stage!r} is no stage: there are Minimize, Langevin, Brownian, Compress."
+            )
         stage.check()
         if open_space and (
             isinstance(stage, Compress)
@@ -219,34 +241,40 @@ def check_stages(
         if isinstance(stage, Minimize) and stage.pressure is not None:
             _check_pressure(stage.pressure, table)
         if isinstance(stage, Compress):
-            scale = (n / stage.density / np.abs(np.linalg.det(start.boxes))) ** (1 / dimension)
-            for factor, matrix in zip(scale, start.boxes, strict=True):
+            scale = (n / stage.density / np.abs(np.linalg.det(boxes))) ** (1 / dimension)
+            for factor, matrix in zip(scale, boxes, strict=True):
                 try:
                     check_box(matrix * factor, float(table.r_cut.max()))
                 except BoxTooSmallError as error:
                     raise BoxTooSmallError(f"at density {stage.density}: {error}") from error
+    total_steps(stages)
 
 
 def _check_pressure(pressure: float, table: Tables) -> None:
     """Whether a potential without attraction is asked to pull."""
-    attractive = table.potential != "soft_sphere" and not all(
-        "binding" in own and not own["binding"].any() for own in table.parameters
-    )
-    if pressure <= 0 and not attractive:
-        raise InputError(
-            f"pressure = {pressure!r}: particles that only repel, as those of "
-            f"{table.potential} here, hold a pressure greater than 0 alone."
-        )
+    if pressure > 0:
+        return
+    for replica, own in enumerate(table.parameters):
+        bound = table.potential != "soft_sphere" and ("binding" not in own or own["binding"].any())
+        if not bound:
+            raise InputError(
+                f"pressure = {pressure!r}: particles that only repel, as those of "
+                f"{table.potential} here"
+                + (f" in replica {replica}" if len(table.parameters) > 1 else "")
+                + ", hold a pressure greater than 0 alone."
+            )
 
 
 def _velocities(given: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
     if given is None:
         return np.zeros(shape)
-    speeds = np.array(given, dtype=np.float64, order="C").reshape(-1)
-    if speeds.size != int(np.prod(shape)):
+    speeds = np.array(given, dtype=np.float64, order="C")
+    if shape[0] == 1 and speeds.shape == shape[1:]:
+        speeds = speeds[None]
+    if speeds.shape != shape:
         raise InputError(
             f"velocities have shape {np.shape(given)}: they must be as the positions, {shape}."
         )
     if not np.isfinite(speeds).all():
         raise InputError("velocities are not finite.")
-    return speeds.reshape(shape)
+    return speeds

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike
 from amorph.handover import InputError
 
 from .engine import Parameters, Tables, tables, thread_count
-from .preparation import Progress, prepare
+from .preparation import Progress, check_stages_in, prepare
 from .result import Ensemble
 from .stages import Brownian, Compress, Langevin, Minimize, Stage
-from .starts import Order, make_start
+from .starts import Order, make_start, start_box
 
 __all__ = [
     "anneal",
@@ -342,8 +342,14 @@ def anneal_stages(
     return [
         Minimize(0.01 * tables(theta).max_force, max_steps),
         kinds[dynamics](steps, dt, temperature, schedule, temperature_at, friction=friction),
-        # The packing is dense by now, and comes to the pressure from where it is.
-        Minimize(tolerance, max_steps, pressure, pressure_tolerance),
+        *quench_stages(
+            theta,
+            dimension,
+            tolerance=tolerance,
+            max_steps=max_steps,
+            pressure=pressure,
+            pressure_tolerance=pressure_tolerance,
+        ),
     ]
 
 
@@ -382,8 +388,8 @@ def _from_start(
 ) -> Ensemble:
     table = tables(theta)
     thread_count(threads)
-    for stage in stages:
-        stage.check()
+    box = start_box(start, n_particles, density, dimension)
+    check_stages_in(stages, table, n_particles, dimension, box[None])
     begin = make_start(
         table,
         n_particles,

@@ -86,7 +86,7 @@ class Ensemble:
     status, stage, steps, hessian_products, list_builds, seconds:
         (R,) each: a `Status`, the stage it ended in, steps of all stages, products of the Hessian
         with a vector within them, builds of the neighbour list, time taken. Where the status is
-        `NOT_FINITE` or `UNSTABLE`, energy, max_force and stress are NaN.
+        `NOT_FINITE`, `UNSTABLE` or `BOX_TOO_SMALL`, energy, max_force and stress are NaN.
     tolerance:
         The largest |F| at which a replica counts as converged, None if nothing was minimised.
     trajectory:

@@ -152,7 +152,8 @@ class _Motion:
                 f"temperature = {values}: an exponential schedule cannot reach 0; give a small "
                 "last temperature, or schedule = 'linear'."
             )
-        if len(at) != len(values) or at[0] < 0 or at[-1] > 1 or (np.diff(at) <= 0).any():
+        ascending = bool(np.isfinite(at).all() and (np.diff(at) > 0).all())
+        if len(at) != len(values) or not ascending or at[0] < 0 or at[-1] > 1:
             raise InputError(
                 f"temperature_at = {self.temperature_at!r}: it must have a part of the stage, "
                 f"ascending between 0 and 1, for each of the {len(values)} temperatures."
@@ -160,11 +161,12 @@ class _Motion:
 
     def _table(self) -> tuple[list[float], list[float]]:
         given = self.temperature
-        values = [given] if isinstance(given, (int, float, np.number)) else list(given)
+        one = isinstance(given, (int, float, np.number)) and not isinstance(given, bool)
+        values = _listed("temperature", [given] if one else given)
         if not values:
-            raise InputError("temperature = []: give a temperature, or a table of them.")
+            raise InputError("temperature = []: give a temperature, or a list of them.")
         if self.temperature_at is not None:
-            return values, [float(t) for t in self.temperature_at]
+            return values, _listed("temperature_at", self.temperature_at)
         return values, [float(t) for t in np.linspace(0, 1, len(values))]
 
     def _motion(self) -> dict[str, Any]:
@@ -280,6 +282,14 @@ class Compress:
                 "steps_left": left,
             }
             yield from self._minimize().engine(dimension, n_particles)
+
+
+def _listed(name: str, given: object) -> list[float]:
+    """A sequence of numbers as a list; raises `InputError`."""
+    array = np.asarray(given)
+    if array.dtype.kind not in "iuf" or array.ndim != 1:
+        raise InputError(f"{name} = {given!r}: it must be a list of numbers.")
+    return [float(x) for x in array]
 
 
 Stage = Minimize | Langevin | Brownian | Compress

@@ -224,15 +224,17 @@ def lattice(
     n = count("n_particles", n_particles, below=2**24)
     sites = np.array(cell.sites)
     sides = np.array(cell.sides)
+    whole = n // len(sites)
     if n % len(sites):
+        near = [m * len(sites) for m in _compact(whole + 0.5, sides)]
         raise InputError(
-            f"n_particles = {n}: a {name} lattice has {len(sites)} particles a cell; "
-            f"{n - n % len(sites)} or {n + len(sites) - n % len(sites)} fill whole cells."
+            f"n_particles = {n}: a {name} lattice has {len(sites)} particles a cell. Near numbers "
+            f"that fill compact boxes: {', '.join(map(str, near))}."
         )
-    repeats = _cells(n // len(sites), sides)
+    repeats = _cells(whole, sides)
     lengths = repeats * sides
     if lengths.max() > 1.5 * lengths.min():
-        good = [m * len(sites) for m in _compact(n // len(sites), sides)]
+        good = [m * len(sites) for m in _compact(whole, sides)]
         raise InputError(
             f"n_particles = {n}: on a {name} lattice the box would be "
             f"{' x '.join(f'{x:.3g}' for x in lengths / lengths.min())}. Near numbers that give "
@@ -268,11 +270,11 @@ def _cells(total: int, sides: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.array(best[1])
 
 
-def _compact(total: int, sides: NDArray[np.float64]) -> list[int]:
+def _compact(total: float, sides: NDArray[np.float64]) -> list[int]:
     """The nearest totals on either side that give compact boxes."""
     found = []
     for step in (-1, 1):
-        k = total + step
+        k = math.ceil(total) - 1 if step < 0 else math.floor(total) + 1
         while 0 < k < 4 * total + 100:
             lengths = _cells(k, sides) * sides
             if lengths.max() <= 1.5 * lengths.min():
@@ -318,8 +320,7 @@ def make_start(
         For a box narrower than twice the cutoff.
     """
     table = theta if isinstance(theta, Tables) else tables(theta)
-    if not isinstance(dimension, (int, np.integer)) or dimension not in (2, 3):
-        raise InputError(f"dimension = {dimension!r}: it must be 2 or 3.")
+    box = start_box(start, n_particles, density, dimension)
     n = count("n_particles", n_particles, below=2**24)
     r = count("replicas", replicas)
     key, first = checked_keys(seed, first_replica, r)
@@ -330,18 +331,34 @@ def make_start(
     if start == "random":
         if noise:
             raise InputError(f"noise = {noise!r}: random starts have no lattice sites to leave.")
-        length = (n / positive("density", density)) ** (1.0 / dimension)
-        box = np.eye(dimension) * length
         boxes_for(box, table, 1, dimension)
         positions = random_positions(n, box, r, key, first_replica=first)
         return Start(positions, types, box[None])
-    sites, box = lattice(start, n, density)
-    if sites.shape[1] != dimension:
-        raise InputError(f"a {start} lattice has {sites.shape[1]} dimensions, not {dimension}.")
+    sites, box = _lattice_of(start, n, density, dimension)
     positions = np.repeat(sites[None], r, axis=0)
     if noise:
         positions += noise * _normals(key, first, r, n, dimension)
     return Start(positions, types, box[None])
+
+
+def start_box(start: str, n_particles: int, density: float, dimension: int) -> NDArray[np.float64]:
+    """The box (d, d) that `make_start` would make; raises as it does."""
+    if not isinstance(dimension, (int, np.integer)) or dimension not in (2, 3):
+        raise InputError(f"dimension = {dimension!r}: it must be 2 or 3.")
+    n = count("n_particles", n_particles, below=2**24)
+    if start != "random":
+        return _lattice_of(start, n, density, dimension)[1]
+    return np.eye(dimension) * (n / positive("density", density)) ** (1.0 / dimension)
+
+
+def _lattice_of(
+    name: str, n: int, density: float, dimension: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if name in LATTICES and len(LATTICES[name].sides) != dimension:
+        raise InputError(
+            f"a {name} lattice has {len(LATTICES[name].sides)} dimensions, not {dimension}."
+        )
+    return lattice(name, n, density)
 
 
 def _normals(seed: int, first: int, replicas: int, n: int, dimension: int) -> NDArray[np.float64]:
