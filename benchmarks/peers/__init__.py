@@ -19,21 +19,25 @@ __all__ = ["PeerMissing", "QuenchResult", "require"]
 class PeerMissing(ImportError):
     """A program to compare with is not installed; the message says how to install it."""
 
-    def __init__(self, peer: str, detail: str = "") -> None:
+    def __init__(self, peer: str, detail: str = "", how: str = "") -> None:
         self.peer = peer
         reason = f" ({detail})" if detail else ""
-        super().__init__(
-            f"{peer} is not installed{reason}; install the contenders with "
-            "`pip install 'amorph[bench]'`"
-        )
+        how = how or "install the contenders with `pip install 'amorph[bench]'`"
+        super().__init__(f"{peer} is not installed{reason}; {how}")
 
 
-def require(module: str, peer: str) -> ModuleType:
-    """Import ``module``, or raise :class:`PeerMissing` in the name of ``peer``."""
+def require(module: str, peer: str, how: str = "") -> ModuleType:
+    """Import ``module``, or raise :class:`PeerMissing` in the name of ``peer``.
+
+    Args:
+        module: its full name.
+        peer: whose it is, for the message.
+        how: how to install it, where that is not by the extra ``bench``.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise PeerMissing(peer, str(error)) from error
+        raise PeerMissing(peer, str(error), how) from error
 
 
 @dataclass(frozen=True)

