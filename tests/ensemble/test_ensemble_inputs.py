@@ -1,6 +1,5 @@
 """Bad input has a named error, before any work starts."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,24 +24,6 @@ GOOD: dict[str, Any] = {
     "seed": 1,
     "max_steps": 5,
 }
-
-
-@pytest.fixture
-def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither positions are made nor the engine run."""
-
-    class Idle:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(ensemble._engine, name)
-
-        def run(self, *_: Any, **__: Any) -> None:
-            raise AssertionError("work was started: _engine.run")
-
-        def random_positions(self, *_: Any) -> None:
-            raise AssertionError("work was started: _engine.random_positions")
-
-    for name in ("starts", "replicas"):
-        monkeypatch.setattr(sys.modules[f"amorph.ensemble.{name}"], "_engine", Idle())
 
 
 @pytest.mark.parametrize(
