@@ -153,7 +153,33 @@ def _xplor(r: Array, r_on: Array, r_cut: Array) -> Array:
     return jnp.where(r < r_on, 1.0, jnp.where(r < r_cut, inner, 0.0))
 
 
-class HarmonicMorse(PairPotential):
+class _MorseWell:
+    """What the potentials with a Morse well share: it is cut from σ + 5/a to σ + 9.9/a."""
+
+    onset = 5.0
+    cutoff = 9.9
+    _values: dict[str, Any]
+
+    @property
+    def binding(self) -> Array:
+        """Binding energies (n_pairs,)."""
+        return self._values["binding"]
+
+    @property
+    def alpha(self) -> Array:
+        """Inverse ranges of the attraction (n_pairs,)."""
+        return self._values["alpha"]
+
+    @classmethod
+    def pair_cutoff(cls, pair: Mapping[str, Any]) -> Any:
+        return pair["sigma"] + cls.cutoff / pair["alpha"]
+
+    @staticmethod
+    def pair_attracts(pair: Mapping[str, Any]) -> Any:
+        return pair["binding"] > 0
+
+
+class HarmonicMorse(_MorseWell, PairPotential):
     """The harmonic-Morse potential, P0's form.
 
     u(r) = (k/2)(σ - r)² - B for r < σ, B[exp(-2a(r-σ)) - 2 exp(-a(r-σ))] S(r) beyond, where
@@ -177,8 +203,6 @@ class HarmonicMorse(PairPotential):
     """
 
     potential = "harmonic_morse"
-    onset = 5.0
-    cutoff = 9.9
 
     def __init__(
         self,
@@ -193,16 +217,6 @@ class HarmonicMorse(PairPotential):
     def stiffness(self) -> Array:
         """Stiffnesses of the core (n_pairs,)."""
         return self._values["stiffness"]
-
-    @property
-    def binding(self) -> Array:
-        """Binding energies (n_pairs,)."""
-        return self._values["binding"]
-
-    @property
-    def alpha(self) -> Array:
-        """Inverse ranges of the attraction (n_pairs,)."""
-        return self._values["alpha"]
 
     @staticmethod
     def core_stiffness(pair: Mapping[str, Any]) -> Any:
@@ -224,10 +238,6 @@ class HarmonicMorse(PairPotential):
         )
 
     @classmethod
-    def pair_cutoff(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        return pair["sigma"] + cls.cutoff / pair["alpha"]
-
-    @classmethod
     def pair_breaks(cls, pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
         sigma, alpha = pair["sigma"], pair["alpha"]
         return sigma, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
@@ -237,10 +247,6 @@ class HarmonicMorse(PairPotential):
         cls, pair: Mapping[str, NDArray[np.float64]]
     ) -> NDArray[np.float64]:
         return np.maximum(cls.core_stiffness(pair), 2 * pair["alpha"] ** 2 * pair["binding"])
-
-    @staticmethod
-    def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        return pair["binding"] > 0
 
 
 class HarmonicMorseReduced(HarmonicMorse):
@@ -309,7 +315,7 @@ class SoftSphere(PairPotential):
         return np.zeros(np.shape(pair["stiffness"]), dtype=bool)
 
 
-class Morse(PairPotential):
+class Morse(_MorseWell, PairPotential):
     """The Morse potential: u(r) = B[exp(-2a(r-σ)) - 2 exp(-a(r-σ))] S(r), σ = (D_i + D_j)/2.
 
     S is the XPLOR switch from σ + 5/a to σ + 9.9/a, as in `HarmonicMorse`.
@@ -331,21 +337,9 @@ class Morse(PairPotential):
     """
 
     potential = "morse"
-    onset = 5.0
-    cutoff = 9.9
 
     def __init__(self, diameters: ArrayLike, binding: ArrayLike, alpha: ArrayLike) -> None:
         super().__init__(diameters=diameters, binding=binding, alpha=alpha)
-
-    @property
-    def binding(self) -> Array:
-        """Binding energies (n_pairs,)."""
-        return self._values["binding"]
-
-    @property
-    def alpha(self) -> Array:
-        """Inverse ranges of the attraction (n_pairs,)."""
-        return self._values["alpha"]
 
     @classmethod
     def pair_energy(cls, r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
@@ -353,10 +347,6 @@ class Morse(PairPotential):
         decay = jnp.exp(-alpha * (r - sigma))
         switch = _xplor(r, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha)
         return pair["binding"] * decay * (decay - 2.0) * switch
-
-    @classmethod
-    def pair_cutoff(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        return pair["sigma"] + cls.cutoff / pair["alpha"]
 
     @classmethod
     def pair_breaks(cls, pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
@@ -369,10 +359,6 @@ class Morse(PairPotential):
     ) -> NDArray[np.float64]:
         # at the bottom of the well; the wall below it is steeper
         return 2 * pair["alpha"] ** 2 * pair["binding"]
-
-    @staticmethod
-    def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        return pair["binding"] > 0
 
 
 class FourTerm(PairPotential):
