@@ -1,0 +1,55 @@
+// The persistent kernels: one block a replica at a time.
+#include "cases.h"
+#include "kernels.cuh"
+#include "minimize.h"
+#include "plan.h"
+
+namespace amorph::engine::device {
+
+namespace {
+
+__device__ unsigned long long nanoseconds() {
+    unsigned long long t;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
+    return t;
+}
+
+template <class Formula, int D, int L, bool Shared>
+__global__ void __launch_bounds__(most_threads, 1)
+    run_kernel(const __grid_constant__ Launch launch) {
+    extern __shared__ __align__(16) char shared[];
+    __shared__ BlockTeam::Storage storage;
+    BlockTeam team(storage);
+    char* const global = launch.arenas + blockIdx.x * launch.batch.layout.global_bytes;
+    while (true) {
+        // Taken from the queue by one thread, for all.
+        const bool first = threadIdx.x == 0;
+        unsigned long long place = launch.queue_length;
+        if (first && *launch.batch.stop == 0) place = atomicAdd(launch.next, 1ull);
+        place = static_cast<unsigned long long>(team.broadcast(static_cast<long long>(place)));
+        if (place >= launch.queue_length) break;
+        const std::int64_t replica =
+            launch.queue != nullptr ? launch.queue[place] : std::int64_t(place);
+        const unsigned long long start = first ? nanoseconds() : 0;
+        run_replica<Formula, D, L, Shared>(team, launch.batch, shared, global, replica);
+        if (first) {
+            launch.batch.results[replica].seconds = 1e-9 * double(nanoseconds() - start);
+            *launch.done = atomicAdd(launch.finished, 1ull) + 1;
+        }
+    }
+}
+
+}  // namespace
+
+const void* kernel_function(int potential, int dimension, int lanes, bool shared) {
+    return visit_case(potentials::All{}, potential, dimension, lanes, [shared](auto of) {
+        using Of = decltype(of);
+        constexpr int d = Of::dimension;
+        constexpr int l = Of::lanes;
+        return shared
+                   ? reinterpret_cast<const void*>(run_kernel<typename Of::Formula, d, l, true>)
+                   : reinterpret_cast<const void*>(run_kernel<typename Of::Formula, d, l, false>);
+    });
+}
+
+}  // namespace amorph::engine::device
