@@ -1,6 +1,7 @@
 // The GPU's algorithms on the processor: against every image of every pair, against the engine's
-// own kernels, and one thread against several. Prints what failed; `twins races` is for a build
-// with the thread sanitizer.
+// own kernels, one thread against several, and against a block's code with CUDA emulated. Prints
+// what failed. Built with AMORPH_FEW_CASES there are `twins blocks` and, for the thread sanitizer,
+// `twins races`.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -13,6 +14,10 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#ifdef AMORPH_FEW_CASES
+#include "emulated_block.h"
+#endif
 
 #include "../../hoomd_plugin/engine/batch.h"
 #include "../../hoomd_plugin/engine/device/cases.h"
@@ -174,7 +179,8 @@ System make_system(const std::string& name, int dimension, int n, int n_types, d
 }
 
 struct Options {
-    int threads = 0;  // 0: SerialTeam
+    int threads = 0;     // 0: SerialTeam
+    bool block = false;  // of so many threads, whole warps
     device::DeviceLimits limits = large_card;
     double row = 0.0;  // instead of the expected one
     std::int32_t stop = 0;
@@ -240,6 +246,23 @@ Twin run_twin(System& system, const Work& work, const Options& options = {}) {
                     device::run_replica<typename Of::Formula, Of::dimension, Of::lanes, false>(
                         team, batch, shared.get(), global.get(), r);
             };
+#ifdef AMORPH_FEW_CASES
+            if (options.block) {
+                device::BlockTeam::Storage storage;
+                emulated::Block block(options.threads);
+                blockDim.x = unsigned(options.threads);
+                std::vector<std::thread> threads;
+                for (int rank = 0; rank < options.threads; ++rank)
+                    threads.emplace_back([&, rank] {
+                        emulated::block = &block;
+                        threadIdx.x = unsigned(rank);
+                        device::BlockTeam team(storage);
+                        all(team);
+                    });
+                for (auto& thread : threads) thread.join();
+                return;
+            }
+#endif
             if (options.threads == 0) {
                 device::SerialTeam team;
                 all(team);
@@ -697,6 +720,34 @@ void test_endings() {
     }
 }
 
+// A block's shuffles, scans and barriers give the same bits as one thread.
+void test_blocks() {
+    struct {
+        const char* potential;
+        int dimension, n, steps, warps;
+        double tilt, row;
+    } const cases[] = {{"harmonic_morse", 2, 39, 20, 2, 0.0, 0.0},   // four lanes
+                       {"harmonic_morse", 2, 220, 4, 3, 0.2, 12.0},  // an overflow
+                       {"harmonic_morse", 2, 700, 4, 3, 0.0, 0.0},   // in cells
+                       {"soft_sphere", 3, 210, 4, 2, 0.0, 0.0}};     // two lanes
+    for (const auto& c : cases) {
+        System s = make_system(c.potential, c.dimension, c.n, 2, 1.5, c.tilt, 2, 5, true);
+        s.positions[7] = std::nan("");
+        const auto stages = {quench(1e-10, c.steps)};
+        const Twin serial = run_twin(s, s.work(stages), {.row = c.row});
+        const Options options{.threads = 32 * c.warps, .block = true, .row = c.row};
+        const Twin block = run_twin(s, s.work(stages), options);
+        const std::string what = "bits of a block, N = " + std::to_string(c.n);
+        check(block.reruns == serial.reruns && (c.row == 0.0 || block.reruns > 0), what);
+        check(block.results[0].outcome.status == Status::not_finite, what + ", a NaN");
+        check(same_outcome(serial.results[1].outcome, block.results[1].outcome), what);
+        const auto half = std::ptrdiff_t(s.positions.size() / 2);
+        check(std::equal(serial.positions.begin() + half, serial.positions.end(),
+                         block.positions.begin() + half),
+              what + ", positions");
+    }
+}
+
 // For the thread sanitizer: every way through the code, with more threads than cores.
 void test_races() {
     struct {
@@ -827,6 +878,8 @@ void timed(const char* name, void (*test)()) {
 int main(int argc, char** argv) {
     if (argc > 1 && std::string(argv[1]) == "races") {
         timed("races", test_races);
+    } else if (argc > 1 && std::string(argv[1]) == "blocks") {
+        timed("blocks", test_blocks);
     } else {
         timed("numbers", test_numbers);
         timed("plans", test_plans);

@@ -44,8 +44,9 @@ struct Plan {
 //            24 in three (4 up to 192, 2 up to 384), where rows are long and fill the memory.
 //   threads  where two blocks are resident up to 12 warps each, else up to 24, in even rounds.
 //   memory   all shared; or the list in global memory, read in whole lines and kept in the caches;
-//            or the state too, beyond a block's shared memory (2D: N > 2,900). That last is for
-//            correctness: one block makes many rounds over so large a replica.
+//            or the state too, beyond a block's shared memory (with 227 KiB, N > 2,575 in two
+//            dimensions, 1,839 in three). That last is for correctness, not for speed: one block
+//            makes many rounds over so large a replica.
 //
 // `least_capacity`: of a column, 0 to choose; it is raised where a list overflowed.
 Plan make_plan(const Shape& shape, const DeviceLimits& limits, int least_capacity);

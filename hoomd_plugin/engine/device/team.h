@@ -229,7 +229,7 @@ class ThreadTeam : public HostTeam<ThreadTeam> {
     int rank_;
 };
 
-#if defined(__CUDACC__)
+#if defined(__CUDACC__) || defined(AMORPH_EMULATED_BLOCK)
 
 // One lane of a particle; the others are neighbouring threads of its warp.
 template <int L>
@@ -315,7 +315,9 @@ class BlockTeam {
         __syncthreads();
         // Every warp for itself: cheaper than another barrier.
         T total;
+#if defined(__CUDACC__)
 #pragma unroll 1
+#endif
         for (int g = lane; g < groups; g += group_size)
             for (int k = 0; k < T::size; ++k) total.add(k, partial[k * groups + g]);
         __syncwarp();
