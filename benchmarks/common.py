@@ -26,6 +26,7 @@ from peers import PeerMissing
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from workers import Worker
 
 __all__ = [
     "Contender",
@@ -75,10 +76,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Contender:
-    """A name and a function that makes repetition ``i``; each must do the same work for ``i``."""
+    """A name and a function that makes repetition ``i``; each must do the same work for ``i``.
+
+    ``close``, if there is one, is called once the race is over.
+    """
 
     name: str
     run: Callable[[int], Sample]
+    close: Callable[[], object] | None = None
 
 
 @dataclass
@@ -308,12 +313,16 @@ def parser(description: str, *, n: int, repetitions: int) -> argparse.ArgumentPa
 
 
 def enter(report: Report, who: str, make: Callable[[], Callable[[int], Sample]]) -> list[Contender]:
-    """The contender that ``make`` sets up, or none, and a line in the report, if not installed."""
+    """The contender that ``make`` sets up in a process of its own; or none, if not installed.
+
+    Then there is a line in the report. To be called before this process has threads.
+    """
     try:
-        return [Contender(who, make())]
+        worker = Worker(make)
     except PeerMissing as absent:
         report.missing.append({"who": who, "message": str(absent)})
         return []
+    return [Contender(who, worker, worker.close)]
 
 
 def race(
@@ -335,15 +344,20 @@ def race(
             compilation and first touches of memory out of the figures.
     """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
-    for contender in contenders if warm_up else ():
-        contender.run(0)
-    began = time.perf_counter()
-    for i in track(range(repetitions), what, console=Console(stderr=True)):
-        if i >= 3 and time.perf_counter() - began > seconds:
-            break
-        turn = i % max(1, len(contenders))
-        for contender in [*contenders[turn:], *contenders[:turn]]:
-            samples[contender.name].append(contender.run(i))
+    try:
+        for contender in contenders if warm_up else ():
+            contender.run(0)
+        began = time.perf_counter()
+        for i in track(range(repetitions), what, console=Console(stderr=True)):
+            if i >= 3 and time.perf_counter() - began > seconds:
+                break
+            turn = i % max(1, len(contenders))
+            for contender in [*contenders[turn:], *contenders[:turn]]:
+                samples[contender.name].append(contender.run(i))
+    finally:
+        for contender in contenders:
+            if contender.close is not None:
+                contender.close()
     return samples
 
 

@@ -40,7 +40,8 @@ from common import (
 from numpy.typing import NDArray
 from peers import PeerMissing, QuenchResult
 from peers.formulas import HarmonicMorse, PairPotential, SoftSphere
-from peers.hoomd_quench import HoomdFire, HoomdQuench, describe_hoomd
+from peers.hoomd_quench import HoomdFire, HoomdQuench
+from peers.hoomd_system import describe_hoomd
 from peers.lammps_quench import FireSettings, LammpsQuench
 
 DENSITY = 1.6

@@ -142,7 +142,8 @@ def prepare(
     statistics: Annotated[
         Path | None, typer.Option(help="Also a table, a row a replica: .csv or .parquet.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads over replicas.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, gpu, or gpu:N for one of several.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU over replicas.")] = None,
 ) -> None:
     """Prepare an ensemble of packings from a file, a frame of OUT.gsd for each replica.
 
@@ -168,6 +169,7 @@ def prepare(
             p,
             output,
             append=append,
+            device=device,
             threads=threads,
             each=table.add,
             progress=lambda done, _: progress.update(bar, completed=done),

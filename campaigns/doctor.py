@@ -5,7 +5,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,23 +64,15 @@ def _jax_devices() -> Finding:
     return Finding("JAX devices", True, True, f"{len(devices)}: {kinds}")
 
 
-def _cuda() -> Finding:
-    nvidia_smi = shutil.which("nvidia-smi")
-    if nvidia_smi is not None:
-        seen = subprocess.run(
-            [nvidia_smi, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-        if seen.returncode == 0 and seen.stdout.strip():
-            names = "; ".join(seen.stdout.strip().splitlines())
-            return Finding(
-                "GPU", True, False, f"{names}; this version's engine computes on the CPU"
-            )
+def _gpu() -> Finding:
+    from amorph import ensemble
+
+    gpus = ensemble.gpus()
+    if gpus:
+        names = "; ".join(f"{gpu.name}, {gpu.memory / 2**30:.0f} GiB" for gpu in gpus)
+        return Finding("GPU", True, False, f"{names}; the engine uses one with device = 'gpu'")
     return Finding(
-        "GPU", False, False, "no NVIDIA GPU seen", "none needed: everything runs on the CPU"
+        "GPU", False, False, ensemble.why_no_gpu(), "none needed: everything runs on the CPU"
     )
 
 
@@ -128,7 +119,7 @@ def examine() -> list[Finding]:
         _jax_devices(),
         _package("gsd", "gsd", needed=True, cure="pip install 'gsd>=5'"),
         _package("optax", "optax", needed=True, cure="pip install optax"),
-        _cuda(),
+        _gpu(),
         _hoomd(),
         _package("mpi4py", "mpi4py", needed=False, cure="pip install 'amorph[mpi]'"),
         _mpiexec(),

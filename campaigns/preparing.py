@@ -18,6 +18,7 @@ def prepare_ensemble(
     *,
     replica: int | None = None,
     replicas: int = 1,
+    device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> ensemble.Ensemble:
@@ -33,6 +34,7 @@ def prepare_ensemble(
         preparation.stages(theta, start.positions.shape[2]),
         seed=preparation.seed,
         first_replica=first,
+        device=device,
         threads=threads,
         progress=progress,
     )
@@ -44,6 +46,7 @@ def prepare_to_gsd(
     path: str | PathLike[str],
     *,
     append: bool = False,
+    device: str = "cpu",
     threads: int | None = None,
     each: Callable[[ensemble.Ensemble], object] | None = None,
     progress: Progress | None = None,
@@ -52,6 +55,7 @@ def prepare_to_gsd(
 
     Arguments and errors as in `ensemble.stream_to_gsd`.
     """
+    ensemble.check_device(device)
 
     def make(first: int, number: int, report: Progress) -> ensemble.Ensemble:
         return prepare_ensemble(
@@ -59,6 +63,7 @@ def prepare_to_gsd(
             preparation,
             replica=first,
             replicas=number,
+            device=device,
             threads=threads,
             progress=report,
         )

@@ -13,14 +13,14 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PeerMissing", "QuenchResult", "require"]
+__all__ = ["DynamicsResult", "PeerMissing", "QuenchResult", "require"]
 
 
 class PeerMissing(ImportError):
     """A program to compare with is not installed; the message says how to install it."""
 
     def __init__(self, peer: str, detail: str = "", how: str = "") -> None:
-        self.peer = peer
+        self.peer, self.detail, self.how = peer, detail, how
         reason = f" ({detail})" if detail else ""
         how = how or "install the contenders with `pip install 'amorph[bench]'`"
         super().__init__(f"{peer} is not installed{reason}; {how}")
@@ -70,3 +70,23 @@ class QuenchResult:
         if self.stress is None:
             raise ValueError("this quench was made without the stress; ask for it")
         return float(-np.trace(self.stress) / self.stress.shape[0])
+
+
+@dataclass(frozen=True)
+class DynamicsResult:
+    """Some time steps at a temperature, whoever took them.
+
+    Attributes:
+        steps: how many.
+        seconds: wall-clock time of the steps alone.
+        kinetic_temperature: mean of v^2 over particles and dimensions at the end, mass 1 [energy].
+    """
+
+    steps: int
+    seconds: float
+    kinetic_temperature: float
+
+    @classmethod
+    def of(cls, velocities: NDArray[np.float64], steps: int, seconds: float) -> DynamicsResult:
+        """From the final velocities, shape (N, d)."""
+        return cls(steps, seconds, float(np.mean(velocities**2)))

@@ -29,7 +29,7 @@ class Minimization {
           stage_(stage),
           stop_(*task.stop),
           out_(out),
-          fire_(stage.fire, table_),
+          fire_(stage.fire, table_.max_stiffness, table_.max_sigma),
           skin_(table_.max_sigma) {
         strain_.off = !AtPressure;
         first_volume_ = box_.volume(D);
@@ -53,7 +53,7 @@ class Minimization {
         for (std::int64_t steps = 0;; ++steps) {
             if (rebuild && !build()) return Status::not_finite;
             forces();
-            Sums s = sums<D>(w_);
+            FireSums s = sums<D>(w_);
             if constexpr (AtPressure) {
                 s.power += strain_.force * strain_velocity_;
                 s.speed_squared += strain_velocity_ * strain_velocity_;

@@ -17,12 +17,10 @@
 #error "AMORPH_ISA names the instruction set's namespace"
 #endif
 
-// The force loop's parts must be one function, or its sums live in memory.
+// The force loop's parts must be one function, or its sums live in memory: lambdas too.
 #if defined(_MSC_VER)
-#define AMORPH_INLINE __forceinline
 #define AMORPH_INLINE_LAMBDA
 #else
-#define AMORPH_INLINE inline __attribute__((always_inline))
 #define AMORPH_INLINE_LAMBDA __attribute__((always_inline))
 #endif
 

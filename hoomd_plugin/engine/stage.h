@@ -41,7 +41,7 @@ struct Schedule {
     const double* value;
     bool geometric;
 
-    AMORPH_HOSTDEVICE double at(double s) const {
+    AMORPH_HOSTDEVICE AMORPH_INLINE double at(double s) const {
         if (s <= step[0]) return value[0];
         for (int k = 1; k < n; ++k)
             if (s < step[k]) {

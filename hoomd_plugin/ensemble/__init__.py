@@ -5,6 +5,7 @@ reduced units, mass 1.
 """
 
 from .bonds import Bonds
+from .devices import GPU, check_device, gpus, why_no_gpu
 from .engine import evaluate_pairs, instruction_sets, potentials
 from .evaluation import ForceResult, forces
 from .preparation import check, prepare
@@ -23,6 +24,7 @@ from .starts import LATTICES, Start, lattice, make_start, random_positions, read
 from .streaming import Streamed, stream_to_gsd
 
 __all__ = [
+    "GPU",
     "LATTICES",
     "Bonds",
     "Brownian",
@@ -39,10 +41,12 @@ __all__ = [
     "anneal",
     "anneal_stages",
     "check",
+    "check_device",
     "compress",
     "compress_stages",
     "evaluate_pairs",
     "forces",
+    "gpus",
     "instruction_sets",
     "lattice",
     "make_start",
@@ -55,4 +59,5 @@ __all__ = [
     "read_start",
     "stream_to_gsd",
     "typeids",
+    "why_no_gpu",
 ]

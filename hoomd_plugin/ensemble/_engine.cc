@@ -15,6 +15,7 @@
 #include <stdexcept>
 
 #include "../engine/batch.h"
+#include "../engine/device/gpu.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -156,7 +157,7 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
              const std::optional<MutableDoubles>& trajectory,
              const std::optional<MutableDoubles>& trajectory_velocities,
              const std::optional<Bonds>& bonds, int threads, const std::string& instruction_set,
-             nb::object progress) {
+             const std::optional<int>& gpu, nb::object progress) {
     require(positions.ndim() == 3 && (positions.shape(2) == 2 || positions.shape(2) == 3),
             "positions must be (n_replicas, n_particles, 2 or 3)");
     const std::size_t n = positions.shape(0);
@@ -232,8 +233,10 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     bool finished = false;
     {
         const nb::gil_scoped_release release;
-        finished = engine::run_replicas(replicas, work, results.data(),
-                                        want_forces ? forces.data() : nullptr, poll);
+        double* const wanted = want_forces ? forces.data() : nullptr;
+        finished = gpu ? engine::run_replicas_gpu(replicas, work, results.data(), wanted, poll,
+                                                  {.device = *gpu})
+                       : engine::run_replicas(replicas, work, results.data(), wanted, poll);
     }
     if (!finished) throw std::runtime_error("the engine was stopped");
 
@@ -326,6 +329,25 @@ nb::tuple evaluate_pairs(const std::string& potential, const Doubles& sigma,
 }  // namespace
 
 NB_MODULE(_engine, m) {
+    nb::exception<engine::GpuError>(m, "GpuError", PyExc_RuntimeError);
+    m.def("gpus", [] {
+        nb::list out;
+        for (const engine::GpuDevice& gpu : engine::gpu_devices()) {
+            nb::dict one;
+            one["index"] = gpu.index;
+            one["name"] = gpu.name;
+            one["memory"] = gpu.memory;
+            one["compute_capability"] = nb::make_tuple(gpu.major, gpu.minor);
+            one["multiprocessors"] = gpu.multiprocessors;
+            out.append(one);
+        }
+        return out;
+    });
+    m.def("why_no_gpu", [] {
+        std::string why_not;
+        engine::gpu_available(why_not);
+        return why_not;
+    });
     m.def("potentials", [] {
         nb::dict out;
         for (const std::string& name : engine::potential_names())
@@ -362,7 +384,7 @@ NB_MODULE(_engine, m) {
           "positions"_a, nb::kw_only(), "velocities"_a.none(), "stages"_a, "want_forces"_a,
           "seed"_a, "first_replica"_a, "purposes"_a, "every"_a, "trajectory"_a.none(),
           "trajectory_velocities"_a.none(), "bonds"_a.none(), "threads"_a, "instruction_set"_a,
-          "progress"_a.none());
+          "gpu"_a.none(), "progress"_a.none());
     m.def("scales", &scales, "potential"_a, "sigma"_a, "pair_parameters"_a);
     m.def("random_positions", &random_positions, "seed"_a, "purposes"_a, "first_replica"_a,
           "boxes"_a, "positions"_a);

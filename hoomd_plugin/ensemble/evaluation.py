@@ -29,6 +29,7 @@ def forces(
     typeid: ArrayLike,
     box: ArrayLike,
     *,
+    device: str = "cpu",
     threads: int | None = None,
     instruction_set: str = "auto",
 ) -> ForceResult:
@@ -44,18 +45,26 @@ def forces(
         (N,), the same in every replica, or (R, N).
     box:
         (d, d), columns the box vectors, or (R, d, d).
-    threads, instruction_set:
-        As in `minimize`.
+    device, threads, instruction_set:
+        As in `prepare`.
 
     Raises
     ------
     InputError, BoxTooSmallError, UnknownTypeError, UnknownPotentialError
         For what cannot be computed; `InputError` too where two particles coincide.
+    DeviceError
+        Where there is no such GPU, or CUDA fails.
     """
     table = tables(theta)
     start = checked_replicas(table, positions, typeid, box)
     result = run(
-        table, start, [], want_forces=True, threads=threads, instruction_set=instruction_set
+        table,
+        start,
+        [],
+        want_forces=True,
+        device=device,
+        threads=threads,
+        instruction_set=instruction_set,
     )
     finite = np.isfinite(result["forces"]).all(axis=(1, 2)) & np.isfinite(result["energy"])
     if not finite.all():

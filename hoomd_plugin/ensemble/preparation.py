@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from amorph.handover import BoxTooSmallError, InputError, check_box
 
 from .bonds import Bonds, CheckedBonds, checked_bonds
+from .devices import chosen_device
 from .engine import Parameters, Tables, count, no_pairs, tables, thread_count
 from .replicas import EngineBonds, Replicas, checked_replicas, run
 from .result import Ensemble, Trajectory
@@ -32,6 +33,7 @@ def prepare(
     first_replica: int = 0,
     trajectory_every: int | None = None,
     trajectory_velocities: bool = False,
+    device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
     instruction_set: str = "auto",
@@ -65,18 +67,23 @@ def prepare(
         The number of the first replica, which its random numbers depend on.
     trajectory_every, trajectory_velocities:
         Keep the positions (and velocities) of every so many time steps of the dynamics.
+    device:
+        ``cpu``, ``gpu``, or ``gpu:N`` for the one numbered N (see `gpus`). On a GPU a replica may
+        have 10,000 particles, and FIRE minimises alone, without Newton's method at its end.
     threads:
-        Threads over replicas; by default as many as this process may use.
+        Threads of the CPU over replicas; by default as many as this process may use.
     progress:
         Called as progress(done, replicas), about ten times a second.
     instruction_set:
-        ``auto``, or one of `amorph.ensemble.instruction_sets`.
+        Of the CPU: ``auto``, or one of `amorph.ensemble.instruction_sets`.
 
     Raises
     ------
     InputError, BoxTooSmallError, UnknownTypeError, UnknownPotentialError
         For what cannot be computed, before work starts. A replica that fails on its way has a
         status that says so, and `Ensemble.failures` a line: the others are not lost with it.
+    DeviceError
+        Where there is no such GPU, or CUDA fails.
     """
     if theta is None and bonds is None:
         raise InputError("there is neither a potential nor bonds: give one of them.")
@@ -91,6 +98,7 @@ def prepare(
     check_stages(stages, table, start, open_space=box is None)
     key, first = checked_keys(0 if seed is None else seed, first_replica, total)
     thread_count(threads)
+    chosen_device(device)
     moving = total_steps(stages) > 0
     if velocities is not None and not moving:
         raise InputError("velocities: no stage has time steps that they would matter to.")
@@ -137,6 +145,7 @@ def prepare(
         bonds=_as_engine_takes(springs),
         threads=threads,
         instruction_set=instruction_set,
+        device=device,
         progress=report,
     )
     report(total)

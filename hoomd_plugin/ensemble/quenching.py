@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from amorph.handover import InputError
 
+from .devices import chosen_device
 from .engine import Parameters, Tables, tables, thread_count
 from .preparation import Progress, check_stages_in, prepare
 from .result import Ensemble
@@ -36,6 +37,7 @@ def minimize(
     max_steps: int = 200_000,
     pressure: float | None = None,
     pressure_tolerance: float = 1e-6,
+    device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
     fire: Mapping[str, float] | None = None,
@@ -48,7 +50,7 @@ def minimize(
 
     Parameters
     ----------
-    theta, positions, typeid, box, threads, progress, instruction_set:
+    theta, positions, typeid, box, device, threads, progress, instruction_set:
         As in `prepare`.
     tolerance, max_steps, pressure, pressure_tolerance, fire, newton:
         As in `Minimize`.
@@ -57,7 +59,7 @@ def minimize(
 
     Raises
     ------
-    InputError, BoxTooSmallError, UnknownTypeError, UnknownPotentialError
+    InputError, BoxTooSmallError, UnknownTypeError, UnknownPotentialError, DeviceError
         For what cannot be computed, before work starts.
     """
     stage = Minimize(
@@ -69,6 +71,7 @@ def minimize(
         typeid,
         box,
         [stage],
+        device=device,
         threads=threads,
         progress=progress,
         instruction_set=instruction_set,
@@ -93,6 +96,7 @@ def quench(
     order: Order = "in_order",
     tolerance: float = 1e-10,
     max_steps: int = 200_000,
+    device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
     first_replica: int = 0,
@@ -126,12 +130,12 @@ def quench(
         The share of each type, by default all equal, and who has which: see `typeids`.
     first_replica:
         The number of the first replica, so that a later call can go on with further ones.
-    threads, progress:
+    device, threads, progress:
         As in `prepare`.
 
     Raises
     ------
-    InputError, BoxTooSmallError, UnknownPotentialError
+    InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
     return _from_start(
@@ -153,6 +157,7 @@ def quench(
         noise=noise,
         composition=composition,
         order=order,
+        device=device,
         threads=threads,
         progress=progress,
         first_replica=first_replica,
@@ -182,6 +187,7 @@ def anneal(
     order: Order = "in_order",
     tolerance: float = 1e-10,
     max_steps: int = 200_000,
+    device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
     first_replica: int = 0,
@@ -197,12 +203,13 @@ def anneal(
         As in `quench`; the pressure is that of the final quench.
     temperature, schedule, temperature_at, steps, dt, friction:
         As in `Langevin`, or `Brownian` where ``dynamics`` says so.
-    start, noise, composition, order, tolerance, max_steps, threads, progress, first_replica:
+    start, noise, composition, order, tolerance, max_steps, device, threads, progress, \
+    first_replica:
         As in `quench`.
 
     Raises
     ------
-    InputError, BoxTooSmallError, UnknownPotentialError
+    InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
     return _from_start(
@@ -231,6 +238,7 @@ def anneal(
         noise=noise,
         composition=composition,
         order=order,
+        device=device,
         threads=threads,
         progress=progress,
         first_replica=first_replica,
@@ -253,6 +261,7 @@ def compress(
     order: Order = "in_order",
     tolerance: float = 1e-10,
     max_steps: int = 200_000,
+    device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
     first_replica: int = 0,
@@ -265,12 +274,13 @@ def compress(
         As in `quench`.
     final_density, increments:
         N/V at the end, and the number of steps to it: see `Compress`.
-    start, noise, composition, order, tolerance, max_steps, threads, progress, first_replica:
+    start, noise, composition, order, tolerance, max_steps, device, threads, progress, \
+    first_replica:
         As in `quench`.
 
     Raises
     ------
-    InputError, BoxTooSmallError, UnknownPotentialError
+    InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
     return _from_start(
@@ -292,6 +302,7 @@ def compress(
         noise=noise,
         composition=composition,
         order=order,
+        device=device,
         threads=threads,
         progress=progress,
         first_replica=first_replica,
@@ -382,12 +393,14 @@ def _from_start(
     noise: float,
     composition: Sequence[float] | None,
     order: Order,
+    device: str,
     threads: int | None,
     progress: Progress | None,
     first_replica: int,
 ) -> Ensemble:
     table = tables(theta)
     thread_count(threads)
+    chosen_device(device)
     box = start_box(start, n_particles, density, dimension)
     check_stages_in(stages, table, n_particles, dimension, box[None])
     begin = make_start(
@@ -411,6 +424,7 @@ def _from_start(
         stages,
         seed=seed,
         first_replica=first_replica,
+        device=device,
         threads=threads,
         progress=progress,
     )

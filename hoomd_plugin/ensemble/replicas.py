@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import InputError, Purpose, UnknownTypeError
+from amorph.handover import DeviceError, InputError, Purpose, UnknownTypeError
 
 from . import _engine
+from .devices import chosen_device
 from .engine import Tables, boxes_for, chosen_instruction_set, thread_count
 
 __all__ = ["Replicas", "checked_replicas", "run"]
@@ -86,27 +87,37 @@ def run(
     bonds: EngineBonds | None = None,
     threads: int | None = None,
     instruction_set: str = "auto",
+    device: str = "cpu",
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Let the engine take the replicas through the stages, in place, or measure them if none."""
-    return _engine.run(
-        table.potential,
-        table.sigma,
-        table.pairs,
-        start.boxes,
-        start.typeid,
-        start.positions,
-        velocities=velocities,
-        stages=list(stages),
-        want_forces=want_forces,
-        seed=seed,
-        first_replica=first_replica,
-        purposes=[Purpose.NOISE, Purpose.NOISE_Z, Purpose.VELOCITY, Purpose.VELOCITY_Z],
-        every=every,
-        trajectory=trajectory,
-        trajectory_velocities=trajectory_velocities,
-        bonds=bonds,
-        threads=thread_count(threads),
-        instruction_set=chosen_instruction_set(instruction_set),
-        progress=progress,
-    )
+    gpu = chosen_device(device)
+    try:
+        return _engine.run(
+            table.potential,
+            table.sigma,
+            table.pairs,
+            start.boxes,
+            start.typeid,
+            start.positions,
+            velocities=velocities,
+            stages=list(stages),
+            want_forces=want_forces,
+            seed=seed,
+            first_replica=first_replica,
+            purposes=[Purpose.NOISE, Purpose.NOISE_Z, Purpose.VELOCITY, Purpose.VELOCITY_Z],
+            every=every,
+            trajectory=trajectory,
+            trajectory_velocities=trajectory_velocities,
+            bonds=bonds,
+            threads=thread_count(threads),
+            instruction_set=chosen_instruction_set(instruction_set),
+            gpu=gpu,
+            progress=progress,
+        )
+    except _engine.GpuError as error:
+        raise DeviceError(f"{error}.") from None
+    except ValueError as error:
+        if gpu is None:
+            raise
+        raise InputError(f"device = {device!r}: {error}.") from None

@@ -8,6 +8,7 @@ __all__ = [
     "AmorphError",
     "BoxTooSmallError",
     "CorruptFrameError",
+    "DeviceError",
     "DirectoryGivenError",
     "EmptyFileError",
     "FileMissingError",
@@ -33,6 +34,10 @@ class InputError(AmorphError, ValueError):
 
 class BoxTooSmallError(InputError):
     """A width of the periodic box is less than twice the largest cutoff."""
+
+
+class DeviceError(AmorphError, RuntimeError):
+    """There is no GPU that this build can use, or it failed."""
 
 
 class OutputError(AmorphError, OSError):

@@ -11,6 +11,14 @@
 #define AMORPH_HOSTDEVICE
 #endif
 
+// For what every kernel of the engine shares. These are compiled for several instruction sets: of a
+// function that is not inlined the linker would keep one, which not every processor can run.
+#if defined(_MSC_VER)
+#define AMORPH_INLINE __forceinline
+#else
+#define AMORPH_INLINE inline __attribute__((always_inline))
+#endif
+
 namespace amorph::potentials {
 
 AMORPH_HOSTDEVICE inline double square_root(double x) { return ::sqrt(x); }

@@ -56,15 +56,30 @@ def test_twins_agree_with_the_engine_and_with_each_other(engine: list[str], tmp_
     run(objects + engine, tmp_path / "twins")
 
 
-def test_threads_do_not_race(engine: list[str], tmp_path: Path) -> None:
-    sanitize = "-fsanitize=thread"
+def test_no_function_is_shared_by_instruction_sets(engine: list[str]) -> None:
+    # Of a function that is not inlined the linker keeps one set's, which another processor may
+    # not be able to run.
+    found = subprocess.run(
+        ["nm", "-C", next(o for o in engine if o.endswith("kernels.o"))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    weak = [line for line in found.stdout.splitlines() if " W " in line or " V " in line]
+    assert weak
+    assert [line for line in weak if "generic" not in line and " std::" not in line] == []
+
+
+def test_neither_threads_nor_blocks_race(engine: list[str], tmp_path: Path) -> None:
+    flags: tuple[str, ...] = ("-fsanitize=thread", "-g")
     probe = tmp_path / "probe.cc"
     probe.write_text("int main() { return 0; }\n")
-    build = [str(COMPILER), sanitize, str(probe), "-o", str(tmp_path / "probe")]
+    build = [str(COMPILER), *flags, str(probe), "-o", str(tmp_path / "probe")]
     if (
         subprocess.run(build, capture_output=True).returncode != 0
         or subprocess.run([tmp_path / "probe"], capture_output=True).returncode != 0
     ):
-        pytest.skip("no thread sanitizer here")
-    objects = compile_all({TWINS: ["-O1", "-g", "-DAMORPH_FEW_CASES", sanitize]}, tmp_path)
-    run(objects + engine, tmp_path / "twins", "races", flags=(sanitize,))
+        flags = ()  # no sanitizer here: the bits are compared all the same
+    objects = compile_all({TWINS: ["-O1", "-DAMORPH_FEW_CASES", *flags]}, tmp_path)
+    for part in ("races", "blocks"):
+        run(objects + engine, tmp_path / part, part, flags=flags)

@@ -22,9 +22,9 @@
 #include "../../hoomd_plugin/engine/batch.h"
 #include "../../hoomd_plugin/engine/device/cases.h"
 #include "../../hoomd_plugin/engine/device/gpu.h"
-#include "../../hoomd_plugin/engine/device/minimize.h"
 #include "../../hoomd_plugin/engine/device/pack.h"
 #include "../../hoomd_plugin/engine/device/plan.h"
+#include "../../hoomd_plugin/engine/device/run.h"
 
 using namespace amorph::engine;
 namespace device = amorph::engine::device;
@@ -75,8 +75,14 @@ struct System {
     std::vector<PotentialTable> tables;
     std::vector<std::int32_t> type;
     std::vector<Box> boxes;
-    std::vector<double> positions;
+    std::vector<double> positions, velocities;
     bool type_each = false;
+    // Bonds of replica r from bond_first[r] on, or one network for all.
+    std::vector<std::int64_t> bond_first;
+    std::vector<std::int32_t> bonded;
+    std::vector<double> bond_stiffness, bond_length;
+    std::int64_t every = 0, frames = 0;
+    std::vector<double> kept, kept_velocities;
 
     std::int64_t count() const { return std::int64_t(positions.size()) / (n * dimension); }
     Replicas replicas() {
@@ -89,10 +95,26 @@ struct System {
         r.boxes = boxes.data();
         r.box_each = boxes.size() > 1;
         r.positions = positions.data();
+        if (!velocities.empty()) r.velocities = velocities.data();
         return r;
     }
-    Work work(std::vector<Stage> stages = {}) const {
+    // Room for what is kept every so many time steps.
+    void keep(std::int64_t interval, std::int64_t number) {
+        every = interval;
+        frames = number;
+        kept.assign(positions.size() * std::size_t(number), std::nan(""));
+        kept_velocities = kept;
+    }
+    Work work(std::vector<Stage> stages = {}) {
         Work w;
+        w.seed = 77;
+        w.first_replica = 5;
+        w.purposes = {{1, 2}, {3, 4}};
+        w.bond_first = bond_first;
+        w.bonds = {std::int64_t(bond_length.size()), bonded.data(), bond_stiffness.data(),
+                   bond_length.data()};
+        w.trajectory = {every, frames, kept.empty() ? nullptr : kept.data(),
+                        kept.empty() ? nullptr : kept_velocities.data()};
         w.instruction_set = "generic";
         for (const PotentialTable& table : tables) w.tables.push_back(&table);
         w.stages = std::move(stages);
@@ -184,11 +206,12 @@ struct Options {
     device::DeviceLimits limits = large_card;
     double row = 0.0;  // instead of the expected one
     std::int32_t stop = 0;
+    bool general = false;  // the kernels for any stages, though one minimisation is all
 };
 
 struct Twin {
     std::vector<device::Result> results;
-    std::vector<double> positions, forces;
+    std::vector<double> positions, velocities, forces, kept, kept_velocities, boxes;
     device::Plan plan{};
     int reruns = 0;
 };
@@ -202,7 +225,7 @@ Arena make_arena(std::size_t bytes) {
     return {p, std::free};
 }
 
-device::Batch make_batch(const device::Packed& packed) {
+device::Batch make_batch(device::Packed& packed) {
     device::Batch batch = packed.batch;
     batch.order = packed.order.data();
     batch.type = packed.type.data();
@@ -211,6 +234,10 @@ device::Batch make_batch(const device::Packed& packed) {
     batch.coefficients = packed.coefficients.data();
     batch.r_cut = packed.r_cut.data();
     batch.scales = packed.scales.data();
+    if (!packed.bond_first.empty()) batch.bond_first = packed.bond_first.data();
+    batch.bonds = packed.bonds.data();
+    packed.stages = device::stages_with(packed, packed.schedules.data());
+    batch.stages = packed.stages.data();
     return batch;
 }
 
@@ -219,6 +246,7 @@ Twin run_twin(System& system, const Work& work, const Options& options = {}) {
     const Replicas replicas = system.replicas();
     device::Packed packed = device::pack(replicas, work);
     if (options.row > 0.0) packed.shape.row = options.row;
+    const bool general = packed.general || options.general;
     const auto count = std::size_t(replicas.n_replicas);
     Twin twin;
     twin.positions = system.positions;
@@ -226,8 +254,16 @@ Twin run_twin(System& system, const Work& work, const Options& options = {}) {
     twin.results.resize(count);
     volatile std::int32_t stop = options.stop;
     device::Batch batch = make_batch(packed);
+    twin.velocities = system.velocities;
+    twin.kept = system.kept;
+    twin.kept_velocities = system.kept_velocities;
     batch.positions = twin.positions.data();
     batch.forces = twin.forces.data();
+    if (!twin.velocities.empty()) batch.velocities = twin.velocities.data();
+    if (!twin.kept.empty()) {
+        batch.trajectory.positions = twin.kept.data();
+        batch.trajectory.velocities = twin.kept_velocities.data();
+    }
     batch.results = twin.results.data();
     batch.stop = &stop;
 
@@ -242,9 +278,15 @@ Twin run_twin(System& system, const Work& work, const Options& options = {}) {
         visit_case(packed.potential, packed.dimension, twin.plan.lanes, [&](auto of) {
             using Of = decltype(of);
             const auto all = [&](auto& team) {
+                using Formula = typename Of::Formula;
+                constexpr int D = Of::dimension, L = Of::lanes;
                 for (const std::int64_t r : queue)
-                    device::run_replica<typename Of::Formula, Of::dimension, Of::lanes, false>(
-                        team, batch, shared.get(), global.get(), r);
+                    if (general)
+                        device::run_replica<Formula, D, L, false, true>(team, batch, shared.get(),
+                                                                        global.get(), r);
+                    else
+                        device::run_replica<Formula, D, L, false, false>(team, batch, shared.get(),
+                                                                         global.get(), r);
             };
 #ifdef AMORPH_FEW_CASES
             if (options.block) {
@@ -284,7 +326,10 @@ Twin run_twin(System& system, const Work& work, const Options& options = {}) {
                 again.push_back(r);
                 longest = std::max(longest, int(twin.results[std::size_t(r)].row_needed));
             }
-        if (again.empty()) return twin;
+        if (again.empty()) {
+            twin.boxes = packed.boxes;
+            return twin;
+        }
         queue = again;
         least_capacity = longest + longest / 4;
         ++twin.reruns;
@@ -401,7 +446,9 @@ bool same_outcome(const Outcome& a, const Outcome& b) {
 bool same(const Twin& a, const Twin& b) {
     for (std::size_t r = 0; r < a.results.size(); ++r)
         if (!same_outcome(a.results[r].outcome, b.results[r].outcome)) return false;
-    return same_bits(a.positions, b.positions) && same_bits(a.forces, b.forces);
+    return same_bits(a.positions, b.positions) && same_bits(a.velocities, b.velocities) &&
+           same_bits(a.forces, b.forces) && same_bits(a.kept, b.kept) &&
+           same_bits(a.kept_velocities, b.kept_velocities) && same_bits(a.boxes, b.boxes);
 }
 
 Stage quench(double tolerance = 1e-10, std::int64_t steps = 20000) {
@@ -484,7 +531,7 @@ void test_forces() {
 void test_lists() {
     for (const Configuration& c : configurations) {
         System s = make_configuration(c);
-        const device::Packed packed = device::pack(s.replicas(), s.work());
+        device::Packed packed = device::pack(s.replicas(), s.work());
         device::Batch batch = make_batch(packed);
         const device::Plan plan = device::make_plan(packed.shape, large_card, c.n);
         batch.layout = plan.layout;
@@ -610,8 +657,10 @@ void test_minimisation() {
             const Outcome& o = again.results[r].outcome;
             check_close(o.energy, results[r].outcome.energy, std::fabs(o.energy) + 1.0, 1e-12,
                         what + ", energy as the engine's");
-            check(std::llabs(o.steps - results[r].outcome.steps) <= 2,
-                  what + ": as many steps as the engine's FIRE");
+            const std::int64_t more = o.steps - results[r].outcome.steps;
+            check(std::llabs(more) <= 10, what + ": as many steps as the engine's FIRE, not " +
+                                              std::to_string(more) + " more than " +
+                                              std::to_string(o.steps - more));
             double worst = 0.0;
             const std::size_t size = std::size_t(s.n * s.dimension);
             for (std::size_t k = r * size; k < (r + 1) * size; ++k) {
@@ -720,6 +769,72 @@ void test_endings() {
     }
 }
 
+Stage press(double pressure) {
+    Stage stage = quench(1e-11);
+    stage.at_pressure = true;
+    stage.pressure = pressure;
+    stage.pressure_tolerance = 1e-8;
+    return stage;
+}
+
+Stage shrink(double volume, int steps_left) {
+    Stage stage{};
+    stage.kind = Stage::Kind::rescale;
+    stage.volume = volume;
+    stage.steps_left = steps_left;
+    return stage;
+}
+
+Stage dynamics(Stage::Kind kind, std::int64_t steps, double friction, bool draw) {
+    static constexpr double at[] = {0.0, 10.0, 20.0};
+    static constexpr double warm[] = {0.01, 0.04, 0.02};
+    Stage stage{};
+    stage.kind = kind;
+    stage.steps = steps;
+    stage.dt = 0.002;
+    stage.friction = friction;
+    stage.temperature = {3, at, warm, true};
+    stage.draw_velocities = draw;
+    return stage;
+}
+
+// A ring through all particles, and some bonds across it; some of them long.
+void bind(System& s, bool each) {
+    const std::int64_t networks = each ? s.count() : 1;
+    s.bond_first = {0};
+    for (std::int64_t r = 0; r < networks; ++r) {
+        for (int i = 0; i < s.n; ++i) {
+            const int across = (i + 7 + 5 * int(r)) % s.n;
+            for (const int j : {(i + 1) % s.n, i % 3 == 0 ? across : i}) {
+                if (i == j) continue;
+                s.bonded.push_back(i);
+                s.bonded.push_back(j);
+                s.bond_stiffness.push_back(0.3 + 0.1 * (i % 4) + double(r));
+                s.bond_length.push_back(0.9 + 0.1 * (i % 5));
+            }
+        }
+        s.bond_first.push_back(std::int64_t(s.bond_length.size()));
+    }
+}
+
+// A few steps of everything, with bonds and a trajectory.
+System make_busy(const char* potential, int dimension, int n) {
+    System s = make_system(potential, dimension, n, 2, 1.5, 0.1, 2, 5);
+    s.boxes.push_back(s.boxes.front());
+    for (const double x : s.positions) s.velocities.push_back(0.1 * std::sin(100.0 * x));
+    bind(s, true);
+    s.keep(2, 5);
+    return s;
+}
+std::vector<Stage> busy_stages(const System& s, bool at_pressure) {
+    double volume = 0.9;
+    for (int a = 0; a < s.dimension; ++a) volume *= s.boxes.front().h[a][a];
+    Stage last = at_pressure ? press(0.1) : quench();
+    last.steps = 3;
+    return {dynamics(Stage::Kind::langevin, 4, 2.0, true),
+            dynamics(Stage::Kind::brownian, 4, 2.0, false), shrink(volume, 2), last};
+}
+
 // A block's shuffles, scans and barriers give the same bits as one thread.
 void test_blocks() {
     struct {
@@ -746,6 +861,16 @@ void test_blocks() {
                          block.positions.begin() + half),
               what + ", positions");
     }
+    for (const auto& [n, warps] : {std::pair(39, 2), {700, 3}}) {
+        System s = make_busy("harmonic_morse", 2, n);
+        const Work work = s.work(busy_stages(s, n == 39));
+        const Twin serial = run_twin(s, work);
+        const std::string what = "bits of a block through stages, N = " + std::to_string(n);
+        check(serial.results[1].outcome.steps == 11 &&
+                  std::isfinite(serial.results[1].outcome.energy),
+              what + " to the end");
+        check(same(serial, run_twin(s, work, {.threads = 32 * warps, .block = true})), what);
+    }
 }
 
 // For the thread sanitizer: every way through the code, with more threads than cores.
@@ -766,6 +891,12 @@ void test_races() {
               "bits with threads, N = " + std::to_string(c.n));
         s.positions[7] = std::nan("");
         run_twin(s, s.work(stages), {.threads = 3});
+    }
+    for (const auto& [n, at_pressure] : {std::pair(60, true), {60, false}, {800, true}}) {
+        System s = make_busy("harmonic_morse", 2, n);
+        const Work work = s.work(busy_stages(s, at_pressure));
+        check(same(run_twin(s, work), run_twin(s, work, {.threads = 4})),
+              "bits with threads through stages, N = " + std::to_string(n));
     }
 }
 
@@ -788,6 +919,275 @@ void test_each_its_own() {
     }
 }
 
+double largest_difference(const System& s, const std::vector<double>& a,
+                          const std::vector<double>& b) {
+    double worst = a.size() == b.size() ? 0.0 : 1e300;
+    for (std::size_t k = 0; k < a.size() && k < b.size(); ++k) {
+        if (std::isnan(a[k]) != std::isnan(b[k])) return 1e300;
+        const double off = std::fabs(a[k] - b[k]);
+        // Where rounding decides which side of the box a particle is on.
+        const double side =
+            s.boxes.front().h[k % std::size_t(s.dimension)][k % std::size_t(s.dimension)];
+        if (off < 0.9 * side) worst = std::max(worst, off);
+    }
+    return worst;
+}
+
+// Stages of every kind end where the engine's do, as long as rounding takes to grow.
+void test_stages() {
+    using Kind = Stage::Kind;
+    struct {
+        const char* name;
+        const char* potential;
+        int dimension, n, n_types;
+        double density, tilt;
+        bool bonds, velocities;
+        std::vector<Stage> stages;
+    } const cases[] = {
+        {"Langevin",
+         "harmonic_morse",
+         2,
+         90,
+         2,
+         1.4,
+         0.0,
+         false,
+         true,
+         {dynamics(Kind::langevin, 40, 2.0, true)}},
+        {"Langevin from given velocities",
+         "soft_sphere",
+         2,
+         200,
+         2,
+         1.0,
+         0.2,
+         false,
+         true,
+         {dynamics(Kind::langevin, 40, 2.0, false)}},
+        {"Langevin without friction",
+         "harmonic_morse",
+         2,
+         150,
+         2,
+         1.0,
+         0.0,
+         false,
+         true,
+         {dynamics(Kind::langevin, 40, 0.0, true)}},
+        {"Langevin in three dimensions",
+         "soft_sphere",
+         3,
+         150,
+         2,
+         1.2,
+         0.1,
+         false,
+         true,
+         {dynamics(Kind::langevin, 30, 2.0, true)}},
+        {"Brownian",
+         "soft_sphere",
+         2,
+         800,
+         2,
+         1.0,
+         0.0,
+         false,
+         true,
+         {dynamics(Kind::brownian, 40, 2.0, false)}},
+        {"Brownian in three dimensions",
+         "soft_sphere",
+         3,
+         250,
+         1,
+         1.2,
+         0.0,
+         false,
+         false,
+         {dynamics(Kind::brownian, 20, 2.0, false)}},
+        {"dynamics of both kinds",
+         "soft_sphere",
+         2,
+         100,
+         2,
+         1.0,
+         0.0,
+         false,
+         true,
+         {dynamics(Kind::langevin, 10, 2.0, true), dynamics(Kind::brownian, 10, 2.0, false),
+          dynamics(Kind::brownian, 10, 2.0, false), dynamics(Kind::langevin, 10, 2.0, false)}},
+        {"bonds that move",
+         "soft_sphere",
+         2,
+         120,
+         2,
+         1.0,
+         0.0,
+         true,
+         true,
+         {dynamics(Kind::langevin, 40, 2.0, true)}},
+        {"compression",
+         "soft_sphere",
+         2,
+         90,
+         2,
+         0.6,
+         0.0,
+         false,
+         false,
+         {shrink(140.0, 2), dynamics(Kind::langevin, 5, 1.0, true), shrink(130.0, 1)}},
+        {"some steps at pressure", "soft_sphere", 2, 100, 2, 1.1, 0.0, false, false, {[] {
+             Stage stage = press(0.05);
+             stage.steps = 30;
+             return stage;
+         }()}},
+        {"some steps at pressure, bonds, three dimensions",
+         "soft_sphere",
+         3,
+         250,
+         2,
+         1.5,
+         0.1,
+         true,
+         false,
+         {[] {
+             Stage stage = press(0.05);
+             stage.steps = 20;
+             return stage;
+         }()}},
+    };
+    for (const auto& c : cases) {
+        System s = make_system(c.potential, c.dimension, c.n, c.n_types, c.density, c.tilt, 2, 3);
+        const std::string what = std::string("stages: ") + c.name;
+        s.boxes.push_back(s.boxes.front());
+        s.boxes[1].rescale(1.02);
+        if (c.velocities)
+            for (std::size_t k = 0; k < s.positions.size(); ++k)
+                s.velocities.push_back(0.1 * std::sin(double(k)));
+        if (c.bonds) bind(s, true);
+        s.keep(10, 4);
+        const Work work = s.work(c.stages);
+        const Twin twin = run_twin(s, work, {.threads = 2});
+        check(same(twin, run_twin(s, work)), what + ": as with one thread");
+        System copy = s;
+        std::vector<ReplicaResult> results(2);
+        std::vector<double> forces(s.positions.size());
+        run_replicas(copy.replicas(), copy.work(c.stages), results.data(), forces.data(),
+                     [](std::int64_t) { return true; });
+        for (std::size_t r = 0; r < 2; ++r) {
+            const Outcome& o = twin.results[r].outcome;
+            const Outcome& e = results[r].outcome;
+            check(o.status == e.status && o.stage == e.stage && o.steps == e.steps,
+                  what + ": ends as the engine's");
+            check(std::isfinite(e.energy), what + ": the engine comes through");
+            check_close(o.energy, e.energy, std::fabs(e.energy) + 1e-3, 1e-10, what + ": energy");
+            check_close(o.virial[0], e.virial[0], std::fabs(e.virial[0]) + 1.0, 1e-9,
+                        what + ": virial");
+            check_close(twin.boxes[9 * r + 1 * 4], copy.boxes[r].h[1][1], 1.0, 1e-12,
+                        what + ": box");
+        }
+        check_close(largest_difference(s, twin.positions, copy.positions), 0.0, 1.0, 1e-10,
+                    what + ": positions");
+        check_close(largest_difference(s, twin.velocities, copy.velocities), 0.0, 1.0, 1e-9,
+                    what + ": velocities");
+        check_close(largest_difference(s, twin.kept, copy.kept), 0.0, 1.0, 1e-10,
+                    what + ": trajectory");
+        check_close(largest_difference(s, twin.kept_velocities, copy.kept_velocities), 0.0, 1.0,
+                    1e-9, what + ": velocities of the trajectory");
+        check_close(largest_difference(s, twin.forces, forces), 0.0, 1.0, 1e-8, what + ": forces");
+    }
+}
+
+// At fixed pressure, and of bonded particles, the minimum is the engine's.
+void test_minima_of_stages() {
+    for (const bool bonds : {false, true}) {
+        System s = make_system("soft_sphere", 2, 80, 2, 1.5, 0.0, 2, 3, true);
+        const std::string what = bonds ? "a network at pressure" : "pressure";
+        s.boxes.push_back(s.boxes.front());
+        if (bonds) bind(s, false);
+        const std::vector<Stage> stages{press(1e-1), press(1e-2)};
+        const Twin twin = run_twin(s, s.work(stages));
+        System near = s;
+        near.positions = twin.positions;
+        std::memcpy(near.boxes.data(), twin.boxes.data(), twin.boxes.size() * sizeof(double));
+        std::mt19937 engine(7);
+        std::uniform_real_distribution<double> uniform(-1e-4, 1e-4);
+        for (double& x : near.positions) x += uniform(engine);
+        for (Box& box : near.boxes) box.rescale(1.0001);
+        System engine_side = near;
+        const Twin again = run_twin(near, near.work({press(1e-2)}));
+        std::vector<ReplicaResult> results(2);
+        run_replicas(engine_side.replicas(), engine_side.work({press(1e-2)}), results.data(),
+                     nullptr, [](std::int64_t) { return true; });
+        for (std::size_t r = 0; r < 2; ++r) {
+            const Outcome& o = again.results[r].outcome;
+            check(twin.results[r].outcome.status == Status::converged &&
+                      o.status == Status::converged &&
+                      results[r].outcome.status == Status::converged,
+                  what + " is reached");
+            const double volume = again.boxes[9 * r] * again.boxes[9 * r + 4];
+            check_close(-(o.virial[0] + o.virial[1]) / (2.0 * volume), 1e-2, 1e-2, 1e-7,
+                        what + ", as asked");
+            check_close(o.energy, results[r].outcome.energy, std::fabs(o.energy), 1e-8,
+                        what + ", energy as the engine's");
+            check_close(again.boxes[9 * r], engine_side.boxes[r].h[0][0], 1.0, 1e-9,
+                        what + ", box as the engine's");
+        }
+    }
+}
+
+// Particles that meet through bonds alone need no list, however far they go.
+void test_bonds_alone() {
+    for (const int dimension : {2, 3}) {
+        System s = make_system("soft_sphere", dimension, 60, 2, 1.0, 0.1, 2, 9);
+        bind(s, false);
+        s.tables.clear();
+        s.tables.push_back(PotentialTable::none(2, 1.0));
+        const std::string what = "bonds alone, d = " + std::to_string(dimension);
+        const Twin twin = run_twin(s, s.work({quench(1e-11)}), {.threads = 2});
+        check(twin.results[0].outcome.status == Status::converged, what + " converge");
+        check(twin.results[0].outcome.builds <= 2, what + " are not listed");
+        System there = s;
+        there.positions = twin.positions;
+        std::vector<ReplicaResult> results(2);
+        std::vector<double> forces(s.positions.size());
+        run_replicas(there.replicas(), there.work(), results.data(), forces.data(),
+                     [](std::int64_t) { return true; });
+        check_close(results[0].outcome.max_force, 0.0, 1.0, 2e-11, what + ", the engine's forces");
+        check_close(twin.results[1].outcome.energy, results[1].outcome.energy,
+                    results[1].outcome.energy, 1e-12, what + ", energy");
+    }
+}
+
+// What ends a replica on its way has the engine's name.
+void test_endings_of_stages() {
+    System s = make_system("soft_sphere", 2, 100, 2, 1.0, 0.0, 2, 3, true);
+    s.boxes.push_back(s.boxes.front());
+    Stage wild = dynamics(Stage::Kind::langevin, 100, 1.0, true);
+    wild.dt = 50.0;
+    const Twin unstable = run_twin(s, s.work({wild, quench()}), {.threads = 2});
+    check(unstable.results[0].outcome.status == Status::unstable, "a wild time step is named");
+    check(unstable.results[0].outcome.stage == 0 && std::isnan(unstable.results[0].outcome.energy),
+          "and ends the replica");
+    const Twin small = run_twin(s, s.work({quench(1e-8), press(1e4)}));
+    check(small.results[0].outcome.status == Status::box_too_small, "a box too small is named");
+    const Twin wide = run_twin(s, s.work({press(-1.0)}));
+    check(wide.results[0].outcome.status == Status::box_unbounded, "a box without bounds is named");
+    check(run_twin(s, s.work({dynamics(Stage::Kind::brownian, 9, 1.0, false)}), {.stop = 1})
+                  .results[0]
+                  .outcome.status == Status::interrupted,
+          "a stop is heard in dynamics");
+}
+
+// The kernels for any stages give the bits of those for one minimisation.
+void test_general() {
+    System s = make_system("harmonic_morse", 2, 150, 2, 1.5, 0.0, 2, 5, true);
+    const auto stages = {quench(1e-10, 300)};
+    const Twin one = run_twin(s, s.work(stages));
+    const Twin any = run_twin(s, s.work(stages), {.threads = 2, .general = true});
+    check(same_bits(one.positions, any.positions), "bits of the kernels for any stages");
+    check(one.results[0].outcome.steps == any.results[0].outcome.steps, "their steps");
+}
+
 void test_refusals() {
     const auto refused = [](System s, Work work, const std::string& words) {
         try {
@@ -803,13 +1203,6 @@ void test_refusals() {
     System large = s;
     large.n = 10001;
     refused(large, s.work(), "too large for the GPU");
-    Stage stage = quench();
-    stage.at_pressure = true;
-    refused(s, s.work({stage}), "fixed pressure");
-    stage = quench();
-    stage.kind = Stage::Kind::langevin;
-    refused(s, s.work({stage}), "time steps");
-    refused(s, s.work({quench(), quench()}), "several stages");
     System other = s;
     other.tables.push_back(make_table("soft_sphere", 2));
     refused(other, other.work(), "one potential");
@@ -892,6 +1285,11 @@ int main(int argc, char** argv) {
         timed("reproducibility", test_reproducibility);
         timed("overflow", test_overflow);
         timed("endings", test_endings);
+        timed("general", test_general);
+        timed("stages", test_stages);
+        timed("minima_of_stages", test_minima_of_stages);
+        timed("bonds_alone", test_bonds_alone);
+        timed("endings_of_stages", test_endings_of_stages);
     }
     if (failures == 0) std::printf("all passed\n");
     return failures == 0 ? 0 : 1;

@@ -13,16 +13,41 @@
 // quench.
 #pragma once
 
+#include "../../potentials/spring.h"
 #include "list.h"
 #include "number.h"
 
 namespace amorph::engine::device {
 
-// What `sum_row` gives besides the force (d values): the energy and the virial of the row's pairs,
-// xx, yy, zz, yz, xz, xy.
-constexpr int measured = 7;
+// What is summed besides a particle's force (d values): nothing; r dU/dr of its pairs, for the
+// pressure; or their energy and virial, xx, yy, zz, yz, xz, xy.
+enum class Sought { force, trace, all };
 
-template <class Formula, int D, int L, bool Tilted, bool Measure>
+template <Sought What>
+constexpr int sought_values = What == Sought::force ? 0 : (What == Sought::trace ? 1 : 7);
+
+template <Sought What, int D>
+AMORPH_HOSTDEVICE void add_pair(const double* d, double r2, double energy, double force_over_r,
+                                double* sums) {
+    double pair[D];
+    for (int a = 0; a < D; ++a) {
+        pair[a] = force_over_r * d[a];
+        sums[a] -= pair[a];
+    }
+    double* const more = sums + D;
+    if constexpr (What == Sought::trace) more[0] -= force_over_r * r2;
+    if constexpr (What == Sought::all) {
+        more[0] += energy;
+        for (int a = 0; a < D; ++a) more[1 + a] -= pair[a] * d[a];
+        if constexpr (D == 3) {
+            more[4] -= pair[1] * d[2];
+            more[5] -= pair[0] * d[2];
+        }
+        more[6] -= pair[0] * d[1];
+    }
+}
+
+template <class Formula, int D, int L, bool Tilted, Sought What>
 AMORPH_HOSTDEVICE void sum_row(const Replica<D, L>& r, const Images<D>& images, int i, int lane,
                                double* sums) {
     constexpr int count = Formula::n_coefficients;
@@ -48,34 +73,44 @@ AMORPH_HOSTDEVICE void sum_row(const Replica<D, L>& r, const Images<D>& images, 
         for (int a = 1; a < D; ++a) r2 += d[a] * d[a];
         Number energy, force_over_r;
         Formula::evaluate(Number(r2), c, energy, force_over_r);
-        double pair[D];
-        for (int a = 0; a < D; ++a) {
-            pair[a] = force_over_r.v * d[a];
-            sums[a] -= pair[a];
-        }
-        if constexpr (Measure) {
-            double* const more = sums + D;
-            more[0] += energy.v;
-            for (int a = 0; a < D; ++a) more[1 + a] -= pair[a] * d[a];
-            if constexpr (D == 3) {
-                more[4] -= pair[1] * d[2];
-                more[5] -= pair[0] * d[2];
-            }
-            more[6] -= pair[0] * d[1];
-        }
+        add_pair<What, D>(d, r2, energy.v, force_over_r.v, sums);
     }
 }
 
-// The row's sums over the particle's lanes; the first of them keeps the force.
-template <class Formula, bool Measure, int D, int L, class Lanes>
+// The same of the particle's bonds, which may be long: their images are always counted.
+template <int D, int L, Sought What>
+AMORPH_HOSTDEVICE void sum_bonds(const Replica<D, L>& r, const Images<D>& images, int i, int lane,
+                                 double* sums) {
+    const Point<D> own = r.x[i];
+    const std::int64_t end = r.bond_first[i + 1];
+    for (std::int64_t b = r.bond_first[i] + lane; b < end; b += L) {
+        const BondEnd bond = r.bonds[b];
+        const Point<D> other = r.x[bond.other];
+        double d[D];
+        for (int a = 0; a < D; ++a) d[a] = other.r[a] - own.r[a];
+        images.template nearest<true>(d);
+        double r2 = d[0] * d[0];
+        for (int a = 1; a < D; ++a) r2 += d[a] * d[a];
+        const double c[] = {bond.stiffness, bond.length};
+        double energy, force_over_r;
+        potentials::Spring::evaluate(r2, c, energy, force_over_r);
+        add_pair<What, D>(d, r2, energy, force_over_r, sums);
+    }
+}
+
+// The row's sums over the particle's lanes; the first of them keeps the force. `General`: there may
+// be bonds.
+template <class Formula, bool General, Sought What, int D, int L, class Lanes>
 AMORPH_HOSTDEVICE void sum_lanes(const Replica<D, L>& r, const Images<D>& images, bool tilted,
                                  int i, const Lanes& lanes, double* sums) {
-    constexpr int size = Measure ? D + measured : D;
+    constexpr int size = D + sought_values<What>;
     lanes.template sum<size>(sums, [&](int lane, double* own) {
         if (tilted)
-            sum_row<Formula, D, L, true, Measure>(r, images, i, lane, own);
+            sum_row<Formula, D, L, true, What>(r, images, i, lane, own);
         else
-            sum_row<Formula, D, L, false, Measure>(r, images, i, lane, own);
+            sum_row<Formula, D, L, false, What>(r, images, i, lane, own);
+        if constexpr (General)
+            if (r.bond_first != nullptr) sum_bonds<D, L, What>(r, images, i, lane, own);
     });
     if (lanes.leads())
         for (int a = 0; a < D; ++a) r.f[i].r[a] = sums[a];
@@ -89,22 +124,23 @@ AMORPH_HOSTDEVICE double dot(const double* a, const double* b) {
 }
 
 // Forces, energy, virial and largest force of the replica as it stands.
-template <class Formula, int D, int L, class Team>
+template <class Formula, bool General, int D, int L, class Team>
 AMORPH_HOSTDEVICE void measure_forces(Team& team, const Replica<D, L>& r, Outcome& out) {
-    using Sums = Totals<measured, 1>;
+    constexpr int values = sought_values<Sought::all>;
+    using Sums = Totals<values, 1>;
     const Images<D> images(r.box);
     const bool tilted = box_tilted<D>(r.box);
     const Sums s = team.template reduce<L, Sums>(r.n, [&](int i, const auto& lanes) {
-        double own[D + measured];
-        sum_lanes<Formula, true>(r, images, tilted, i, lanes, own);
+        double own[D + values];
+        sum_lanes<Formula, General, Sought::all>(r, images, tilted, i, lanes, own);
         Sums t;
-        for (int k = 0; k < measured; ++k) t.add(k, 0.5 * own[D + k]);  // each pair from both ends
-        t.add(measured, dot<D>(own, own));
+        for (int k = 0; k < values; ++k) t.add(k, 0.5 * own[D + k]);  // each pair from both ends
+        t.add(values, dot<D>(own, own));
         return t;
     });
     out.energy = s.value[0];
     for (int k = 0; k < 6; ++k) out.virial[k] = s.value[1 + k];
-    out.max_force = potentials::square_root(s.value[measured]);
+    out.max_force = potentials::square_root(s.value[values]);
 }
 
 }  // namespace amorph::engine::device

@@ -48,7 +48,7 @@ std::string advice(cudaError_t error) {
     switch (error) {
         case cudaErrorMemoryAllocation:
             return "the GPU's memory is taken: end other programs on it, have JAX take less "
-                   "(XLA_PYTHON_CLIENT_PREALLOCATE=false), or lower memory_share";
+                   "(XLA_PYTHON_CLIENT_PREALLOCATE=false)";
         case cudaErrorLaunchTimeout:
             return "the GPU serves a display, which ends long kernels: use fewer replicas a call, "
                    "or another GPU";
@@ -97,8 +97,8 @@ class DeviceArray {
         check(cudaMemcpyAsync(data_, from, count * sizeof(T), cudaMemcpyHostToDevice, stream),
               "copying to the GPU");
     }
-    void download(T* to, std::size_t count, cudaStream_t stream) const {
-        check(cudaMemcpyAsync(to, data_, count * sizeof(T), cudaMemcpyDeviceToHost, stream),
+    void download(T* to, std::size_t count, cudaStream_t stream, std::size_t from = 0) const {
+        check(cudaMemcpyAsync(to, data_ + from, count * sizeof(T), cudaMemcpyDeviceToHost, stream),
               "copying from the GPU");
     }
 
@@ -214,8 +214,8 @@ Prepared prepare(const Packed& packed, const GpuSettings& settings, int least_ca
     Prepared p{};
     const device::DeviceLimits limits = limits_of(settings.device);
     p.plan = device::make_plan(packed.shape, limits, least_capacity);
-    p.function =
-        device::kernel_function(packed.potential, packed.dimension, p.plan.lanes, p.plan.shared);
+    p.function = device::kernel_function(packed.potential, packed.dimension, p.plan.lanes,
+                                         p.plan.shared, packed.general);
     // The most there is, not what the plan takes: other threads may be at the same kernel.
     check(cudaFuncSetAttribute(p.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                int(limits.shared_per_block)),
@@ -242,9 +242,11 @@ std::size_t free_memory() {
 
 class Runner {
   public:
-    Runner(const Replicas& replicas, const Packed& packed, ReplicaResult* results, double* forces,
-           const std::function<bool(std::int64_t)>& poll, const GpuSettings& settings)
+    Runner(const Replicas& replicas, const Trajectory& trajectory, const Packed& packed,
+           ReplicaResult* results, double* forces, const std::function<bool(std::int64_t)>& poll,
+           const GpuSettings& settings)
         : replicas_(replicas),
+          trajectory_(trajectory),
           packed_(packed),
           results_(results),
           forces_(forces),
@@ -258,6 +260,10 @@ class Runner {
           coefficients_(packed.coefficients, stream_),
           r_cut_(packed.r_cut, stream_),
           scales_(packed.scales, stream_),
+          bond_first_(packed.bond_first, stream_),
+          bonds_(packed.bonds, stream_),
+          schedules_(packed.schedules, stream_),
+          stages_(device::stages_with(packed, schedules_.data()), stream_),
           counters_(2) {}
 
     bool run() {
@@ -274,8 +280,11 @@ class Runner {
     std::int64_t piece_size(const Prepared& prepared) const {
         const double room = settings_.memory_share * double(free_memory()) -
                             double(prepared.blocks) * double(prepared.plan.layout.global_bytes);
-        const double each = double(coordinates_) * 8.0 * (forces_ != nullptr ? 2.0 : 1.0) +
-                            sizeof(Result) + sizeof(std::int64_t);
+        const double vectors =
+            1.0 + (forces_ != nullptr) + (replicas_.velocities != nullptr) +
+            double(trajectory_.frames) * (1.0 + (trajectory_.velocities != nullptr));
+        const double each =
+            double(coordinates_) * 8.0 * vectors + sizeof(Result) + sizeof(std::int64_t);
         if (room < each) fail(cudaErrorMemoryAllocation, "finding room for a replica on the GPU");
         return std::int64_t(std::min(room / each, double(replicas_.n_replicas)));
     }
@@ -288,6 +297,18 @@ class Runner {
         DeviceArray<double> positions(coordinates);
         positions.upload(replicas_.positions + offset, coordinates, stream_);
         DeviceArray<double> forces(forces_ != nullptr ? coordinates : 0);
+        DeviceArray<double> velocities(replicas_.velocities != nullptr ? coordinates : 0);
+        if (replicas_.velocities != nullptr)
+            velocities.upload(replicas_.velocities + offset, coordinates, stream_);
+        // Frames that are not reached stay as the caller has them.
+        const std::size_t kept = std::size_t(trajectory_.frames) * coordinates;
+        const std::size_t kept_before = std::size_t(trajectory_.frames) * offset;
+        DeviceArray<double> frames(trajectory_.positions != nullptr ? kept : 0);
+        if (trajectory_.positions != nullptr)
+            frames.upload(trajectory_.positions + kept_before, kept, stream_);
+        DeviceArray<double> frames_v(trajectory_.velocities != nullptr ? kept : 0);
+        if (trajectory_.velocities != nullptr)
+            frames_v.upload(trajectory_.velocities + kept_before, kept, stream_);
         // What a replica that never runs is left with.
         Result untouched{};
         untouched.outcome.status = Status::interrupted;
@@ -309,8 +330,17 @@ class Runner {
         const std::int64_t tables = batch.table_each ? from : 0;
         batch.coefficients = coefficients_.data() + tables * pairs * packed_.shape.n_coefficients;
         batch.r_cut = r_cut_.data() + tables * pairs;
-        batch.scales = scales_.data() + tables;
+        batch.scales = scales_.data() + (batch.scales_each ? from : 0);
+        if (!packed_.bond_first.empty())
+            batch.bond_first =
+                bond_first_.data() + (batch.bonds_each ? from * (batch.n_particles + 1) : 0);
+        batch.bonds = bonds_.data();
+        batch.stages = stages_.data();
+        batch.stream.replica += std::uint32_t(from);
+        batch.trajectory.positions = frames.data();
+        batch.trajectory.velocities = frames_v.data();
         batch.positions = positions.data();
+        batch.velocities = velocities.data();
         batch.forces = forces.data();
         batch.results = device_results.data();
         batch.stop = signals_.device_stop();
@@ -344,9 +374,22 @@ class Runner {
             prepared = prepare(packed_, settings_, longest + longest / 4);
         }
 
-        if (batch.minimize) positions.download(replicas_.positions + offset, coordinates, stream_);
+        if (batch.n_stages > 0) {
+            positions.download(replicas_.positions + offset, coordinates, stream_);
+            if (replicas_.velocities != nullptr)
+                velocities.download(replicas_.velocities + offset, coordinates, stream_);
+        }
         if (forces_ != nullptr) forces.download(forces_ + offset, coordinates, stream_);
+        if (trajectory_.positions != nullptr)
+            frames.download(trajectory_.positions + kept_before, kept, stream_);
+        if (trajectory_.velocities != nullptr)
+            frames_v.download(trajectory_.velocities + kept_before, kept, stream_);
+        std::vector<Box> boxes(batch.box_each ? n : 0);
+        static_assert(sizeof(Box) == 9 * sizeof(double));
+        if (batch.box_each)
+            boxes_.download(&boxes.front().h[0][0], 9 * n, stream_, std::size_t(9 * from));
         check(cudaStreamSynchronize(stream_), "copying from the GPU");
+        if (batch.n_stages > 0) std::copy(boxes.begin(), boxes.end(), replicas_.boxes + from);
         for (std::size_t r = 0; r < n; ++r)
             results_[std::size_t(from) + r] = {results[r].outcome, results[r].seconds};
         return finished;
@@ -391,6 +434,7 @@ class Runner {
     }
 
     const Replicas& replicas_;
+    const Trajectory& trajectory_;
     const Packed& packed_;
     ReplicaResult* results_;
     double* forces_;
@@ -403,6 +447,10 @@ class Runner {
     DeviceArray<std::int32_t> first_of_type_;
     DeviceArray<double> boxes_, coefficients_, r_cut_;
     DeviceArray<device::Scales> scales_;
+    DeviceArray<std::int64_t> bond_first_;
+    DeviceArray<device::BondEnd> bonds_;
+    DeviceArray<double> schedules_;
+    DeviceArray<Stage> stages_;
     DeviceArray<unsigned long long> counters_;
 };
 
@@ -414,7 +462,7 @@ bool gpu_available(std::string& why_not) {
     if (error == cudaSuccess && count == 0) error = cudaErrorNoDevice;
     if (error == cudaSuccess) {
         cudaFuncAttributes attributes{};
-        error = cudaFuncGetAttributes(&attributes, device::kernel_function(0, 2, 1, true));
+        error = cudaFuncGetAttributes(&attributes, device::kernel_function(0, 2, 1, true, false));
     }
     if (error == cudaSuccess) return true;
     cudaGetLastError();
@@ -445,7 +493,7 @@ bool run_replicas_gpu(const Replicas& replicas, const Work& work, ReplicaResult*
     if (!gpu_available(why_not)) throw GpuError("no GPU to run on: " + why_not);
     if (replicas.n_replicas == 0) return true;
     const OnDevice device(settings.device);
-    return Runner(replicas, packed, results, forces, poll, settings).run();
+    return Runner(replicas, work.trajectory, packed, results, forces, poll, settings).run();
 }
 
 }  // namespace amorph::engine

@@ -36,11 +36,11 @@ bool gpu_available(std::string& why_not);
 // Empty where there is none.
 std::vector<GpuDevice> gpu_devices();
 
-// As run_replicas, for one minimisation in a fixed box by FIRE alone (Stage's `newton` is left
-// aside) or, without stages, a measurement. Results agree with the processor's within round-off, do
-// not depend on the rest of the batch, and are bitwise the same from run to run on one kind of GPU;
-// `seconds` is what a replica's block took while others ran beside it. Throws std::invalid_argument
-// for what the GPU does not do and GpuError where CUDA fails.
+// As run_replicas, but that FIRE minimises alone (Stage's `newton` is left aside). Results agree
+// with the processor's within round-off, do not depend on the rest of the batch, and are bitwise
+// the same from run to run on one kind of GPU; `seconds` is what a replica's block took while
+// others ran beside it. Throws std::invalid_argument for what the GPU does not do and GpuError
+// where CUDA fails.
 bool run_replicas_gpu(const Replicas& replicas, const Work& work, ReplicaResult* results,
                       double* forces, const std::function<bool(std::int64_t)>& poll,
                       const GpuSettings& settings = {});

@@ -1,8 +1,8 @@
 // The persistent kernels: one block a replica at a time.
 #include "cases.h"
 #include "kernels.cuh"
-#include "minimize.h"
 #include "plan.h"
+#include "run.h"
 
 namespace amorph::engine::device {
 
@@ -14,7 +14,7 @@ __device__ unsigned long long nanoseconds() {
     return t;
 }
 
-template <class Formula, int D, int L, bool Shared>
+template <class Formula, int D, int L, bool Shared, bool General>
 __global__ void __launch_bounds__(most_threads, 1)
     run_kernel(const __grid_constant__ Launch launch) {
     extern __shared__ __align__(16) char shared[];
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(most_threads, 1)
         const std::int64_t replica =
             launch.queue != nullptr ? launch.queue[place] : std::int64_t(place);
         const unsigned long long start = first ? nanoseconds() : 0;
-        run_replica<Formula, D, L, Shared>(team, launch.batch, shared, global, replica);
+        run_replica<Formula, D, L, Shared, General>(team, launch.batch, shared, global, replica);
         if (first) {
             launch.batch.results[replica].seconds = 1e-9 * double(nanoseconds() - start);
             *launch.done = atomicAdd(launch.finished, 1ull) + 1;
@@ -41,14 +41,16 @@ __global__ void __launch_bounds__(most_threads, 1)
 
 }  // namespace
 
-const void* kernel_function(int potential, int dimension, int lanes, bool shared) {
-    return visit_case(potentials::All{}, potential, dimension, lanes, [shared](auto of) {
+const void* kernel_function(int potential, int dimension, int lanes, bool shared, bool general) {
+    return visit_case(potentials::All{}, potential, dimension, lanes, [=](auto of) {
         using Of = decltype(of);
+        using Formula = typename Of::Formula;
         constexpr int d = Of::dimension;
         constexpr int l = Of::lanes;
-        return shared
-                   ? reinterpret_cast<const void*>(run_kernel<typename Of::Formula, d, l, true>)
-                   : reinterpret_cast<const void*>(run_kernel<typename Of::Formula, d, l, false>);
+        const auto address = [](auto* kernel) { return reinterpret_cast<const void*>(kernel); };
+        if (general) return address(run_kernel<Formula, d, l, false, true>);
+        return shared ? address(run_kernel<Formula, d, l, true, false>)
+                      : address(run_kernel<Formula, d, l, false, false>);
     });
 }
 

@@ -18,7 +18,7 @@ struct Launch {
 };
 
 // The kernel function of a potential (index in potentials::All), to be launched with one argument,
-// a Launch.
-const void* kernel_function(int potential, int dimension, int lanes, bool shared);
+// a Launch. `general`: for more than one minimisation at fixed volume, see Packed.
+const void* kernel_function(int potential, int dimension, int lanes, bool shared, bool general);
 
 }  // namespace amorph::engine::device

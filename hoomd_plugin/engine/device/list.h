@@ -20,6 +20,7 @@ struct Skin {
     static constexpr double most_growth = 1.4;
     static constexpr double least = 0.02;
     double diameter;
+    double cutoff;
     double most;
     double factor;
     double width;
@@ -28,7 +29,7 @@ struct Skin {
 
     // `cost`: of a build, in force loops.
     AMORPH_HOSTDEVICE Skin(int dimension, const Scales& scales, double cost)
-        : diameter(scales.max_sigma) {
+        : diameter(scales.max_sigma), cutoff(scales.max_cutoff) {
         const double ratio = scales.max_cutoff / scales.max_sigma;
         const double growth =
             dimension == 2 ? potentials::square_root(most_growth) : std::cbrt(most_growth);
@@ -46,17 +47,23 @@ struct Skin {
         age = 0;
         return width * diameter;
     }
-    // How far a particle may go from where it was when the list was built.
-    AMORPH_HOSTDEVICE double reach() const { return 0.5 * width * diameter; }
+    // How far a particle may go from where it was when the list was built, which the box has been
+    // strained by since. A pair beyond cutoff and skin stays beyond exp(strain) of that, less two
+    // such ways.
+    AMORPH_HOSTDEVICE double reach(double strain = 0.0) const {
+        const double shrunk = strain < 0.0 ? -strain * (cutoff + width * diameter) : 0.0;
+        return 0.5 * (width * diameter - shrunk);
+    }
     // After a step: whether another list is due, `far` telling whether a particle has left the
     // reach, `distance()` how far one is at most.
     template <class Distance>
-    AMORPH_HOSTDEVICE bool used_up(bool far, Distance distance) {
+    AMORPH_HOSTDEVICE bool used_up(bool far, Distance distance, double strain = 0.0) {
         ++age;
+        if (cutoff == 0.0) return false;  // there is nothing to list
         moved = 0.5 * width;
         if (far) return true;
         if (age % 16 != 0) return false;
-        moved = distance() / diameter;
+        moved = 0.5 * width + (distance() - reach(strain)) / diameter;
         return width > 2.0 * best();
     }
 };
@@ -131,9 +138,10 @@ AMORPH_HOSTDEVICE bool box_tilted(const double* h) {
     return h[1] != 0.0 || (D == 3 && (h[2] != 0.0 || h[5] != 0.0));
 }
 
-// Bring a position into the box; its fractional coordinates, in [-1/2, 1/2), in s.
+// Bring a position into the box; its fractional coordinates, in [-1/2, 1/2), in s. `image`, where
+// it is not null, counts the box vectors taken off.
 template <int D>
-AMORPH_HOSTDEVICE void wrap(const double* h, double* r, double* s) {
+AMORPH_HOSTDEVICE void wrap(const double* h, double* r, double* s, std::int32_t* image = nullptr) {
     for (int b = D - 1; b >= 0; --b) {
         double rest = r[b];
         for (int c = b + 1; c < D; ++c) rest -= h[3 * b + c] * s[c];
@@ -142,6 +150,7 @@ AMORPH_HOSTDEVICE void wrap(const double* h, double* r, double* s) {
     for (int b = D - 1; b >= 0; --b) {
         const double images = std::floor(s[b] + 0.5);
         s[b] -= images;
+        if (image != nullptr) image[b] += std::int32_t(images);
         for (int a = 0; a <= b; ++a) r[a] -= images * h[3 * a + b];
     }
 }
@@ -325,13 +334,18 @@ AMORPH_HOSTDEVICE Built build_list(Team& team, const Replica<D, L>& r, double sk
             return;
         }
         double s[3];
-        wrap<D>(r.box, p.r, s);
+        wrap<D>(r.box, p.r, s, r.image != nullptr ? r.image + i * D : nullptr);
         r.x[i] = p;
         r.built[i] = p;
         r.near_x[i] = NearTest<D>::point(s);
         if (by_cells) r.cell_of[i] = grid.cell(s);
     });
     if (team.any(not_finite)) return Built::not_finite;
+    if (r.scales.max_cutoff == 0.0) {
+        team.template columns<L>(r.n, [&](int i, int lane) { r.counts[i * L + lane] = 0; });
+        team.sync();
+        return Built::done;
+    }
     if constexpr (L == 1)
         if (by_cells) fill_cells(team, r, grid);
 

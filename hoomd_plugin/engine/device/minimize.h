@@ -1,99 +1,145 @@
-// A replica's minimisation by FIRE 2 (J. Guenole et al., Comput. Mater. Sci. 175, 109584 (2020)),
-// with the rules of ../fire.h.
+// A replica's minimisation by FIRE, of its energy or at fixed pressure of its enthalpy, with the
+// rules of ../fire_rules.h. Where ../minimize.h tries Newton's method once forces are small, FIRE
+// goes all the way here.
 #pragma once
 
 #include "forces.h"
 
 namespace amorph::engine::device {
 
-// What FIRE goes by: F.v, v.v and F.F, and the largest F.F and v.v of a particle.
-using FireSums = Totals<3, 2>;
+// The strain of the box as a degree of freedom beside the positions: `unit` makes a length of it,
+// and its force is -dH/d(strain) / unit. See ../minimize.h, whose numbers these are.
+struct StrainMotion {
+    double unit, first_volume;
+    double force = 0.0, velocity = 0.0, since_built = 0.0;
+    double volume = 0.0;
+    double narrowest = 0.0;  // of the box's widths
 
-// What it decides at a step: where `back` is not 0, x += back v and v = 0; then
-// v = keep (v + dt F) + mix F, x += dt v.
-struct FireStep {
-    double back, dt, keep, mix;
+    template <int D>
+    AMORPH_HOSTDEVICE static double box_volume(const double* h) {
+        double v = h[0] * h[4];
+        if constexpr (D == 3) v *= h[8];
+        return v;
+    }
+    template <int D>
+    AMORPH_HOSTDEVICE static StrainMotion of(const double* box, const Scales& scales) {
+        StrainMotion s;
+        s.first_volume = box_volume<D>(box);
+        s.unit = D * potentials::square_root(s.first_volume);
+        if constexpr (D == 3) s.unit /= potentials::square_root(scales.max_sigma);
+        return s;
+    }
+    // Before the forces, when nobody is at the box.
+    template <int D>
+    AMORPH_HOSTDEVICE void look_at(const double* box) {
+        double widths[3];
+        box_widths<D>(box, widths);
+        volume = box_volume<D>(box);
+        narrowest = widths[0];
+        for (int a = 1; a < D; ++a) narrowest = widths[a] < narrowest ? widths[a] : narrowest;
+    }
+    // What the box has come to by a further strain.
+    AMORPH_HOSTDEVICE Status judge(int dimension, double strain, const Scales& scales) const {
+        const double grown = volume * ::exp(dimension * strain);
+        if (!(grown < 1e300)) return Status::not_finite;
+        if (!(narrowest * ::exp(strain) >= 2.0 * scales.max_cutoff)) return Status::box_too_small;
+        return grown < 1e3 * first_volume ? Status::ran : Status::box_unbounded;
+    }
+    AMORPH_HOSTDEVICE bool reached(const Stage& stage, int dimension) const {
+        if (stage.pressure == 0.0) return std::fabs(force) <= stage.tolerance;
+        const double off = std::fabs(force) * unit / (dimension * volume);
+        return off <= stage.pressure_tolerance * std::fabs(stage.pressure);
+    }
 };
 
-struct FireState {
-    double dt, dt_max, dt_min, max_move, mixing;
-    int downhill = 0;
-
-    AMORPH_HOSTDEVICE FireState(const FireSettings& s, const Scales& scales) : mixing(s.mixing) {
-        const double time = 1.0 / potentials::square_root(scales.max_stiffness);
-        dt = s.dt_start * time;
-        dt_max = s.dt_max * time;
-        dt_min = s.dt_min * time;
-        max_move = s.max_move * scales.max_sigma;
-    }
-    AMORPH_HOSTDEVICE FireStep decide(const FireSettings& s, const FireSums& sums,
-                                      std::int64_t steps) {
-        FireStep step{0.0, dt, 1.0, 0.0};
-        if (sums.value[0] > 0.0) {
-            if (++downhill > s.delay) {
-                dt = dt * s.grow < dt_max ? dt * s.grow : dt_max;
-                mixing *= s.mixing_decay;
-            }
-            step.keep = 1.0 - mixing;
-            step.mix = mixing * potentials::square_root(sums.value[1] / sums.value[2]);
-            const double fastest = potentials::square_root(sums.value[4]);
-            step.dt = fastest * dt > max_move ? max_move / fastest : dt;
-        } else if (steps > 0) {
-            downhill = 0;
-            step.back = -0.5 * dt;
-            // Not at the very start, where velocities are still random with respect to forces.
-            if (steps > s.delay && dt * s.shrink >= dt_min) dt *= s.shrink;
-            mixing = s.mixing;
-            step.dt = dt;
+// Box, positions and the list's positions times exp(strain). Barriers before and after.
+template <int D, int L, class Team>
+AMORPH_HOSTDEVICE void strain_all(Team& team, const Replica<D, L>& r, double strain) {
+    const double factor = ::exp(strain);
+    team.sync();
+    team.each(r.n, [&](int i) {
+        for (int a = 0; a < D; ++a) {
+            r.x[i].r[a] *= factor;
+            r.built[i].r[a] *= factor;
         }
-        return step;
-    }
-};
+    });
+    if (team.rank() == 0)
+        for (int k = 0; k < 9; ++k) r.box[k] *= factor;
+    team.sync();
+}
 
 // Forces, and what FIRE goes by.
-template <class Formula, int D, int L, class Team>
-AMORPH_HOSTDEVICE FireSums fire_forces(Team& team, const Replica<D, L>& r, const Images<D>& images,
-                                       bool tilted) {
-    return team.template reduce<L, FireSums>(r.n, [&](int i, const auto& lanes) {
-        double force[D];
-        sum_lanes<Formula, false>(r, images, tilted, i, lanes, force);
+template <class Formula, bool General, int D, int L, class Team>
+AMORPH_HOSTDEVICE FireSums fire_forces(Team& team, const Replica<D, L>& r, bool tilted,
+                                       double& trace) {
+    constexpr Sought sought = General ? Sought::trace : Sought::force;
+    constexpr int n_sums = General ? 4 : 3;
+    using Sums = Totals<n_sums, 2>;
+    const Images<D> images(r.box);
+    const Sums s = team.template reduce<L, Sums>(r.n, [&](int i, const auto& lanes) {
+        double own[D + sought_values<sought>];
+        sum_lanes<Formula, General, sought>(r, images, tilted, i, lanes, own);
         const Point<D> v = r.v[i];
-        const double f2 = dot<D>(force, force);
+        const double f2 = dot<D>(own, own);
         const double v2 = dot<D>(v.r, v.r);
-        FireSums s;
-        s.add(0, dot<D>(force, v.r));
-        s.add(1, v2);
-        s.add(2, f2);
-        s.add(3, f2);
-        s.add(4, v2);
-        return s;
+        Sums t;
+        t.add(0, dot<D>(own, v.r));
+        t.add(1, v2);
+        t.add(2, f2);
+        if constexpr (General) t.add(3, 0.5 * own[D]);
+        t.add(n_sums, f2);
+        t.add(n_sums + 1, v2);
+        return t;
     });
+    if constexpr (General) trace = s.value[3];
+    return {s.value[0], s.value[1], s.value[2], s.value[n_sums], s.value[n_sums + 1]};
+}
+
+template <class Formula, int D, int L, class Team>
+AMORPH_APART AMORPH_HOSTDEVICE FireSums general_forces(Team& team, const Replica<D, L>& r,
+                                                       bool tilted, double& trace) {
+    return fire_forces<Formula, true>(team, r, tilted, trace);
+}
+template <int D, int L, class Team>
+AMORPH_APART AMORPH_HOSTDEVICE Built general_list(Team& team, const Replica<D, L>& r, double skin,
+                                                  std::int32_t& row_needed) {
+    return build_list(team, r, skin, row_needed);
 }
 
 // Takes the step; returns whether a particle is farther than `reach` from where the list was built.
-template <int D, int L, class Team>
-AMORPH_HOSTDEVICE bool advance(Team& team, const Replica<D, L>& r, const FireStep& step,
-                               double reach) {
+// `strain` is the box's, before what is added to the positions.
+template <bool General, int D, int L, class Team>
+AMORPH_HOSTDEVICE bool advance(Team& team, const Replica<D, L>& r, const FireMove& move,
+                               double strain, double reach) {
+    const double factor = General && strain != 0.0 ? ::exp(strain) : 1.0;
     bool far = false;
     team.each(r.n, [&](int i) {
         Point<D> x = r.x[i];
         Point<D> v = r.v[i];
         const Point<D> f = r.f[i];
-        const Point<D> built = r.built[i];
+        Point<D> built = r.built[i];
         double moved[D];
         for (int a = 0; a < D; ++a) {
-            if (step.back != 0.0) {
-                x.r[a] += step.back * v.r[a];
+            if (move.back != 0.0) {
+                x.r[a] += move.back * v.r[a];
                 v.r[a] = 0.0;
             }
-            v.r[a] = step.keep * (v.r[a] + step.dt * f.r[a]) + step.mix * f.r[a];
-            x.r[a] += step.dt * v.r[a];
+            if constexpr (General) {
+                x.r[a] *= factor;
+                built.r[a] *= factor;
+            }
+            v.r[a] = move.keep * (v.r[a] + move.dt * f.r[a]) + move.mix * f.r[a];
+            x.r[a] += move.dt * v.r[a];
             moved[a] = x.r[a] - built.r[a];
         }
         r.x[i] = x;
         r.v[i] = v;
+        if constexpr (General) r.built[i] = built;
         if (!(dot<D>(moved, moved) < reach * reach)) far = true;
     });
+    // The forces' images were taken from the box before the last barrier.
+    if (General && team.rank() == 0)
+        for (int k = 0; k < 9; ++k) r.box[k] *= factor;
     return team.any(far);
 }
 
@@ -110,117 +156,100 @@ AMORPH_HOSTDEVICE double largest_distance(Team& team, const Replica<D, L>& r) {
     return potentials::square_root(most.value[0]);
 }
 
-// What a replica that failed is given: nothing that could be taken for a result.
-AMORPH_HOSTDEVICE inline void mark_not_finite(Outcome& out) {
-    const double nan = ::nan("");
-    out.status = Status::not_finite;
-    out.energy = out.max_force = nan;
-    for (double& v : out.virial) v = nan;
-}
-
-// Minimise from the replica's positions and leave the minimum there, or only measure; the forces
-// belong to where it ends.
-template <class Formula, int D, int L, class Team>
-AMORPH_HOSTDEVICE void run_stage(Team& team, const Replica<D, L>& r, const Batch& batch,
-                                 Result& result) {
+// Minimise from where the particles are, and leave them at rest where it ends, with the forces and
+// the list that belong there. Where rows outgrow the list it returns at once, `row_needed` set.
+// `General`: the pressure may be what is fixed, and there may be bonds.
+template <class Formula, bool General, int D, int L, class Team>
+AMORPH_HOSTDEVICE Status minimize(Team& team, const Replica<D, L>& r, const Stage& stage,
+                                  const volatile std::int32_t* stop, Result& result) {
     Outcome& out = result.outcome;
-    const double tolerance_squared = batch.tolerance * batch.tolerance;
-    const Images<D> images(r.box);
+    const double tolerance_squared = stage.tolerance * stage.tolerance;
+    const bool at_pressure = General && stage.at_pressure;
     const bool tilted = box_tilted<D>(r.box);
-    FireState fire(batch.fire, r.scales);
+    Fire fire(stage.fire, r.scales.max_stiffness, r.scales.max_sigma);
     Skin skin(D, r.scales, build_cost(r));
-    std::int64_t steps = 0;
+    StrainMotion strain = StrainMotion::of<D>(r.box, r.scales);
+    Status status = Status::ran;
     bool rebuild = true;
-    out.status = Status::step_limit;
-    while (true) {
+    std::int64_t steps = 0;
+    team.each(r.n, [&](int i) { r.v[i] = Point<D>{}; });
+    for (;; ++steps) {
         if (rebuild) {
             ++out.builds;
-            const Built built =
-                build_list(team, r, batch.minimize ? skin.renew() : 0.0, result.row_needed);
-            if (built == Built::overflow) return;
-            if (built == Built::not_finite) {
-                out.status = Status::not_finite;
+            strain.since_built = 0.0;
+            Built built;
+            if constexpr (General)
+                built = general_list(team, r, skin.renew(), result.row_needed);
+            else
+                built = build_list(team, r, skin.renew(), result.row_needed);
+            if (built != Built::done) {
+                status = Status::not_finite;
                 break;
             }
         }
-        if (!batch.minimize) {
-            out.status = Status::ran;
-            break;
-        }
-        const FireSums s = fire_forces<Formula>(team, r, images, tilted);
-        if (!(s.value[1] + s.value[2] < 1e300)) {
-            out.status = Status::not_finite;
-            break;
-        }
-        if (s.value[3] <= tolerance_squared) {
-            out.status = Status::converged;
-            break;
-        }
-        if (steps >= batch.max_steps) break;
-        if ((steps & 31) == 0 && team.any(team.rank() == 0 && *batch.stop != 0)) {
-            out.status = Status::interrupted;
-            break;
-        }
-        // Here ../minimize.h tries Newton's method once forces are small; FIRE goes all the way.
-        const FireStep step = fire.decide(batch.fire, s, steps);
-        ++steps;
-        const bool far = advance(team, r, step, skin.reach());
-        rebuild = skin.used_up(far, [&] { return largest_distance(team, r); });
-    }
-    out.steps = steps;
-    if (out.status == Status::not_finite)
-        mark_not_finite(out);
-    else
-        measure_forces<Formula>(team, r, out);
-}
-
-// One replica from the caller's arrays and back.
-template <class Formula, int D, int L, bool Shared, class Team>
-AMORPH_HOSTDEVICE void run_replica(Team& team, const Batch& batch, char* shared, char* global,
-                                   std::int64_t replica) {
-    auto r = Replica<D, L>::template in<Shared>(batch, shared, global, replica);
-    team.use(r.partials, group_count(r.n * L));
-    const std::int64_t pairs = std::int64_t(r.n_types) * r.n_types;
-    const std::int64_t coefficients = pairs * Formula::n_coefficients;
-    if (batch.table_each) r.coefficients += replica * coefficients;
-    if (batch.layout.table_shared) {
-        team.each(int(coefficients), [&](int k) { r.table[k] = r.coefficients[k]; });
-        team.each(int(pairs), [&](int k) { r.table[coefficients + k] = r.r_cut[k]; });
-        r.coefficients = r.table;
-        r.r_cut = r.table + coefficients;
-    }
-    double* const positions = batch.positions + replica * r.n * D;
-    team.each(r.n, [&](int i) {
-        const int from = r.order[i] * D;
-        Point<D> x, zero;
-        for (int a = 0; a < D; ++a) {
-            x.r[a] = positions[from + a];
-            zero.r[a] = 0.0;
-        }
-        r.x[i] = x;
-        r.v[i] = zero;
-        r.f[i] = zero;
-    });
-
-    Result result{};
-    run_stage<Formula>(team, r, batch, result);
-
-    if (result.row_needed == 0) {
-        double* const forces = batch.forces != nullptr ? batch.forces + replica * r.n * D : nullptr;
-        team.each(r.n, [&](int i) {
-            const int to = r.order[i] * D;
-            if (batch.minimize) {
-                Point<D> x = r.x[i];
-                double s[D];
-                wrap<D>(r.box, x.r, s);
-                for (int a = 0; a < D; ++a) positions[to + a] = x.r[a];
+        FireSums s;
+        if constexpr (General) {
+            strain.look_at<D>(r.box);
+            double trace = 0.0;
+            s = general_forces<Formula>(team, r, tilted, trace);
+            if (at_pressure) {
+                strain.force = -(trace + D * stage.pressure * strain.volume) / strain.unit;
+                s.power += strain.force * strain.velocity;
+                s.speed_squared += strain.velocity * strain.velocity;
+                s.force_squared += strain.force * strain.force;
             }
-            if (forces != nullptr)
-                for (int a = 0; a < D; ++a) forces[to + a] = r.f[i].r[a];
+        } else {
+            double no_trace;
+            s = fire_forces<Formula, false>(team, r, tilted, no_trace);
+        }
+        if (!(s.force_squared + s.speed_squared < 1e300)) {
+            status = Status::not_finite;
+            break;
+        }
+        if (s.max_force_squared <= tolerance_squared &&
+            (!at_pressure || strain.reached(stage, D))) {
+            status = Status::converged;
+            break;
+        }
+        if (steps >= stage.steps) {
+            status = Status::step_limit;
+            break;
+        }
+        if ((steps & 31) == 0 && team.any(team.rank() == 0 && *stop != 0)) {
+            status = Status::interrupted;
+            break;
+        }
+        const FireMove move = fire.decide(s, [&](const FireMove& chosen) {
+            if (!at_pressure) return chosen.dt;
+            constexpr double most = 0.02;  // strain of a step
+            const double speed = chosen.back != 0.0 ? 0.0 : std::fabs(strain.velocity);
+            return Fire::limited(chosen.dt, chosen, speed, std::fabs(strain.force),
+                                 most * strain.unit);
         });
+        double strained = 0.0;
+        if (at_pressure) {
+            if (move.back != 0.0) {
+                strained = move.back * strain.velocity / strain.unit;
+                strain.velocity = 0.0;
+            }
+            strain.velocity =
+                move.keep * (strain.velocity + move.dt * strain.force) + move.mix * strain.force;
+            strained += move.dt * strain.velocity / strain.unit;
+            strain.since_built += strained;
+            status = strain.judge(D, strained, r.scales);
+            if (status != Status::ran) {
+                ++steps;
+                break;
+            }
+        }
+        const double reach = skin.reach(strain.since_built);
+        const bool far = advance<General>(team, r, move, strained, reach);
+        rebuild = skin.used_up(far, [&] { return largest_distance(team, r); }, strain.since_built);
     }
-    if (team.rank() == 0) batch.results[replica] = result;
+    out.steps += steps;
+    team.each(r.n, [&](int i) { r.v[i] = Point<D>{}; });
     team.sync();
+    return status;
 }
 
 }  // namespace amorph::engine::device

@@ -17,14 +17,6 @@ void check(const Replicas& replicas, const Work& work) {
         refuse("replicas of " + std::to_string(replicas.n_particles) +
                " particles are too large for the GPU, which takes " +
                std::to_string(most_particles));
-    for (const Stage& stage : work.stages) {
-        if (stage.kind != Stage::Kind::minimize)
-            refuse("the GPU minimises and measures only: it has no time steps");
-        if (stage.at_pressure) refuse("the GPU minimises in a fixed box, not at fixed pressure");
-    }
-    if (work.stages.size() > 1) refuse("the GPU runs one minimisation, not several stages");
-    if (replicas.velocities != nullptr)
-        refuse("the GPU minimises from rest: it takes no velocities");
     const PairTable& first = work.tables.front()->view();
     if (first.n_types > 65535) refuse("more than 65535 types are too many for the GPU");
     for (const PotentialTable* table : work.tables)
@@ -34,7 +26,48 @@ void check(const Replicas& replicas, const Work& work) {
                 "the replicas' tables must be of one potential and as many types");
 }
 
+// The rows of bonds of one replica, each bond in the rows of both its ends, in the kernels' order.
+void pack_bonds(const Work& work, std::size_t network, const std::vector<int>& order, Packed& p) {
+    const auto n = order.size();
+    std::vector<std::int32_t> place(n);
+    for (std::size_t k = 0; k < n; ++k) place[std::size_t(order[k])] = std::int32_t(k);
+    const auto start = std::int64_t(p.bonds.size());
+    const std::int64_t from = work.bond_first[network], to = work.bond_first[network + 1];
+    std::vector<std::int64_t> next(n + 1, 0);
+    for (std::int64_t b = 2 * from; b < 2 * to; ++b)
+        ++next[std::size_t(place[std::size_t(work.bonds.pairs[b])]) + 1];
+    std::partial_sum(next.begin(), next.end(), next.begin());
+    for (const std::int64_t first : next) p.bond_first.push_back(start + first);
+    p.bonds.resize(std::size_t(start + 2 * (to - from)));
+    for (std::int64_t b = from; b < to; ++b) {
+        const std::int32_t i = place[std::size_t(work.bonds.pairs[2 * b])];
+        const std::int32_t j = place[std::size_t(work.bonds.pairs[2 * b + 1])];
+        const double k = work.bonds.stiffness[b], length = work.bonds.length[b];
+        p.bonds[std::size_t(start + next[std::size_t(i)]++)] = {k, length, j};
+        p.bonds[std::size_t(start + next[std::size_t(j)]++)] = {k, length, i};
+    }
+}
+
+void pack_stages(const Work& work, Packed& p) {
+    p.stages = work.stages;
+    for (const Stage& stage : p.stages) {
+        const Schedule& t = stage.temperature;
+        p.schedules.insert(p.schedules.end(), t.step, t.step + t.n);
+        p.schedules.insert(p.schedules.end(), t.value, t.value + t.n);
+    }
+}
+
 }  // namespace
+
+std::vector<Stage> stages_with(const Packed& packed, const double* schedules) {
+    std::vector<Stage> stages = packed.stages;
+    for (Stage& stage : stages) {
+        stage.temperature.step = schedules;
+        stage.temperature.value = schedules + stage.temperature.n;
+        schedules += 2 * stage.temperature.n;
+    }
+    return stages;
+}
 
 Packed pack(const Replicas& replicas, const Work& work) {
     check(replicas, work);
@@ -46,13 +79,17 @@ Packed pack(const Replicas& replicas, const Work& work) {
     p.dimension = d;
     p.potential = work.tables.front()->potential();
 
-    const std::int64_t n_orders = replicas.type_each ? replicas.n_replicas : 1;
+    const bool bonded = !work.bond_first.empty();
+    const bool networks = work.bond_first.size() > 2;
+    const bool orders = replicas.type_each || networks;
     std::vector<int> order(static_cast<std::size_t>(n));
-    for (std::int64_t k = 0; k < n_orders; ++k) {
-        const std::int32_t* type = replicas.type + k * n;
+    for (std::int64_t k = 0; k < (orders ? replicas.n_replicas : 1); ++k) {
+        const std::int32_t* type = replicas.type + (replicas.type_each ? k * n : 0);
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(),
                          [type](int i, int j) { return type[i] < type[j]; });
+        if (bonded) pack_bonds(work, networks ? std::size_t(k) : 0, order, p);
+        if (k > 0 && !replicas.type_each) continue;
         std::vector<std::int32_t> firsts(std::size_t(types) + 1, 0);
         for (const int i : order) {
             p.order.push_back(std::uint16_t(i));
@@ -72,6 +109,9 @@ Packed pack(const Replicas& replicas, const Work& work) {
         least_volume = k == 0 ? volume : std::min(least_volume, volume);
     }
 
+    for (const Stage& stage : work.stages)
+        if (stage.kind == Stage::Kind::rescale) least_volume = std::min(least_volume, stage.volume);
+
     double cutoff = 0.0;
     for (const PotentialTable* table : work.tables) {
         const PairTable& view = table->view();
@@ -84,12 +124,30 @@ Packed pack(const Replicas& replicas, const Work& work) {
                                           t]);
                 p.r_cut.push_back(view.r_cut[std::int64_t(s) * view.stride + t]);
             }
-        p.scales.push_back({view.max_cutoff, view.max_sigma, view.max_stiffness});
         cutoff = std::max(cutoff, view.max_cutoff);
     }
+    const bool scales = work.tables.size() > 1 || networks;
+    for (std::size_t k = 0; k < (scales ? std::size_t(replicas.n_replicas) : 1); ++k) {
+        const PairTable& view = work.tables[work.tables.size() > 1 ? k : 0]->view();
+        Scales own{view.max_cutoff, view.max_sigma, view.max_stiffness};
+        if (bonded)
+            for (std::int64_t b = work.bond_first[networks ? k : 0];
+                 b < work.bond_first[networks ? k + 1 : 1]; ++b)
+                own.max_stiffness = std::max(own.max_stiffness, work.bonds.stiffness[b]);
+        p.scales.push_back(own);
+    }
+    pack_stages(work, p);
 
     const double ball = d == 2 ? 3.1416 * cutoff * cutoff : 4.1888 * cutoff * cutoff * cutoff;
-    p.shape = {n, d, types, first.n_coefficients, std::min(double(n), n * ball / least_volume)};
+    p.shape = {n,
+               d,
+               types,
+               first.n_coefficients,
+               std::min(double(n), n * ball / least_volume),
+               work.trajectory.every > 0};
+    p.general = bonded || work.stages.size() > 1;
+    for (const Stage& stage : work.stages)
+        p.general |= stage.kind != Stage::Kind::minimize || stage.at_pressure;
 
     Batch& batch = p.batch;
     batch.n_particles = n;
@@ -97,13 +155,14 @@ Packed pack(const Replicas& replicas, const Work& work) {
     batch.types_each = replicas.type_each;
     batch.box_each = replicas.box_each;
     batch.table_each = work.tables.size() > 1;
-    batch.minimize = !work.stages.empty();
-    if (batch.minimize) {
-        const Stage& stage = work.stages.front();
-        batch.tolerance = stage.tolerance;
-        batch.max_steps = stage.steps;
-        batch.fire = stage.fire;
-    }
+    batch.scales_each = scales;
+    batch.bonds_each = bonded && orders;
+    batch.n_stages = int(work.stages.size());
+    if (batch.n_stages > 0) batch.stage = work.stages.front();
+    batch.stream = {work.seed, work.first_replica, 0};
+    batch.purposes = work.purposes;
+    batch.trajectory.every = work.trajectory.every;
+    batch.trajectory.frames = work.trajectory.frames;
     return p;
 }
 

@@ -28,6 +28,7 @@ Layout lay_out(const Shape& shape, int lanes, int capacity, bool state_shared, b
         return here;
     };
     layout.partials = std::uint32_t(take(shared, partial_doubles(int(columns)) * 8));
+    layout.box = std::uint32_t(take(shared, 9 * 8));
     const std::int64_t pairs = std::int64_t(shape.n_types) * shape.n_types;
     const std::int64_t table = pairs * (shape.n_coefficients + 1) * 8;
     layout.table_shared = table <= most_table;
@@ -35,6 +36,7 @@ Layout lay_out(const Shape& shape, int lanes, int capacity, bool state_shared, b
     std::int64_t& state = state_shared ? shared : global;
     for (std::uint32_t* vector : {&layout.x, &layout.v, &layout.f, &layout.built})
         *vector = std::uint32_t(take(state, n * d * 8));
+    if (shape.unwrapped) layout.image = std::uint32_t(take(state, n * d * 4));
     layout.near_x = std::uint32_t(take(state, n * d * 4));
     layout.counts = std::uint32_t(take(state, columns * 2));
     if (may_use_cells(shape.n_particles, lanes)) {

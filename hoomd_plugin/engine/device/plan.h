@@ -26,6 +26,7 @@ struct Shape {
     int n_types;
     int n_coefficients;
     double row;
+    bool unwrapped = false;  // box vectors taken off positions are counted
 };
 
 struct Plan {

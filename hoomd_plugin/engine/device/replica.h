@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../fire_rules.h"
 #include "../kernels.h"
 #include "team.h"
 
@@ -64,8 +65,8 @@ struct Layout {
     bool state_shared;
     bool list_shared;
     bool table_shared;
-    std::uint32_t partials, table, x, v, f, built, near_x, counts, cell_first, cell_of, cell_mixed,
-        cell_order;
+    std::uint32_t partials, box, table, x, v, f, built, image, near_x, counts, cell_first, cell_of,
+        cell_mixed, cell_order;
     std::uint64_t list;
     int capacity;  // entries of a column
     int columns;   // from one row of the list to the next
@@ -73,26 +74,38 @@ struct Layout {
     std::uint64_t global_bytes;
 };
 
+// A bond as the row of one of its ends has it.
+struct BondEnd {
+    double stiffness, length;
+    std::int32_t other;
+};
+
 // Replicas of equal size, as the kernels take them. Particles stand in the order of their types, so
 // that of a column of neighbours each type's follow one another.
 struct Batch {
     int n_particles;
     int n_types;
-    bool types_each, box_each, table_each;  // one for each replica, or one for all
-    const std::uint16_t* order;             // (n,): where a particle stands with the caller
-    const std::uint16_t* type;              // (n,)
-    const std::int32_t* first_of_type;      // (n_types + 1,)
-    const double* boxes;                    // h, (3, 3)
-    const double* coefficients;             // (n_types, n_types, n_coefficients)
-    const double* r_cut;                    // (n_types, n_types)
-    const Scales* scales;
-    double* positions;  // (n_replicas, n, d), in and out
-    double* forces;     // the same, or null
-    Result* results;    // (n_replicas,)
-    bool minimize;      // or only measure
-    double tolerance;
-    std::int64_t max_steps;
-    FireSettings fire;
+    // One for each replica, or one for all.
+    bool types_each, box_each, table_each, scales_each, bonds_each;
+    const std::uint16_t* order;         // (n,): where a particle stands with the caller
+    const std::uint16_t* type;          // (n,)
+    const std::int32_t* first_of_type;  // (n_types + 1,)
+    double* boxes;                      // h, (3, 3); changed only where each has its own
+    const double* coefficients;         // (n_types, n_types, n_coefficients)
+    const double* r_cut;                // (n_types, n_types)
+    const Scales* scales;               //
+    const std::int64_t* bond_first;     // (n + 1,), of each particle's row; null: no bonds
+    const BondEnd* bonds;               //
+    double* positions;                  // (n_replicas, n, d), in and out
+    double* velocities;                 // the same, or null: at rest, and not given back
+    double* forces;                     // the same, or null
+    Result* results;                    // (n_replicas,)
+    Stage stage;                        // the only one, where one minimisation is all
+    int n_stages;                       // none: only measure
+    const Stage* stages;                // all of them
+    Stream stream;                      // of the first replica
+    Purposes purposes;                  //
+    Trajectory trajectory;              // of the first replica
     Layout layout;
     const volatile std::int32_t* stop;
 };
@@ -136,16 +149,19 @@ struct Replica {
     const std::uint16_t* order;
     const std::uint16_t* type;
     const std::int32_t* first_of_type;
-    const double* box;
+    double* box;
     const double* coefficients;
     const double* r_cut;
     Scales scales;
+    const std::int64_t* bond_first;  // null: no bonds
+    const BondEnd* bonds;
 
     Point<D>* x;
     Point<D>* v;
     Point<D>* f;
     Point<D>* built;       // positions when the list was built
-    NearPoint<D>* near_x;  // the same, for building it
+    std::int32_t* image;   // box vectors taken off since the start, D each; or null
+    NearPoint<D>* near_x;  // positions when the list was built, for building it
     std::uint16_t* list;   // [place in the column][column]
     std::uint16_t* counts;
     std::int32_t* cell_first;
@@ -170,15 +186,20 @@ struct Replica {
         r.order = batch.order + types * r.n;
         r.type = batch.type + types * r.n;
         r.first_of_type = batch.first_of_type + types * (r.n_types + 1);
-        r.box = batch.boxes + (batch.box_each ? replica * 9 : 0);
+        r.box = reinterpret_cast<double*>(shared + layout.box);
         const std::int64_t tables = batch.table_each ? replica : 0;
         r.coefficients = batch.coefficients;
         r.r_cut = batch.r_cut + tables * r.n_types * r.n_types;
-        r.scales = batch.scales[tables];
+        r.scales = batch.scales[batch.scales_each ? replica : 0];
+        r.bond_first = batch.bond_first;
+        if (batch.bonds_each) r.bond_first += replica * (r.n + 1);
+        r.bonds = batch.bonds;
         r.x = reinterpret_cast<Point<D>*>(state + layout.x);
         r.v = reinterpret_cast<Point<D>*>(state + layout.v);
         r.f = reinterpret_cast<Point<D>*>(state + layout.f);
         r.built = reinterpret_cast<Point<D>*>(state + layout.built);
+        r.image = batch.trajectory.every > 0 ? reinterpret_cast<std::int32_t*>(state + layout.image)
+                                             : nullptr;
         r.near_x = reinterpret_cast<NearPoint<D>*>(state + layout.near_x);
         r.counts = reinterpret_cast<std::uint16_t*>(state + layout.counts);
         r.cell_first = reinterpret_cast<std::int32_t*>(state + layout.cell_first);

@@ -13,6 +13,7 @@
 //   largest(count)        the largest of the threads' counts; ends with a barrier
 //   each(n, f)            f(i) for n items; no barrier
 //   columns<L>(n, f)      f(i, lane) for the columns of n particles; no barrier
+//   rows<L>(n, f)         f(i, lanes) for n particles; ends with a barrier
 //   reduce<L, T>(n, f)    the totals of f(i, lanes), of type T, over n particles, for every thread;
 //                         a barrier, after which what f wrote can be read
 //   scan(a, n)            exclusive prefix sums in place; barriers before and after
@@ -27,6 +28,14 @@
 #include <vector>
 
 #include "../../potentials/real.h"
+
+// Functions that are called, not inlined: what is not worth the code of another copy. What they get
+// by reference lives in memory all through the caller.
+#if defined(__CUDACC__)
+#define AMORPH_APART __noinline__
+#else
+#define AMORPH_APART
+#endif
 
 namespace amorph::engine::device {
 
@@ -134,6 +143,15 @@ class HostTeam {
         for (int g = team().rank(); g < group_count(n * L); g += team().size())
             for (int c = g * group_size; c < (g + 1) * group_size && c < n * L; ++c)
                 f(c / L, c % L);
+    }
+    template <int L, class F>
+    void rows(int n, F f) {
+        for (int g = team().rank(); g < group_count(n * L); g += team().size())
+            for (int s = 0; s < group_size; s += L) {
+                const int i = (g * group_size + s) / L;
+                if (i < n) f(i, HostLanes<L>{});
+            }
+        team().sync();
     }
     template <int L, class T, class F>
     T reduce(int n, F f) {
@@ -291,6 +309,11 @@ class BlockTeam {
     template <int L, class F>
     __device__ void columns(int n, F f) {
         for (int c = rank(); c < n * L; c += size()) f(c / L, c % L);
+    }
+    template <int L, class F>
+    __device__ void rows(int n, F f) {
+        for (int c = rank(); c < n * L; c += size()) f(c / L, BlockLanes<L>{});
+        __syncthreads();
     }
     template <int L, class T, class F>
     __device__ T reduce(int n, F f) {
