@@ -168,6 +168,7 @@ def prepare(
             settings.potential,
             p,
             output,
+            bonds=settings.bonds,
             append=append,
             device=device,
             threads=threads,

@@ -17,7 +17,7 @@ from amorph import bridge
 from amorph.handover import POTENTIALS, AmorphError
 
 from .errors import CampaignFileError
-from .tables import Number, Positive, Potential, Preparation, Table, unknown
+from .tables import Bonds, Number, Positive, Potential, Preparation, Table, unknown
 
 __all__ = [
     "Campaign",
@@ -75,11 +75,12 @@ class PreparationFile(Table):
     """A file for ``amorph prepare``."""
 
     potential: Potential | None = None  # a file to start from may have it
+    bonds: Bonds | None = None
     preparation: Preparation
 
     @model_validator(mode="after")
     def _fits(self) -> "PreparationFile":
-        self.preparation.check(self.potential)
+        self.preparation.check(self.potential, self.bonds)
         return self
 
 

@@ -5,7 +5,7 @@ from os import PathLike
 
 from amorph import ensemble
 
-from .tables import Potential, Preparation
+from .tables import Bonds, Potential, Preparation
 
 __all__ = ["prepare_ensemble", "prepare_to_gsd"]
 
@@ -16,6 +16,7 @@ def prepare_ensemble(
     potential: Potential | None,
     preparation: Preparation,
     *,
+    bonds: Bonds | None = None,
     replica: int | None = None,
     replicas: int = 1,
     device: str = "cpu",
@@ -25,13 +26,14 @@ def prepare_ensemble(
     """All replicas of a preparation, or some from a number on; errors as `ensemble.prepare`."""
     first = replica or 0
     number = preparation.n_replicas if replica is None else replicas
-    theta, start = preparation.begin(potential, first, number)
+    begin = preparation.begin(potential, bonds, first, number)
     return ensemble.prepare(
-        theta,
-        start.positions,
-        start.typeid,
-        start.boxes if len(start.boxes) > 1 else start.boxes[0],
-        preparation.stages(theta, start.positions.shape[2]),
+        begin.theta,
+        begin.start.positions,
+        begin.start.typeid,
+        begin.start.box,
+        preparation.stages(begin.theta, begin.start.positions.shape[2]),
+        bonds=begin.bonds or None,
         seed=preparation.seed,
         first_replica=first,
         device=device,
@@ -45,6 +47,7 @@ def prepare_to_gsd(
     preparation: Preparation,
     path: str | PathLike[str],
     *,
+    bonds: Bonds | None = None,
     append: bool = False,
     device: str = "cpu",
     threads: int | None = None,
@@ -61,6 +64,7 @@ def prepare_to_gsd(
         return prepare_ensemble(
             potential,
             preparation,
+            bonds=bonds,
             replica=first,
             replicas=number,
             device=device,

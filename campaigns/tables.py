@@ -1,15 +1,29 @@
-"""The tables that describe how packings are made: ``[potential]`` and ``[preparation]``."""
+"""The tables that describe how packings are made.
+
+``[potential]``, ``[bonds]`` and ``[preparation]``.
+"""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from amorph import bridge, ensemble
 from amorph.handover import POTENTIALS, check_parameters
 
-__all__ = ["Number", "Positive", "Potential", "Preparation", "Table", "unknown"]
+__all__ = [
+    "Beginning",
+    "Bonds",
+    "Number",
+    "Positive",
+    "Potential",
+    "Preparation",
+    "Table",
+    "unknown",
+]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -55,6 +69,47 @@ class Potential(Table):
     def theta(self) -> bridge.PairPotential:
         """The potential as the bridge has it."""
         return bridge.from_arrays(self.kind, self._given())
+
+
+class Bonds(Table):
+    """``[bonds]``: springs beside the potential, or instead of one: see `amorph.ensemble.Bonds`."""
+
+    pairs: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = None
+    within: Positive | None = None
+    stiffness: Positive | list[Positive] | None = None
+    length: NotNegative | list[NotNegative] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Bonds":
+        if self.pairs is not None and self.within is not None:
+            raise ValueError("bonds are the pairs listed, or all within a distance: give one.")
+        return self
+
+    def of(self, start: ensemble.Start, file: str | None) -> Sequence[ensemble.Bonds]:
+        """The springs of a start's replicas: one list for all, or one for each."""
+        if self.pairs is None and self.within is None:
+            if file is None:
+                raise ValueError("bonds need pairs, or a distance within which they are made.")
+            if not start.bonds:
+                raise ValueError(f"{file} has no bonds: give pairs, or within.")
+            return start.bonds
+        if self.stiffness is None:
+            raise ValueError("bonds need a stiffness.")
+        if self.pairs is not None:
+            return [ensemble.Bonds(np.array(self.pairs), self.stiffness, self.length)]
+        if isinstance(self.stiffness, list) or isinstance(self.length, list):
+            raise ValueError("bonds within a distance have one stiffness and one length.")
+        assert self.within is not None
+        return [
+            ensemble.Bonds.within(
+                positions,
+                start.boxes if start.boxes is None else start.boxes[r % len(start.boxes)],
+                self.within,
+                self.stiffness,
+                self.length,
+            )
+            for r, positions in enumerate(start.positions)
+        ]
 
 
 class Minimize(Table):
@@ -196,33 +251,36 @@ class Preparation(Table):
     @property
     def n_replicas(self) -> int:
         """How many replicas there are; of a file, its frames."""
-        return len(self._file().positions) if self.start == "file" else (self.replicas or 1)
+        return len(self._file(None)) if self.start == "file" else (self.replicas or 1)
 
-    def _file(self) -> ensemble.Start:
-        return ensemble.read_start(str(self.file), frames_slice(self.frames))
+    def _file(self, bonds: Bonds | None) -> ensemble.Start:
+        listed = bonds is not None and (bonds.pairs is not None or bonds.within is not None)
+        return ensemble.read_start(
+            str(self.file),
+            frames_slice(self.frames),
+            # Of the file's own bonds; where others are listed these do not matter.
+            stiffness=1.0 if listed else (bonds.stiffness if bonds is not None else None),
+            length=bonds.length if bonds is not None and not listed else None,
+        )
 
     def begin(
-        self, potential: Potential | None, first: int, count: int
-    ) -> tuple[Any, ensemble.Start]:
-        """The potential (or one a replica) and the start of replicas first, first + 1, ..."""
+        self, potential: Potential | None, bonds: Bonds | None, first: int, count: int
+    ) -> "Beginning":
+        """What replicas first, first + 1, ... are made of, and where they start."""
         if self.start == "file":
-            whole = self._file()
-            part = slice(first, first + count)
-            start = ensemble.Start(
-                whole.positions[part],
-                whole.typeid if whole.typeid.ndim == 1 else whole.typeid[part],
-                whole.boxes if len(whole.boxes) == 1 else whole.boxes[part],
-                whole.parameters[part],
-            )
-            if potential is None and not start.parameters:
+            start = self._file(bonds)[first : first + count]
+            springs = start.bonds if bonds is None else bonds.of(start, self.file)
+            if potential is None and not start.parameters and not springs:
                 raise ValueError(f"{self.file} has no potential: give [potential].")
-            return (start.parameters if potential is None else potential.theta()), start
-        if potential is None:
+            known = start.parameters or None
+            return Beginning(known if potential is None else potential.theta(), start, springs)
+        if potential is None and bonds is None:
             raise ValueError("[potential] is missing.")
         assert self.n_particles is not None
         assert self.density is not None
-        return potential.theta(), ensemble.make_start(
-            potential.theta(),
+        theta = None if potential is None else potential.theta()
+        start = ensemble.make_start(
+            theta,
             self.n_particles,
             self.density,
             self.dimension,
@@ -234,6 +292,7 @@ class Preparation(Table):
             order=self.order,
             first_replica=first,
         )
+        return Beginning(theta, start, () if bonds is None else bonds.of(start, None))
 
     def stages(self, theta: Any, dimension: int) -> list[ensemble.Stage]:
         """What is done to the replicas, as `amorph.ensemble.prepare` takes it."""
@@ -252,16 +311,29 @@ class Preparation(Table):
         }
         return makers[self.method](theta, dimension, **common, **own)
 
-    def check(self, potential: Potential | None) -> None:
-        """Raise `AmorphError` or `ValueError` for what only shows beside the potential."""
-        theta, start = self.begin(potential, 0, 1)
+    def check(self, potential: Potential | None, bonds: Bonds | None = None) -> None:
+        """Raise `AmorphError` or `ValueError` for what only shows beside potential and bonds."""
+        begin = self.begin(potential, bonds, 0, 1)
         ensemble.check(
-            theta,
-            start.positions,
-            start.typeid,
-            start.boxes[0],
-            self.stages(theta, start.positions.shape[2]),
+            begin.theta,
+            begin.start.positions,
+            begin.start.typeid,
+            begin.start.box,
+            self.stages(begin.theta, begin.start.positions.shape[2]),
+            bonds=begin.bonds or None,
         )
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The potential (one, one a replica, or none), the start, and the springs, as `prepare` takes.
+
+    There is one list of springs for all replicas, one for each, or none.
+    """
+
+    theta: Any
+    start: ensemble.Start
+    bonds: Sequence[ensemble.Bonds]
 
 
 def frames_slice(text: str | None) -> slice | None:

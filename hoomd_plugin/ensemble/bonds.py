@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import InputError, widths
+from amorph.handover import InputError, check_box_matrix, widths
+
+from .engine import positive
 
 __all__ = ["Bonds"]
 
@@ -29,6 +31,65 @@ class Bonds:
     pairs: ArrayLike
     stiffness: ArrayLike
     length: ArrayLike | None = None
+
+    @classmethod
+    def within(
+        cls,
+        positions: ArrayLike,
+        box: ArrayLike | None,
+        distance: float,
+        stiffness: float,
+        length: float | None = None,
+    ) -> "Bonds":
+        """Springs between all pairs of particles nearer than a distance.
+
+        Parameters
+        ----------
+        positions:
+            (N, d), of one replica.
+        box:
+            (d, d), columns the box vectors; None for open boundaries.
+        distance:
+            Of the nearest images, below half the box's smallest width.
+        stiffness, length:
+            As the attributes, of all springs.
+
+        Raises
+        ------
+        InputError
+            For positions or a distance that cannot be, or where no pair is so near.
+        """
+        points = np.asarray(positions, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] not in (2, 3) or not np.isfinite(points).all():
+            raise InputError(f"bonds: positions have shape {points.shape}: give (N, 2) or (N, 3).")
+        reach = positive("bonds: within", distance)
+        matrix = None if box is None else check_box_matrix(box)
+        if matrix is not None and not reach < 0.5 * float(np.min(widths(matrix))):
+            raise InputError(
+                f"bonds: within = {reach:g}: in this box it must be below "
+                f"{0.5 * float(np.min(widths(matrix))):g}, half its smallest width."
+            )
+        pairs = []
+        for i in range(len(points) - 1):
+            apart = nearest_image(points[i + 1 :] - points[i], matrix)
+            near = i + 1 + np.flatnonzero(np.einsum("ij,ij->i", apart, apart) < reach**2)
+            pairs.append(np.stack([np.full_like(near, i), near], axis=1))
+        found = np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
+        if len(found) == 0:
+            raise InputError(f"bonds: no two particles are within {reach:g} of each other.")
+        return cls(found, stiffness, length)
+
+
+def nearest_image(
+    apart: NDArray[np.float64], box: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Vectors (B, d) to the nearest image by rounding, as the engine takes it."""
+    if box is None:
+        return apart
+    nearest = apart.copy()
+    for b in range(len(box) - 1, -1, -1):
+        nearest -= np.rint(nearest[:, b] / box[b, b])[:, None] * box[:, b]
+    return nearest
 
 
 @dataclass(frozen=True)
@@ -73,10 +134,7 @@ def _checked(
     if len(first) < len(pairs):
         b = int(np.setdiff1d(np.arange(len(pairs)), first)[0])
         raise InputError(f"bonds: pair {ordered[b].tolist()} stands there twice.")
-    # The nearest image by rounding, as the engine takes it.
-    apart = positions[pairs[:, 1]] - positions[pairs[:, 0]]
-    for b in range(len(box) - 1, -1, -1):
-        apart -= np.rint(apart[:, b] / box[b, b])[:, None] * box[:, b]
+    apart = nearest_image(positions[pairs[:, 1]] - positions[pairs[:, 0]], box)
     distance = np.linalg.norm(apart, axis=1)
     half = 0.5 * float(np.min(widths(box)))
     if distance.max() >= half:

@@ -85,16 +85,8 @@ def prepare(
     DeviceError
         Where there is no such GPU, or CUDA fails.
     """
-    if theta is None and bonds is None:
-        raise InputError("there is neither a potential nor bonds: give one of them.")
-    table = tables(theta) if theta is not None else no_pairs(_types(typeid), 1.0)
-    start = checked_replicas(table, positions, typeid, space(table, positions, box))
+    table, start, springs = _checked(theta, positions, typeid, box, bonds)
     total, n, dimension = start.positions.shape
-    springs = () if bonds is None else checked_bonds(bonds, start.positions, start.boxes)
-    if theta is None:
-        # Steps and skins are measured in bond lengths.
-        length = float(np.mean([b.length.mean() for b in springs]))
-        table = no_pairs(table.n_types, length if length > 0 else 1.0)
     check_stages(stages, table, start, open_space=box is None)
     key, first = checked_keys(0 if seed is None else seed, first_replica, total)
     thread_count(threads)
@@ -188,16 +180,36 @@ def _as_engine_takes(springs: tuple[CheckedBonds, ...]) -> EngineBonds | None:
 
 
 def check(
-    theta: Parameters | Sequence[Parameters],
+    theta: Parameters | Sequence[Parameters] | None,
     positions: ArrayLike,
     typeid: ArrayLike,
     box: ArrayLike | None,
     stages: Sequence[Stage],
+    *,
+    bonds: Bonds | Sequence[Bonds] | None = None,
 ) -> None:
     """Raise for what `prepare` would refuse before work starts, and do nothing else."""
-    table = tables(theta)
-    start = checked_replicas(table, positions, typeid, space(table, positions, box))
+    table, start, _ = _checked(theta, positions, typeid, box, bonds)
     check_stages(stages, table, start, open_space=box is None)
+
+
+def _checked(
+    theta: Parameters | Sequence[Parameters] | None,
+    positions: ArrayLike,
+    typeid: ArrayLike,
+    box: ArrayLike | None,
+    bonds: Bonds | Sequence[Bonds] | None,
+) -> tuple[Tables, Replicas, tuple[CheckedBonds, ...]]:
+    if theta is None and bonds is None:
+        raise InputError("there is neither a potential nor bonds: give one of them.")
+    table = tables(theta) if theta is not None else no_pairs(_types(typeid), 1.0)
+    start = checked_replicas(table, positions, typeid, space(table, positions, box))
+    springs = () if bonds is None else checked_bonds(bonds, start.positions, start.boxes)
+    if theta is None:
+        # Steps and skins are measured in bond lengths.
+        length = float(np.mean([b.length.mean() for b in springs]))
+        table = no_pairs(table.n_types, length if length > 0 else 1.0)
+    return table, start, springs
 
 
 def space(table: Tables, positions: ArrayLike, box: ArrayLike | None) -> ArrayLike:

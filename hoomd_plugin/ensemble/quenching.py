@@ -310,7 +310,7 @@ def compress(
 
 
 def quench_stages(
-    theta: AnyParameters,
+    theta: AnyParameters | None,
     dimension: int,
     *,
     tolerance: float = 1e-10,
@@ -319,19 +319,20 @@ def quench_stages(
     pressure_tolerance: float = 1e-6,
 ) -> list[Stage]:
     """What `quench` does to its replicas, as `prepare` takes it; arguments as there."""
+    table = None if theta is None else tables(theta)
     return [
         Minimize(
             tolerance,
             max_steps,
             pressure,
             pressure_tolerance,
-            _from_pressure(tables(theta), pressure, dimension),
+            None if table is None else _from_pressure(table, pressure, dimension),
         )
     ]
 
 
 def anneal_stages(
-    theta: AnyParameters,
+    theta: AnyParameters | None,
     dimension: int,
     *,
     temperature: float | Sequence[float],
@@ -350,6 +351,10 @@ def anneal_stages(
     kinds = {"langevin": Langevin, "brownian": Brownian}
     if dynamics not in kinds:
         raise InputError(f"dynamics = {dynamics!r}: it must be 'langevin' or 'brownian'.")
+    if theta is None:
+        raise InputError(
+            "without a potential there is no unit of force: give the stages one by one."
+        )
     return [
         Minimize(0.01 * tables(theta).max_force, max_steps),
         kinds[dynamics](steps, dt, temperature, schedule, temperature_at, friction=friction),
@@ -365,7 +370,7 @@ def anneal_stages(
 
 
 def compress_stages(
-    theta: AnyParameters,
+    theta: AnyParameters | None,
     dimension: int,
     *,
     final_density: float,
@@ -420,7 +425,7 @@ def _from_start(
         theta,
         begin.positions,
         begin.typeid,
-        begin.boxes[0],
+        begin.box,
         stages,
         seed=seed,
         first_replica=first_replica,

@@ -9,10 +9,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import InputError, Purpose, check_box_matrix, read_gsd, uniforms
+from amorph.handover import Frame, InputError, Purpose, check_box_matrix, read_gsd, uniforms
 
 from . import _engine
-from .engine import Parameters, Tables, boxes_for, count, not_negative, positive, tables
+from .bonds import Bonds
+from .engine import (
+    Parameters,
+    Tables,
+    boxes_for,
+    count,
+    no_pairs,
+    not_negative,
+    positive,
+    tables,
+)
 
 __all__ = [
     "LATTICES",
@@ -39,15 +49,38 @@ class Start:
     typeid:
         (N,), or (R, N).
     boxes:
-        (1 or R, d, d), columns the box vectors.
+        (1 or R, d, d), columns the box vectors; None for open boundaries.
     parameters:
         The potential of each replica where the start has them (from a file), else none.
+    bonds:
+        The springs of each replica where the start has them (from a file), else none.
     """
 
     positions: NDArray[np.float64]
     typeid: NDArray[np.int32]
-    boxes: NDArray[np.float64]
+    boxes: NDArray[np.float64] | None
     parameters: tuple["FrameParameters", ...] = ()
+    bonds: tuple[Bonds, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of replicas."""
+        return len(self.positions)
+
+    def __getitem__(self, part: slice) -> "Start":
+        """Some of the replicas."""
+        boxes = self.boxes
+        return Start(
+            self.positions[part],
+            self.typeid if self.typeid.ndim == 1 else self.typeid[part],
+            boxes if boxes is None or len(boxes) == 1 else boxes[part],
+            self.parameters[part],
+            self.bonds[part],
+        )
+
+    @property
+    def box(self) -> NDArray[np.float64] | None:
+        """The boxes as `prepare` takes them: one for all, or one for each, or None."""
+        return self.boxes[0] if self.boxes is not None and len(self.boxes) == 1 else self.boxes
 
 
 @dataclass(frozen=True)
@@ -285,7 +318,7 @@ def _compact(total: float, sides: NDArray[np.float64]) -> list[int]:
 
 
 def make_start(
-    theta: Parameters | Tables,
+    theta: Parameters | Tables | None,
     n_particles: int,
     density: float,
     dimension: int,
@@ -303,7 +336,8 @@ def make_start(
     Parameters
     ----------
     theta, n_particles, density, dimension, replicas, seed, first_replica:
-        As in `amorph.ensemble.quench`.
+        As in `amorph.ensemble.quench`; theta None for particles that meet through bonds alone, of
+        as many types as the composition has, or one.
     start:
         ``random``: uniform, independent positions; or a lattice's name: see `lattice`.
     noise:
@@ -319,6 +353,8 @@ def make_start(
     BoxTooSmallError
         For a box narrower than twice the cutoff.
     """
+    if theta is None:
+        theta = no_pairs(1 if composition is None else max(1, len(composition)), 1.0)
     table = theta if isinstance(theta, Tables) else tables(theta)
     box = start_box(start, n_particles, density, dimension)
     n = count("n_particles", n_particles, below=2**24)
@@ -372,7 +408,13 @@ def _normals(seed: int, first: int, replicas: int, n: int, dimension: int) -> ND
     return out[..., :dimension]
 
 
-def read_start(path: str | PathLike[str], frames: slice | None = None) -> Start:
+def read_start(
+    path: str | PathLike[str],
+    frames: slice | None = None,
+    *,
+    stiffness: ArrayLike | None = None,
+    length: ArrayLike | None = None,
+) -> Start:
     """The packings of a GSD file as replicas to begin with, one a frame.
 
     Parameters
@@ -381,13 +423,17 @@ def read_start(path: str | PathLike[str], frames: slice | None = None) -> Start:
         A GSD file, of Amorph or of HOOMD-blue.
     frames:
         Which frames, counted as in a list; by default all.
+    stiffness, length:
+        Of the springs that the frames' bonds are, as in `Bonds`; by default those that were
+        written with them.
 
     Raises
     ------
     FrameError
         For a file or frame that cannot be read (see `amorph.handover.read_gsd`).
     InputError
-        If the frames differ in number of particles or dimension, or have no box.
+        If the frames differ in number of particles or dimension, if some have a box or bonds and
+        others none, or if bonds have no stiffness.
     """
     chosen = list(read_gsd(path, frames, need_potential=False))
     shape = chosen[0].positions.shape
@@ -398,17 +444,41 @@ def read_start(path: str | PathLike[str], frames: slice | None = None) -> Start:
                 f"{frame.positions.shape[1]} dimensions, frame {chosen[0].index} {shape[0]} in "
                 f"{shape[1]}: prepare them apart."
             )
-        if frame.box is None:
-            raise InputError(f"{path}: frame {frame.index} has no box.")
+        for name in ("box", "bonds"):
+            if (getattr(frame, name) is None) != (getattr(chosen[0], name) is None):
+                raise InputError(
+                    f"{path}: one of the frames {chosen[0].index} and {frame.index} has "
+                    f"{'a box' if name == 'box' else 'bonds'}, the other none: prepare them apart."
+                )
     known = all(frame.potential is not None for frame in chosen)
     typeid = np.stack([frame.typeid for frame in chosen])
     return Start(
         np.stack([frame.positions for frame in chosen]),
         typeid[0] if (typeid == typeid[0]).all() else typeid,
-        np.stack([frame.box for frame in chosen if frame.box is not None]),
+        None if chosen[0].box is None else np.stack([f.box for f in chosen if f.box is not None]),
         tuple(FrameParameters(str(f.potential), dict(f.parameters)) for f in chosen)
         if known
         else (),
+        tuple(_frame_bonds(path, frame, stiffness, length) for frame in chosen)
+        if chosen[0].bonds is not None
+        else (),
+    )
+
+
+def _frame_bonds(
+    path: str | PathLike[str], frame: Frame, stiffness: ArrayLike | None, length: ArrayLike | None
+) -> Bonds:
+    assert frame.bonds is not None
+    own = frame.log.get("springs/stiffness")
+    if stiffness is None and own is None:
+        raise InputError(
+            f"{path}: frame {frame.index} has bonds, but not how stiff they are: give a stiffness."
+        )
+    written = frame.log.get("springs/length")
+    return Bonds(
+        frame.bonds,
+        own if stiffness is None else stiffness,
+        written if length is None else length,
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from amorph import ensemble
+from amorph import bridge, ensemble
 from amorph.ensemble import Brownian, Compress, Langevin, Minimize
 from amorph.handover import FrameError, InputError, Purpose, uniforms
 
@@ -334,6 +334,21 @@ def test_one_order_of_types_is_kept_once(morse: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.typeid, e.typeid)
 
 
+def test_clusters_start_without_a_box(tmp_path: Path) -> None:
+    well = bridge.Morse(diameters=[1.0], binding=1.0, alpha=14.0)
+    rng = np.random.default_rng(2)
+    start = np.stack([0.8 * rng.normal(size=(7, 3)) for _ in range(2)])
+    stages = [Langevin(2000, 1e-3, 0.05, friction=5.0), Minimize()]
+    first = ensemble.prepare(well, start, np.zeros(7, int), None, [Minimize(1e-2)], seed=1)
+    first.write(tmp_path / "clusters.gsd")
+    begin = ensemble.read_start(tmp_path / "clusters.gsd")
+    assert begin.boxes is None
+    assert begin.box is None
+    again = ensemble.prepare(begin.parameters, begin.positions, begin.typeid, begin.box, stages)
+    assert again.converged.all()
+    assert (again.energy <= first.energy + 1e-9).all()
+
+
 def test_files_that_are_no_start(morse: Any, tmp_path: Path) -> None:
     with pytest.raises(FrameError, match=r"nothing\.gsd"):
         ensemble.read_start(tmp_path / "nothing.gsd")
@@ -354,11 +369,11 @@ def test_files_that_are_no_start(morse: Any, tmp_path: Path) -> None:
         ensemble.read_start(tmp_path / "mixed.gsd")
     cluster = Frame(
         positions=frames[1].positions, typeid=frames[1].typeid, types=("A", "B"), box=None,
-        potential=frames[1].potential, parameters=frames[1].parameters,
+        potential=frames[1].potential, parameters=frames[1].parameters, log=frames[1].log,
     )  # fmt: skip
-    write_gsd(tmp_path / "open.gsd", [cluster])
-    with pytest.raises(InputError, match="frame 0 has no box"):
-        ensemble.read_start(tmp_path / "open.gsd")
+    write_gsd(tmp_path / "some_open.gsd", [frames[0], cluster])
+    with pytest.raises(InputError, match="one of the frames 0 and 1 has a box, the other none"):
+        ensemble.read_start(tmp_path / "some_open.gsd")
     # A frame without a potential is a start all the same: the potential is given.
     bare = Frame(
         positions=frames[0].positions, typeid=frames[0].typeid, types=("A", "B"), box=frames[0].box
