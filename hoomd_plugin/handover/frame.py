@@ -29,6 +29,8 @@ HOOMD_CLASSES: Mapping[str, str] = {
     "Morse": "morse",
     "FourTerm": "four_term",
 }
+# And the parameters whose names there are not ours: a force's r_cut is a table of its own.
+HOOMD_PARAMETERS: Mapping[str, str] = {"r_cut": "cutoff"}
 BOX_KEY = "box"
 BOX_VECTORS_KEY = "box_vectors"
 
@@ -40,8 +42,14 @@ def reserved_log_keys() -> frozenset[str]:
     for potential, parameters in POTENTIALS.items():
         prefixes = [potential]
         prefixes += [f"pair/{cls}" for cls, name in HOOMD_CLASSES.items() if name == potential]
-        keys.update(f"{prefix}/{p.name}" for prefix in prefixes for p in parameters)
+        keys.update(parameter_key(prefix, p.name) for prefix in prefixes for p in parameters)
     return frozenset(keys)
+
+
+def parameter_key(prefix: str, parameter: str) -> str:
+    """Where a parameter stands under a potential's name, or under that of HOOMD's force."""
+    name = HOOMD_PARAMETERS.get(parameter, parameter) if "/" in prefix else parameter
+    return f"{prefix}/{name}"
 
 
 def log_value(key: str, value: ArrayLike) -> NDArray[Any]:

@@ -27,6 +27,7 @@ from .frame import (
     HOOMD_CLASSES,
     Frame,
     log_value,
+    parameter_key,
     reserved_log_keys,
 )
 from .potentials import POTENTIALS, matrix_to_pairs, pairs_to_matrix
@@ -336,7 +337,7 @@ def _read_potential(
     present = [
         (prefix, name)
         for prefix, name in prefixes.items()
-        if any(f"{prefix}/{p.name}" in log for p in POTENTIALS[name])
+        if any(parameter_key(prefix, p.name) in log for p in POTENTIALS[name])
     ]
     if len(present) > 1:
         raise CorruptFrameError(
@@ -362,7 +363,7 @@ def _read_potential(
     parameters: dict[str, NDArray[np.float64]] = {}
     types = 0
     for parameter in POTENTIALS[potential]:
-        key = f"{prefix}/{parameter.name}"
+        key = parameter_key(prefix, parameter.name)
         if key not in log:
             raise PotentialMissingError(
                 f"{chunks.where}: the potential {potential} lacks '{LOG_PREFIX}{key}' in this "

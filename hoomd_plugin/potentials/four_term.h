@@ -21,6 +21,11 @@ struct FourTerm {
     static constexpr double onset = 0.8;  // r_on / r_cut
 
     static double r_cut(const double* p) { return p[8]; }
+    static double r_on(const double* p) { return onset * p[8]; }
+    static void uncut(double* c) {
+        c[r_cut_squared] = never_cut_squared;
+        c[inverse_width] = no_width;
+    }
 
     static void coefficients(const double* p, double* c) {
         for (int k = 0; k < 7; ++k) c[k] = p[1 + k];

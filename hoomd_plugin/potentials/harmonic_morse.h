@@ -33,10 +33,14 @@ struct HarmonicMorseShape {
     static constexpr double cutoff = 9.9;  // (r_cut - sigma) a
 
     static double r_cut(const double* p) { return p[0] + cutoff / p[3]; }
+    static double r_on(const double* p) { return p[0] + onset / p[3]; }
+    static void uncut(double* c) {
+        c[r_cut_squared] = never_cut_squared;
+        c[inverse_width] = no_width;
+    }
 
     static void shape(const double* p, double k, double* c) {
-        const double r_on = p[0] + onset / p[3];
-        const double width = r_cut(p) * r_cut(p) - r_on * r_on;
+        const double width = r_cut(p) * r_cut(p) - r_on(p) * r_on(p);
         c[alpha_sigma] = p[3] * p[0];
         c[alpha] = p[3];
         c[core] = k / p[3];

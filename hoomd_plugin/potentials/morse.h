@@ -29,12 +29,16 @@ struct Morse {
     static constexpr double cutoff = 9.9;
 
     static double r_cut(const double* p) { return p[0] + cutoff / p[2]; }
+    static double r_on(const double* p) { return p[0] + onset / p[2]; }
+    static void uncut(double* c) {
+        c[r_cut_squared] = never_cut_squared;
+        c[inverse_width] = no_width;
+    }
     // At the bottom of the well; the wall below it is steeper.
     static double max_stiffness(const double* p) { return 2.0 * p[2] * p[2] * p[1]; }
 
     static void coefficients(const double* p, double* c) {
-        const double r_on = p[0] + onset / p[2];
-        const double width = r_cut(p) * r_cut(p) - r_on * r_on;
+        const double width = r_cut(p) * r_cut(p) - r_on(p) * r_on(p);
         c[alpha_sigma] = p[2] * p[0];
         c[alpha] = p[2];
         c[pull] = 2.0 * p[2] * p[1];

@@ -14,6 +14,8 @@ struct SoftSphere {
     enum Coefficient { sigma, stiffness, r_cut_squared, n_coefficients };
 
     static double r_cut(const double* p) { return p[0]; }
+    static double r_on(const double* p) { return p[0]; }
+    static void uncut(double*) {}  // it ends by itself
     static double max_stiffness(const double* p) { return p[1] / (p[0] * p[0]); }
 
     static void coefficients(const double* p, double* c) {

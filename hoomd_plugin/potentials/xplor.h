@@ -26,4 +26,9 @@ AMORPH_HOSTDEVICE inline XplorSwitch<Real> xplor(Real r_squared, Real r_cut_squa
     return {to_cut, t_squared * (Real(3) - Real(2) * t), t - t_squared};
 }
 
+// In the place of r_cut^2 and of the inverse width they leave S = 1 at any distance, in single
+// precision too: for callers that switch by themselves.
+constexpr double never_cut_squared = 1e30;
+constexpr double no_width = 1.0;
+
 }  // namespace amorph::potentials

@@ -1,0 +1,379 @@
+"""Pair forces: the potentials of Amorph, in HOOMD-blue's shape.
+
+Cutoffs and the XPLOR switch follow from the parameters: with ``mode="xplor"``, the default, the
+force is that of `amorph.ensemble` and `amorph.bridge` to round-off. What is set in ``r_cut`` or
+``r_on`` counts instead.
+
+Every force logs its parameters; in a GSD file `amorph.bridge` and ``amorph analyze`` find them:
+
+.. code-block:: python
+
+    logger = hoomd.logging.Logger()
+    logger.add(force)
+    gsd = hoomd.write.GSD(trigger, "packing.gsd", logger=logger)
+"""
+
+from collections.abc import Iterable
+
+import hoomd
+import numpy as np
+from hoomd.amorph import _amorph
+from hoomd.data.parameterdicts import TypeParameterDict
+from hoomd.data.typeconverter import RequiredArg, nonnegative_real, positive_real
+from hoomd.data.typeparam import TypeParameter
+from hoomd.error import IncompleteSpecificationError
+from hoomd.logging import log
+from hoomd.md.pair import Pair
+
+__all__ = ["FourTerm", "HarmonicMorse", "HarmonicMorseReduced", "Morse", "SoftSphere"]
+
+
+class _Cutoffs(TypeParameterDict):
+    """Distances by pair of types that follow the parameters where a user has set none."""
+
+    def __init__(self, default):
+        super().__init__(nonnegative_real, len_keys=2)
+        if default is not None:
+            self.default = default
+        self._set = set()  # by the user
+        self._least = {}
+
+    def follow(self, pair, value, least):
+        """Take what the parameters say, unless it has been set."""
+        self._least[pair] = least
+        if pair not in self._set and self.default is RequiredArg:
+            super()._single_setitem(pair, value)
+
+    def _single_setitem(self, key, item):
+        least = self._least.get(key, 0.0)
+        if 0.0 < item < least:
+            raise ValueError(
+                f"r_cut[{key}] = {item} lies below sigma = {least}: the core would be cut. "
+                "Set 0 for pairs that shall not interact."
+            )
+        self._set.add(key)
+        super()._single_setitem(key, item)
+
+    def check(self, pair):
+        """Raise for a value that was set before the parameters were."""
+        if pair in self._dict and pair in self._set:
+            self._single_setitem(pair, self._dict[pair])
+
+    def _attach(self, cpp_obj, param_name, types):
+        before = set(self._set)
+        super()._attach(cpp_obj, param_name, types)
+        self._set = before
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_set": self._set, "_least": self._least}
+
+
+class _Parameters(TypeParameterDict):
+    """Parameters by pair of types, which the cutoffs are told of."""
+
+    def __init__(self, potential, has_core, schema, r_cut, r_on):
+        super().__init__(len_keys=2, **schema)
+        self._potential = potential
+        self._has_core = has_core
+        self._r_cut, self._r_on = r_cut, r_on
+
+    def _single_setitem(self, key, item):
+        super()._single_setitem(key, item)
+        values = [item[name] for name in _amorph.potentials[self._potential]["parameters"]]
+        if any(value is RequiredArg for value in values):
+            return
+        r_on, r_cut = _amorph.potentials[self._potential]["cutoffs"](values)
+        self._r_cut.follow(key, r_cut, item["sigma"] if self._has_core else 0.0)
+        self._r_on.follow(key, r_on, 0.0)
+
+    def __getstate__(self):
+        own = ("_potential", "_has_core", "_r_cut", "_r_on")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
+
+
+class _Potential(Pair):
+    """What all of the forces share."""
+
+    _ext_module = _amorph
+    _potential = ""
+    _has_core = True
+    _own_mode = "xplor"
+    _schema: dict = {}
+
+    def __init__(self, nlist, default_r_cut=None, default_r_on=None, mode="xplor"):
+        super().__init__(nlist, mode=mode)
+        r_cut, r_on = _Cutoffs(default_r_cut), _Cutoffs(default_r_on)
+        params = _Parameters(self._potential, self._has_core, self._schema, r_cut, r_on)
+        self._typeparam_dict.clear()
+        self._extend_typeparam(
+            [
+                TypeParameter(name, "particle_types", values)
+                for name, values in (("r_cut", r_cut), ("r_on", r_on), ("params", params))
+            ]
+        )
+
+    @property
+    def _cpp_class_name(self):
+        return f"PotentialPair_{self._potential}"
+
+    def _attach_hook(self):
+        types = self._simulation.state.particle_types
+        for pair in _pairs(types):
+            known = self.params.param_dict._dict.get(pair)
+            if known is None or any(v is RequiredArg for v in dict(known).values()):
+                names = ", ".join(f"{n}=..." for n in self._schema)
+                raise IncompleteSpecificationError(
+                    f"{type(self).__name__} has no parameters for the types {pair}: set "
+                    f"params[{pair}] = dict({names})."
+                )
+            self.r_cut.param_dict.check(pair)
+        on_gpu = not isinstance(self._simulation.device, hoomd.device.CPU)
+        if on_gpu and not _amorph.gpu:
+            raise RuntimeError(
+                "hoomd.amorph was built without GPU support: build it with a HOOMD-blue that has "
+                "it, or run on hoomd.device.CPU()."
+            )
+        super()._attach_hook()
+
+    @classmethod
+    def from_theta(cls, theta, types, nlist, **settings):
+        """A force with the parameters of a potential of `amorph.bridge` (or any with its arrays).
+
+        Args:
+            theta: has ``potential``, its name, and ``arrays()``: ``diameters`` by type, the others
+                over ``numpy.triu_indices(n_types)``.
+            types (Sequence[str]): the types' names, in theta's order.
+            nlist (hoomd.md.nlist.NeighborList): neighbour list.
+            settings: as the class takes them.
+
+        Raises:
+            ValueError: for another potential, or a wrong number of types.
+        """
+        if theta.potential != cls._potential:
+            raise ValueError(
+                f"theta is of the potential {theta.potential!r}: {cls.__name__} is "
+                f"{cls._potential!r}."
+            )
+        arrays = {name: np.asarray(values, float) for name, values in theta.arrays().items()}
+        diameters = arrays.pop("diameters")
+        if len(types) != len(diameters):
+            raise ValueError(f"there are {len(types)} types, but {len(diameters)} diameters.")
+        force = cls(nlist=nlist, **settings)
+        for p, (s, t) in enumerate(zip(*np.triu_indices(len(types)), strict=True)):
+            sigma = 0.5 * (diameters[s] + diameters[t])
+            own = {name: float(values[p]) for name, values in arrays.items()}
+            force.params[(types[s], types[t])] = dict(sigma=float(sigma), **own)
+        return force
+
+    def to_theta(self, types=None):
+        """The parameters as a potential of `amorph.bridge`.
+
+        Args:
+            types (Sequence[str]): the types' names in order; by default the simulation's.
+
+        Raises:
+            ValueError: where sigma of a pair is not the mean of its types' diameters.
+        """
+        from amorph import bridge
+
+        arrays = self._arrays(self._names(types))
+        upper = np.triu_indices(len(arrays["diameters"]))
+        diameters = arrays.pop("diameters")
+        pairs = {name: values[upper] for name, values in arrays.items()}
+        return bridge.from_arrays(self._potential, {"diameters": diameters, **pairs})
+
+    def check_own_cutoffs(self, types):
+        """Raise where cutoffs or the mode are not the potential's own, which the engine has.
+
+        Args:
+            types (Sequence[str]): the types' names.
+
+        Raises:
+            ValueError: if ``mode``, ``r_cut`` or ``r_on`` were set to something else.
+        """
+        if self.mode != self._own_mode:
+            raise ValueError(f"mode = {self.mode!r}: the engine has {self._own_mode!r} alone.")
+        for key in _pairs(types):
+            own = dict(self.params[key])
+            names = _amorph.potentials[self._potential]["parameters"]
+            r_on, r_cut = _amorph.potentials[self._potential]["cutoffs"]([own[n] for n in names])
+            for name, value in (("r_on", r_on), ("r_cut", r_cut)):
+                if getattr(self, name)[key] != value:
+                    raise ValueError(
+                        f"{name}[{key}] = {getattr(self, name)[key]}: the engine has the "
+                        f"potential's own, {value}, alone. Leave {name} out."
+                    )
+
+    def _names(self, types=None) -> list[str]:
+        if types is not None:
+            return list(types)
+        if self._simulation is None:
+            raise ValueError("give the types: the force is in no simulation yet.")
+        return list(self._simulation.state.particle_types)
+
+    def _arrays(self, types) -> dict[str, np.ndarray]:
+        """Diameters (types,), the other parameters (types, types)."""
+        params = {pair: dict(self.params[pair]) for pair in _pairs(types)}
+        n = len(types)
+        diameters = np.array([params[(t, t)]["sigma"] for t in types])
+        arrays = {name: np.zeros((n, n)) for name in self._schema if name != "sigma"}
+        for i, s in enumerate(types):
+            for j, t in enumerate(types):
+                own = params[(s, t) if (s, t) in params else (t, s)]
+                mean = 0.5 * (diameters[i] + diameters[j])
+                if self._has_core and abs(own["sigma"] - mean) > 1e-12 * mean:
+                    raise ValueError(
+                        f"params[{(s, t)}] has sigma = {own['sigma']}: the bridge's is the mean of "
+                        f"the diameters, {mean}."
+                    )
+                for name, matrix in arrays.items():
+                    matrix[i, j] = own[name]
+        return {"diameters": diameters, **arrays}
+
+
+def _pairs(types: Iterable[str]):
+    names = list(types)
+    return [tuple(sorted((s, t))) for i, s in enumerate(names) for t in names[i:]]
+
+
+def _logged(name: str, shown: str = ""):
+    """A loggable quantity of a force: a parameter over its types, shown by a name."""
+
+    def parameter(self):
+        return self._arrays(self._names())[name]
+
+    parameter.__name__ = parameter.__qualname__ = shown or name
+    parameter.__doc__ = (
+        "Diameters of the types, (types,)."
+        if name == "diameters"
+        else f"The parameter ``{name}`` over pairs of types, (types, types)."
+    )
+    return log(category="sequence", requires_run=True)(parameter)
+
+
+_POSITIVE = {"sigma": positive_real, "binding": nonnegative_real, "stiffness": positive_real}
+
+
+class HarmonicMorse(_Potential):
+    r"""Harmonic-Morse pair force.
+
+    .. math::
+
+        U(r) = \begin{cases}
+            \frac{k}{2} (\sigma - r)^2 - B & r < \sigma \\
+            B \left[ e^{-2 a (r - \sigma)} - 2 e^{-a (r - \sigma)} \right] & r \ge \sigma
+        \end{cases}
+
+    M. Zu and C. P. Goodrich, "Designing athermal disordered solids with automatic
+    differentiation", eq. 1.
+
+    Args:
+        nlist (hoomd.md.nlist.NeighborList): neighbour list.
+        default_r_cut (float): for pairs whose ``r_cut`` is not set; by default
+            :math:`\sigma + 9.9/a` of each pair :math:`[\mathrm{length}]`.
+        default_r_on (float): the same of ``r_on``; by default :math:`\sigma + 5/a`
+            :math:`[\mathrm{length}]`.
+        mode (str): ``"xplor"``, ``"shift"`` or ``"none"``.
+
+    .. py:attribute:: params
+
+        By pair of types: ``sigma`` :math:`[\mathrm{length}]`, ``binding`` B
+        :math:`[\mathrm{energy}]`, ``stiffness`` k :math:`[\mathrm{energy} \cdot
+        \mathrm{length}^{-2}]`, ``alpha`` a :math:`[\mathrm{length}^{-1}]`.
+    """
+
+    _potential = "harmonic_morse"
+    _schema = {**_POSITIVE, "alpha": positive_real}
+    diameters = _logged("diameters")
+    binding = _logged("binding")
+    stiffness = _logged("stiffness")
+    alpha = _logged("alpha")
+
+
+class HarmonicMorseReduced(_Potential):
+    r"""Harmonic-Morse pair force whose core is :math:`\frac{k}{2} (1 - r/\sigma)^2 - B`.
+
+    C. P. Goodrich and others, "Fully independent response in disordered solids", eq. 1. Arguments
+    and parameters as of `HarmonicMorse`, with ``stiffness`` :math:`[\mathrm{energy}]`.
+    """
+
+    _potential = "harmonic_morse_reduced"
+    _schema = {**_POSITIVE, "alpha": positive_real}
+    diameters = _logged("diameters")
+    binding = _logged("binding")
+    stiffness = _logged("stiffness")
+    alpha = _logged("alpha")
+
+
+class SoftSphere(_Potential):
+    r"""Soft, purely repulsive spheres: :math:`U(r) = \frac{k}{2} (1 - r/\sigma)^2` within sigma.
+
+    Args:
+        nlist (hoomd.md.nlist.NeighborList): neighbour list.
+        default_r_cut (float): for pairs whose ``r_cut`` is not set; by default their sigma
+            :math:`[\mathrm{length}]`.
+
+    .. py:attribute:: params
+
+        By pair of types: ``sigma`` :math:`[\mathrm{length}]`, ``stiffness`` k
+        :math:`[\mathrm{energy}]`.
+    """
+
+    _potential = "soft_sphere"
+    _accepted_modes = ("none",)
+    _own_mode = "none"
+    _schema = {"sigma": positive_real, "stiffness": positive_real}
+    diameters = _logged("diameters")
+    stiffness = _logged("stiffness")
+
+    def __init__(self, nlist, default_r_cut=None):
+        super().__init__(nlist, default_r_cut, mode="none")
+
+
+class Morse(_Potential):
+    r"""Morse pair force, :math:`U(r) = B [e^{-2 a (r - \sigma)} - 2 e^{-a (r - \sigma)}]`.
+
+    Arguments and parameters as of `HarmonicMorse`, without ``stiffness``.
+    """
+
+    _potential = "morse"
+    _schema = {"sigma": positive_real, "binding": nonnegative_real, "alpha": positive_real}
+    diameters = _logged("diameters")
+    binding = _logged("binding")
+    alpha = _logged("alpha")
+
+
+class FourTerm(_Potential):
+    r"""The four-term potential under which one kind of particle forms a honeycomb lattice.
+
+    .. math::
+
+        U(r) = b_0 r^{-12} - a_0 r^{-10} + a_1 e^{-a_2 r} - b_1 e^{-b_2 (r - a_3)^2}
+
+    C. P. Goodrich and others, "Designing self-assembling kinetics with differentiable statistical
+    physics models", eq. 1. Arguments as of `HarmonicMorse`, but that the cutoff follows from the
+    parameter ``r_cut``, and ``r_on`` is 0.8 of it.
+
+    .. py:attribute:: params
+
+        By pair of types: ``b0``, ``a0``, ``a1``, ``a2``, ``b1``, ``b2``, ``a3``, ``r_cut``, in units
+        of energy and length; ``sigma``, a diameter to draw and to list, on which no force depends.
+    """
+
+    _potential = "four_term"
+    _has_core = False
+    _schema = {
+        "sigma": 1.0,
+        "b0": positive_real,
+        **dict.fromkeys(("a0", "a1", "a2", "b1", "b2", "a3"), nonnegative_real),
+        "r_cut": positive_real,
+    }
+    diameters = _logged("diameters")
+    b0 = _logged("b0")
+    a0 = _logged("a0")
+    a1 = _logged("a1")
+    a2 = _logged("a2")
+    b1 = _logged("b1")
+    b2 = _logged("b2")
+    a3 = _logged("a3")
+    cutoff = _logged("r_cut", "cutoff")  # `r_cut` is the force's own

@@ -1,0 +1,1 @@
+"""Tests of hoomd.amorph, for ``pytest --pyargs hoomd.amorph``."""

@@ -1,0 +1,56 @@
+"""The tests of hoomd.amorph, where it is installed; else their names, skipped.
+
+They lie with the component, which is installed into HOOMD-blue's Python: `pytest --pyargs
+hoomd.amorph` runs them there.
+"""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "hoomd_plugin" / "component" / "pytest"
+
+
+def names() -> list[str]:
+    found = []
+    for file in sorted(FOLDER.glob("test_*.py")):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                found.append(f"{file.stem}.{node.name}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What failed of each test, all of them run once."""
+    if importlib.util.find_spec("hoomd") is None:
+        pytest.skip("HOOMD-blue is not installed")
+    if importlib.util.find_spec("hoomd.amorph") is None:
+        pytest.skip("hoomd.amorph is not installed: see docs/hoomd.md")
+    report = tmp_path_factory.mktemp("component") / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "--pyargs", "hoomd.amorph"]
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", f"--junitxml={report}"],
+        cwd=report.parent,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert report.exists(), done.stdout + done.stderr
+    found: dict[str, list[str]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = f"{case.attrib['classname'].split('.')[-1]}.{case.attrib['name'].split('[')[0]}"
+        found.setdefault(name, []).extend(
+            str(bad.text) for kind in ("failure", "error") for bad in case.findall(kind)
+        )
+    return found
+
+
+@pytest.mark.parametrize("name", names())
+def test_of_the_component(name: str, failures: dict[str, list[str]]) -> None:
+    assert failures[name] == []
