@@ -13,7 +13,8 @@ Every force logs its parameters; in a GSD file `amorph.bridge` and ``amorph anal
     gsd = hoomd.write.GSD(trigger, "packing.gsd", logger=logger)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import hoomd
 import numpy as np
@@ -98,7 +99,7 @@ class _Potential(Pair):
     _potential = ""
     _has_core = True
     _own_mode = "xplor"
-    _schema: dict = {}
+    _schema: ClassVar[Mapping] = {}
 
     def __init__(self, nlist, default_r_cut=None, default_r_on=None, mode="xplor"):
         super().__init__(nlist, mode=mode)
@@ -283,7 +284,7 @@ class HarmonicMorse(_Potential):
     """
 
     _potential = "harmonic_morse"
-    _schema = {**_POSITIVE, "alpha": positive_real}
+    _schema: ClassVar[Mapping] = {**_POSITIVE, "alpha": positive_real}
     diameters = _logged("diameters")
     binding = _logged("binding")
     stiffness = _logged("stiffness")
@@ -298,7 +299,7 @@ class HarmonicMorseReduced(_Potential):
     """
 
     _potential = "harmonic_morse_reduced"
-    _schema = {**_POSITIVE, "alpha": positive_real}
+    _schema: ClassVar[Mapping] = {**_POSITIVE, "alpha": positive_real}
     diameters = _logged("diameters")
     binding = _logged("binding")
     stiffness = _logged("stiffness")
@@ -322,7 +323,7 @@ class SoftSphere(_Potential):
     _potential = "soft_sphere"
     _accepted_modes = ("none",)
     _own_mode = "none"
-    _schema = {"sigma": positive_real, "stiffness": positive_real}
+    _schema: ClassVar[Mapping] = {"sigma": positive_real, "stiffness": positive_real}
     diameters = _logged("diameters")
     stiffness = _logged("stiffness")
 
@@ -337,7 +338,11 @@ class Morse(_Potential):
     """
 
     _potential = "morse"
-    _schema = {"sigma": positive_real, "binding": nonnegative_real, "alpha": positive_real}
+    _schema: ClassVar[Mapping] = {
+        "sigma": positive_real,
+        "binding": nonnegative_real,
+        "alpha": positive_real,
+    }
     diameters = _logged("diameters")
     binding = _logged("binding")
     alpha = _logged("alpha")
@@ -356,13 +361,13 @@ class FourTerm(_Potential):
 
     .. py:attribute:: params
 
-        By pair of types: ``b0``, ``a0``, ``a1``, ``a2``, ``b1``, ``b2``, ``a3``, ``r_cut``, in units
-        of energy and length; ``sigma``, a diameter to draw and to list, on which no force depends.
+        By pair of types: ``b0``, ``a0``, ``a1``, ``a2``, ``b1``, ``b2``, ``a3``, ``r_cut``, in
+        units of energy and length; ``sigma``, a diameter to draw and to list, on which no force depends.
     """
 
     _potential = "four_term"
     _has_core = False
-    _schema = {
+    _schema: ClassVar[Mapping] = {
         "sigma": 1.0,
         "b0": positive_real,
         **dict.fromkeys(("a0", "a1", "a2", "b1", "b2", "a3"), nonnegative_real),
