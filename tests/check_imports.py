@@ -1,8 +1,9 @@
 """Check who imports whom: the directions that docs/architecture.md draws.
 
 handover imports nothing of ours; ensemble and bridge import handover only; campaigns may import
-all three, and so may hoomd.amorph (the component), the bridge only where it is used. What a package must not need at import (MPI, JAX, HOOMD) is checked too. Run as
-``python tests/check_imports.py``; exits with 1 and a line for each import that is not allowed.
+all three, and so may hoomd.amorph (the component), the bridge only where it is used. What a package
+must not need at import (MPI, JAX, HOOMD) is checked too. Run as ``python tests/check_imports.py``;
+exits with 1 and a line for each import that is not allowed.
 """
 
 import ast

@@ -362,7 +362,8 @@ class FourTerm(_Potential):
     .. py:attribute:: params
 
         By pair of types: ``b0``, ``a0``, ``a1``, ``a2``, ``b1``, ``b2``, ``a3``, ``r_cut``, in
-        units of energy and length; ``sigma``, a diameter to draw and to list, on which no force depends.
+        units of energy and length; ``sigma``, a diameter to draw and to list, on which no force
+        depends.
     """
 
     _potential = "four_term"
