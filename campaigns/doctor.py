@@ -5,6 +5,8 @@ import importlib.util
 import os
 import platform
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -89,6 +91,21 @@ def _hoomd() -> Finding:
     return Finding("HOOMD-blue", True, False, _version("hoomd") or "installed")
 
 
+def _component() -> Finding:
+    what, how = "hoomd.amorph", "build it with CMake: see docs/hoomd.md; only HOOMD scripts need it"
+    if importlib.util.find_spec("hoomd") is None:
+        return Finding(what, False, False, "needs HOOMD-blue", how)
+    # In a process of its own: importing HOOMD-blue may start MPI, or fail.
+    code = "import hoomd, hoomd.amorph as a; print(hoomd.version.version, a.built_for_gpu())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it cannot be imported"])[-1]
+        return Finding(what, False, False, last, how)
+    version, gpu = done.stdout.split()
+    half = "CPU and GPU" if gpu == "True" else "CPU"
+    return Finding(what, True, False, f"for HOOMD-blue {version}, {half}")
+
+
 def _mpiexec() -> Finding:
     path = shutil.which("mpiexec")
     return Finding(
@@ -121,6 +138,7 @@ def examine() -> list[Finding]:
         _package("optax", "optax", needed=True, cure="pip install optax"),
         _gpu(),
         _hoomd(),
+        _component(),
         _package("mpi4py", "mpi4py", needed=False, cure="pip install 'amorph[mpi]'"),
         _mpiexec(),
         _package("freud", "freud-analysis", needed=False, cure="pip install freud-analysis"),

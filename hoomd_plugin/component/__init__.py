@@ -21,4 +21,9 @@ if _amorph.hoomd_version != hoomd.version.version:
 
 from hoomd.amorph import force, pair, prepare
 
-__all__ = ["force", "pair", "prepare"]
+__all__ = ["built_for_gpu", "force", "pair", "prepare"]
+
+
+def built_for_gpu() -> bool:
+    """Whether the pair forces run on GPUs: whether the HOOMD-blue they were built for does."""
+    return bool(_amorph.gpu)

@@ -469,17 +469,13 @@ def _frame_bonds(
     path: str | PathLike[str], frame: Frame, stiffness: ArrayLike | None, length: ArrayLike | None
 ) -> Bonds:
     assert frame.bonds is not None
-    own = frame.log.get("springs/stiffness")
-    if stiffness is None and own is None:
+    stiff = frame.log.get("springs/stiffness") if stiffness is None else stiffness
+    if stiff is None:
         raise InputError(
             f"{path}: frame {frame.index} has bonds, but not how stiff they are: give a stiffness."
         )
-    written = frame.log.get("springs/length")
-    return Bonds(
-        frame.bonds,
-        own if stiffness is None else stiffness,
-        written if length is None else length,
-    )
+    long = frame.log.get("springs/length") if length is None else length
+    return Bonds(frame.bonds, stiff, long)
 
 
 def checked_keys(seed: int, first_replica: int, replicas: int) -> tuple[int, int]:
