@@ -10,13 +10,12 @@ stay in their basin, energy falling, no particle moving by 1e-4, Poisson's ratio
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from common import one_core, output, wide_console
+from common import one_core, output, wide_console, write_json
 from peers.hoomd_quench import HoomdFire
 from rich.progress import track
 from rich.table import Table
@@ -136,9 +135,9 @@ def main() -> None:
         f"{stayed} of {chosen.handed_over} packings stayed in their basin through a GSD file in "
         f"single precision: energy fell in {fell}, largest displacement {max(moved):.1e}"
     )
-    found["hand-over"] = {"stayed": stayed, "of": chosen.handed_over, "moved": max(moved)}
+    found["hand-over"] = {"stayed": int(stayed), "of": chosen.handed_over, "moved": max(moved)}
     if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1))
+        write_json(chosen.json, found)
 
 
 if __name__ == "__main__":

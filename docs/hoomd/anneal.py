@@ -63,7 +63,7 @@ def main() -> None:
         if fire.converged:
             break
     hoomd.write.GSD.write(simulation.state, str(chosen.output), mode="wb", logger=logger)
-    device.notice(f"energy per particle {fire.energy / chosen.n:.6f}; written: {chosen.output}")
+    device.notice(f"energy per particle {force.energy / chosen.n:.6f}; written: {chosen.output}")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def main() -> None:
     while not fire.converged and simulation.timestep < chosen.steps:
         simulation.run(min(200, chosen.steps - simulation.timestep))
         device.notice(
-            f"step {simulation.timestep}: energy per particle {fire.energy / chosen.n:.6f}"
+            f"step {simulation.timestep}: energy per particle {force.energy / chosen.n:.6f}"
         )
 
     logger = hoomd.logging.Logger(categories=["sequence"])
