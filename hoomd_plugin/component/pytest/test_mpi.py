@@ -110,6 +110,7 @@ FARM = """
 @needs_mpi
 def test_a_farm_of_ranks_prepares_one_ensemble(tmp_path):
     import numpy as np
+
     from amorph import bridge, ensemble
 
     on_ranks(2, FARM, tmp_path)
