@@ -128,23 +128,19 @@ class _Potential(Pair):
                     f"params[{pair}] = dict({names})."
                 )
             self.r_cut.param_dict.check(pair)
-        on_gpu = not isinstance(self._simulation.device, hoomd.device.CPU)
-        if on_gpu and not _amorph.gpu:
-            raise RuntimeError(
-                "hoomd.amorph was built without GPU support: build it with a HOOMD-blue that has "
-                "it, or run on hoomd.device.CPU()."
-            )
+        _check_built_for(self._simulation.device)
         super()._attach_hook()
 
     @classmethod
-    def from_theta(cls, theta, types, nlist, **settings):
+    def from_theta(cls, theta, types, nlist=None, **settings):
         """A force with the parameters of a potential of `amorph.bridge` (or any with its arrays).
 
         Args:
             theta: has ``potential``, its name, and ``arrays()``: ``diameters`` by type, the others
                 over ``numpy.triu_indices(n_types)``.
             types (Sequence[str]): the types' names, in theta's order.
-            nlist (hoomd.md.nlist.NeighborList): neighbour list.
+            nlist (hoomd.md.nlist.NeighborList): neighbour list; by default cells with a buffer of
+                0.3 of the largest diameter.
             settings: as the class takes them.
 
         Raises:
@@ -159,6 +155,8 @@ class _Potential(Pair):
         diameters = arrays.pop("diameters")
         if len(types) != len(diameters):
             raise ValueError(f"there are {len(types)} types, but {len(diameters)} diameters.")
+        if nlist is None:
+            nlist = hoomd.md.nlist.Cell(buffer=0.3 * float(diameters.max()))
         force = cls(nlist=nlist, **settings)
         for p, (s, t) in enumerate(zip(*np.triu_indices(len(types)), strict=True)):
             sigma = 0.5 * (diameters[s] + diameters[t])
@@ -230,6 +228,14 @@ class _Potential(Pair):
                 for name, matrix in arrays.items():
                     matrix[i, j] = own[name]
         return {"diameters": diameters, **arrays}
+
+
+def _check_built_for(device):
+    if not isinstance(device, hoomd.device.CPU) and not _amorph.gpu:
+        raise RuntimeError(
+            "hoomd.amorph was built without GPU support: build it with a HOOMD-blue that has it, "
+            "or run on hoomd.device.CPU()."
+        )
 
 
 def _pairs(types: Iterable[str]):

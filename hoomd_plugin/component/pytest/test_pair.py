@@ -2,8 +2,11 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import hoomd
+import hoomd.amorph
 import numpy as np
 import pytest
 from hoomd.amorph import pair
@@ -27,6 +30,9 @@ THETAS = {
     ),
 }  # fmt: skip
 TYPES = ["A", "B"]
+DEVICES = [hoomd.device.CPU]
+if hoomd.amorph.built_for_gpu() and hoomd.device.GPU.is_available():
+    DEVICES.append(hoomd.device.GPU)
 
 
 def simulation(positions, typeid, box, device=None):
@@ -75,13 +81,14 @@ def packing(name, dimension, tilt=0.0, seed=1):
     return near.positions[0] + 0.02 * rng.normal(size=(n, dimension)), typeid, box
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dimension", [2, 3])
 @pytest.mark.parametrize("tilt", [0.0, 0.15])
 @pytest.mark.parametrize("name", list(THETAS))
-def test_forces_are_the_engines(name, dimension, tilt):
+def test_forces_are_the_engines(name, dimension, tilt, device):
     positions, typeid, box = packing(name, dimension, tilt)
     force = make(name)
-    sim = simulation(positions, typeid, box)
+    sim = simulation(positions, typeid, box, device())
     attach(sim, force)
     ours = ensemble.forces(THETAS[name], positions, typeid, box)
     scale = np.abs(ours.forces).max()
@@ -103,6 +110,21 @@ def two(name, r, types=(0, 1), **settings):
     force = make(name, **settings)
     attach(sim, force)
     return force.energy, force.forces[0, 0]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("name", list(THETAS))
+def test_forces_are_those_of_jax(name, dimension, device):
+    positions, typeid, box = packing(name, dimension)
+    force = make(name)
+    sim = simulation(positions, typeid, box, device())
+    attach(sim, force)
+    state = bridge.Packing.of(positions=positions, typeid=typeid, box=box)
+    theirs = bridge.forces(state, THETAS[name])
+    scale = np.abs(theirs).max()
+    np.testing.assert_allclose(force.forces[:, :dimension], theirs, atol=1e-12 * scale)
+    assert force.energy == pytest.approx(bridge.energy(state, THETAS[name]), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", list(THETAS))
@@ -290,8 +312,26 @@ def test_parameters_out_of_bounds_are_refused(wrong):
         force.params[("A", "A")] = wrong
 
 
+def test_a_component_for_another_hoomd_is_refused():
+    program = (
+        "import hoomd; hoomd.version.version = '9.9.9'\n"
+        "try:\n    import hoomd.amorph\n"
+        "except ImportError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "was built for HOOMD-blue" in done.stdout
+    assert "9.9.9: build it again" in done.stdout
+
+
+@pytest.mark.skipif(hoomd.amorph.built_for_gpu(), reason="the component was built for GPUs")
+def test_a_gpu_asked_of_a_build_without_is_refused():
+    pair._check_built_for(hoomd.device.CPU())
+    with pytest.raises(RuntimeError, match="built without GPU support: build it"):
+        pair._check_built_for(object())  # what is no CPU
+
+
 def test_another_potentials_theta_is_refused():
     with pytest.raises(ValueError, match="'soft_sphere'"):
-        pair.HarmonicMorse.from_theta(THETAS["SoftSphere"], TYPES, hoomd.md.nlist.Cell(buffer=0.2))
+        pair.HarmonicMorse.from_theta(THETAS["SoftSphere"], TYPES)
     with pytest.raises(ValueError, match="1 types, but 2 diameters"):
-        pair.SoftSphere.from_theta(THETAS["SoftSphere"], ["A"], hoomd.md.nlist.Cell(buffer=0.2))
+        pair.SoftSphere.from_theta(THETAS["SoftSphere"], ["A"])
