@@ -10,7 +10,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 ENGINE = HERE.parents[1] / "hoomd_plugin" / "engine"
 COMPILER = shutil.which("g++")
-TWINS = HERE / "twins.cc"
+TWINS = [HERE / f"{name}.cc" for name in ("main", "minimisation", "stages", "twins")]
+TEAMS = [HERE / f"{name}.cc" for name in ("teams", "twins")]
 SOURCES = {
     ENGINE / "kernels.cc": ["-O0", "-DAMORPH_ISA=generic"],
     ENGINE / "batch.cc": ["-O0"],
@@ -52,7 +53,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_twins_agree_with_the_engine_and_with_each_other(engine: list[str], tmp_path: Path) -> None:
-    objects = compile_all({TWINS: ["-O1", "-Wall", "-Wextra"]}, tmp_path)
+    objects = compile_all(dict.fromkeys(TWINS, ["-O1", "-Wall", "-Wextra"]), tmp_path)
     run(objects + engine, tmp_path / "twins")
 
 
@@ -80,6 +81,7 @@ def test_neither_threads_nor_blocks_race(engine: list[str], tmp_path: Path) -> N
         or subprocess.run([tmp_path / "probe"], capture_output=True).returncode != 0
     ):
         flags = ()  # no sanitizer here: the bits are compared all the same
-    objects = compile_all({TWINS: ["-O1", "-DAMORPH_FEW_CASES", *flags]}, tmp_path)
+    few = ["-O1", "-Wall", "-Wextra", "-DAMORPH_FEW_CASES", *flags]
+    objects = compile_all(dict.fromkeys(TEAMS, few), tmp_path)
     for part in ("races", "blocks"):
         run(objects + engine, tmp_path / part, part, flags=flags)
