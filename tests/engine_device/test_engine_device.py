@@ -82,6 +82,6 @@ def test_neither_threads_nor_blocks_race(engine: list[str], tmp_path: Path) -> N
     ):
         flags = ()  # no sanitizer here: the bits are compared all the same
     few = ["-O1", "-Wall", "-Wextra", "-DAMORPH_FEW_CASES", *flags]
-    objects = compile_all({file: few for file in TEAMS}, tmp_path)
+    objects = compile_all(dict.fromkeys(TEAMS, few), tmp_path)
     for part in ("races", "blocks"):
         run(objects + engine, tmp_path / part, part, flags=flags)
