@@ -18,6 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.markup import escape
 from rich.table import Table
 
 from amorph.handover import AmorphError, InputError
@@ -295,7 +296,7 @@ def doctor(
             table.add_column(name)
         for f in found["findings"]:
             mark = "✓" if f["present"] else ("✗" if f["needed"] else "·")
-            table.add_row(mark, f["what"], f["detail"], f["cure"])
+            table.add_row(mark, *(escape(str(f[key])) for key in ("what", "detail", "cure")))
         _out.print(table)
     if not found["ok"]:
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ import pandas
 import pytest
 
 from amorph import bridge, ensemble
-from amorph.campaigns import cli
+from amorph.campaigns import cli, doctor
 
 MORSE = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
 
@@ -134,6 +134,17 @@ def test_doctor_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
     assert {"engine", "float64 in JAX", "HOOMD-blue"} <= {f["what"] for f in found["findings"]}
+
+
+def test_doctor_shows_brackets_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = doctor.Finding("x[y]", False, False, "[z] is not here", "pip install 'a[b]'")
+    monkeypatch.setattr(doctor, "examine", lambda: [missing])
+    succeeds(["doctor"])
+    shown = capsys.readouterr().out
+    assert "x[y]" in shown
+    assert "pip install 'a[b]'" in shown
 
 
 @pytest.mark.slow
