@@ -41,8 +41,6 @@ class FromJAX(Custom):
         self._function = energy
         self._parameters = parameters
         self._compiled = None
-        self._shape = None
-        self._last = None
 
     @property
     def parameters(self):
@@ -51,6 +49,8 @@ class FromJAX(Custom):
 
     @parameters.setter
     def parameters(self, value):
+        if (value is None) != (self._parameters is None):
+            self._compiled = None  # the function's arguments are others
         self._parameters = value
 
     def _attach_hook(self):
@@ -61,6 +61,10 @@ class FromJAX(Custom):
             )
         super()._attach_hook()
         self._compile()
+
+    def __getstate__(self):
+        # Compiled functions cannot be copied; they are made again.
+        return {**super().__getstate__(), "_compiled": None}
 
     def _compile(self):
         import jax

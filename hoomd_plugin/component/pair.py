@@ -19,6 +19,7 @@ from typing import ClassVar
 import hoomd
 import numpy as np
 from hoomd.amorph import _amorph
+from hoomd.data.collections import _to_base
 from hoomd.data.parameterdicts import TypeParameterDict
 from hoomd.data.typeconverter import RequiredArg, nonnegative_real, positive_real
 from hoomd.data.typeparam import TypeParameter
@@ -41,24 +42,22 @@ class _Cutoffs(TypeParameterDict):
 
     def follow(self, pair, value, least):
         """Take what the parameters say, unless it has been set."""
-        self._least[pair] = least
         if pair not in self._set and self.default is RequiredArg:
             super()._single_setitem(pair, value)
+        elif self._attached:
+            _check_core(pair, self._dict[pair], least)
+        self._least[pair] = least
 
     def _single_setitem(self, key, item):
-        least = self._least.get(key, 0.0)
-        if 0.0 < item < least:
-            raise ValueError(
-                f"r_cut[{key}] = {item} lies below sigma = {least}: the core would be cut. "
-                "Set 0 for pairs that shall not interact."
-            )
+        _check_core(key, item, self._least.get(key, 0.0))
         self._set.add(key)
         super()._single_setitem(key, item)
 
     def check(self, pair):
         """Raise for a value that was set before the parameters were."""
-        if pair in self._dict and pair in self._set:
-            self._single_setitem(pair, self._dict[pair])
+        if pair in self._set or self.default is not RequiredArg:
+            value = self._dict.get(pair, self.default)
+            _check_core(pair, value, self._least.get(pair, 0.0))
 
     def _attach(self, cpp_obj, param_name, types):
         before = set(self._set)
@@ -67,6 +66,15 @@ class _Cutoffs(TypeParameterDict):
 
     def __getstate__(self):
         return {**super().__getstate__(), "_set": self._set, "_least": self._least}
+
+
+def _check_core(pair, r_cut, least):
+    # HOOMD may hold cutoffs in single precision.
+    if 0.0 < r_cut < (1 - 1e-6) * least:
+        raise ValueError(
+            f"r_cut[{pair}] = {r_cut} lies below sigma = {least}: the core would be cut. Set 0 for "
+            "pairs that shall not interact."
+        )
 
 
 class _Parameters(TypeParameterDict):
@@ -79,7 +87,20 @@ class _Parameters(TypeParameterDict):
         self._r_cut, self._r_on = r_cut, r_on
 
     def _single_setitem(self, key, item):
-        super()._single_setitem(key, item)
+        if self._attached:  # first, as it may refuse
+            self._follow(key, item)
+            super()._single_setitem(key, item)
+        else:
+            super()._single_setitem(key, item)
+            self._follow(key, item)
+
+    def _write(self, obj):
+        if self._attached:
+            super()._write(obj)
+        else:  # a value within a pair's parameters
+            self._follow(obj._identity, _to_base(obj._parent))
+
+    def _follow(self, key, item):
         values = [item[name] for name in _amorph.potentials[self._potential]["parameters"]]
         if any(value is RequiredArg for value in values):
             return
@@ -118,18 +139,23 @@ class _Potential(Pair):
         return f"PotentialPair_{self._potential}"
 
     def _attach_hook(self):
-        types = self._simulation.state.particle_types
-        for pair in _pairs(types):
-            known = self.params.param_dict._dict.get(pair)
-            if known is None or any(v is RequiredArg for v in dict(known).values()):
-                names = ", ".join(f"{n}=..." for n in self._schema)
-                raise IncompleteSpecificationError(
-                    f"{type(self).__name__} has no parameters for the types {pair}: set "
-                    f"params[{pair}] = dict({names})."
-                )
+        for pair in _pairs(self._simulation.state.particle_types):
+            self._known(pair)
             self.r_cut.param_dict.check(pair)
         _check_built_for(self._simulation.device)
         super()._attach_hook()
+
+    def _known(self, pair) -> dict:
+        """The parameters of a pair; reading them has the cutoffs follow a default too."""
+        held = self.params.param_dict
+        own = held.get(pair) or held.default
+        if any(value is RequiredArg for value in dict(own).values()):
+            names = ", ".join(f"{n}=..." for n in self._schema)
+            raise IncompleteSpecificationError(
+                f"{type(self).__name__} has no parameters for the types {pair}: set "
+                f"params[{pair}] = dict({names})."
+            )
+        return dict(self.params[pair])
 
     @classmethod
     def from_theta(cls, theta, types, nlist=None, **settings):
@@ -189,15 +215,16 @@ class _Potential(Pair):
 
         Raises:
             ValueError: if ``mode``, ``r_cut`` or ``r_on`` were set to something else.
+            hoomd.error.IncompleteSpecificationError: if a pair has no parameters.
         """
         if self.mode != self._own_mode:
             raise ValueError(f"mode = {self.mode!r}: the engine has {self._own_mode!r} alone.")
         for key in _pairs(types):
-            own = dict(self.params[key])
+            own = self._known(key)
             names = _amorph.potentials[self._potential]["parameters"]
             r_on, r_cut = _amorph.potentials[self._potential]["cutoffs"]([own[n] for n in names])
             for name, value in (("r_on", r_on), ("r_cut", r_cut)):
-                if getattr(self, name)[key] != value:
+                if abs(getattr(self, name)[key] - value) > 1e-6 * value:
                     raise ValueError(
                         f"{name}[{key}] = {getattr(self, name)[key]}: the engine has the "
                         f"potential's own, {value}, alone. Leave {name} out."
@@ -212,7 +239,7 @@ class _Potential(Pair):
 
     def _arrays(self, types) -> dict[str, np.ndarray]:
         """Diameters (types,), the other parameters (types, types)."""
-        params = {pair: dict(self.params[pair]) for pair in _pairs(types)}
+        params = {pair: self._known(pair) for pair in _pairs(types)}
         n = len(types)
         diameters = np.array([params[(t, t)]["sigma"] for t in types])
         arrays = {name: np.zeros((n, n)) for name in self._schema if name != "sigma"}

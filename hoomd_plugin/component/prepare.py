@@ -5,6 +5,7 @@ The engine takes thousands of small ones together, on the device of a HOOMD scri
 snapshots or a GSD file.
 """
 
+import re
 from collections.abc import Sequence
 
 import hoomd
@@ -90,7 +91,8 @@ class Ensemble:
 
         Args:
             device, force, seed, first_replica: as of the class.
-            snapshots (Sequence[hoomd.Snapshot]): of equal size, dimension and types.
+            snapshots (Sequence[hoomd.Snapshot]): of equal size, dimension and types; their
+                velocities are left aside.
         """
         each = list(snapshots)
         if not each:
@@ -135,11 +137,15 @@ class Ensemble:
         self._seed, self._first = seed, first_replica
         self._velocities = None
         self._result = None
+        self._calls = 0
         if isinstance(device, hoomd.device.CPU):
             self._where = "cpu"
         else:
-            ids = getattr(device, "gpu_ids", None) or [getattr(device, "gpu_id", 0)]
-            self._where = f"gpu:{ids[0]}"
+            # "[0] NAME ...": HOOMD-blue tells the number of the GPU that it took only there.
+            found = re.match(r"\s*\[(\d+)\]", str(device.device))
+            if found is None:
+                raise RuntimeError(f"which GPU is {device.device!r}? Please report this.")
+            self._where = f"gpu:{found[1]}"
         from amorph import ensemble
 
         ensemble.check_device(self._where)
@@ -166,12 +172,24 @@ class Ensemble:
             else None,
             seed=self._seed,
             first_replica=self._first,
+            design_step=self._calls,
             device=self._where,
             progress=report,
         )
         self._result = result
+        self._calls += 1  # new noise in the next one
+        # Replicas that broke down stay where they were, for the next call to take all of them.
+        broken = ~np.isfinite(result.energy)
+        before = self._positions, self._box, self._velocities
         self._positions, self._box = result.positions, result.boxes
         self._velocities = result.velocities
+        if broken.any():
+            self._positions = np.where(broken[:, None, None], before[0], self._positions)
+            if len(self._box) > 1:
+                self._box = np.where(broken[:, None, None], before[1], self._box)
+            if self._velocities is not None:
+                old = 0.0 if before[2] is None else before[2]
+                self._velocities = np.where(broken[:, None, None], old, self._velocities)
         for line in result.failures():
             self._device.notice(f"amorph: *Warning*: {line}")
         return result
@@ -201,7 +219,8 @@ class Ensemble:
     def langevin(self, steps, dt, kT, gamma=1.0):
         r"""Langevin dynamics of every replica, mass 1, by BAOAB.
 
-        The first call draws velocities; later ones go on with those there are.
+        Velocities are drawn at the first temperature, after a quench anew; calls that follow one
+        another go on with those there are.
 
         Args:
             steps (int): time steps.

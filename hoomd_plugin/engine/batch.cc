@@ -224,7 +224,8 @@ bool run_replicas(const Replicas& replicas, const Work& work, ReplicaResult* res
         task.table = &table;
         task.stages = work.stages.data();
         task.n_stages = int(work.stages.size());
-        task.stream = {work.seed, work.first_replica + static_cast<std::uint32_t>(replica), 0};
+        task.stream = {work.seed, work.first_replica + static_cast<std::uint32_t>(replica),
+                       work.design_step};
         task.purposes = work.purposes;
         task.trajectory = work.trajectory;
         const std::int64_t frames = replica * work.trajectory.frames * n * d;

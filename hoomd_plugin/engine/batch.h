@@ -58,6 +58,7 @@ struct Work {
     std::vector<Stage> stages;                  // none: only measure
     std::uint64_t seed = 0;
     std::uint32_t first_replica = 0;
+    std::uint32_t design_step = 0;
     Purposes purposes{};
     Trajectory trajectory{};  // of replica 0; the others' follow, frames * n * dimension apart
     // Bonds of all replicas one after another, those of replica r from bond_first[r] on; or one

@@ -153,7 +153,7 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
              const Integers& typeid_, const MutableDoubles& positions,
              const std::optional<MutableDoubles>& velocities, const nb::list& stages,
              bool want_forces, std::uint64_t seed, std::uint32_t first_replica,
-             std::array<std::uint32_t, 4> purposes, std::int64_t every,
+             std::uint32_t design_step, std::array<std::uint32_t, 4> purposes, std::int64_t every,
              const std::optional<MutableDoubles>& trajectory,
              const std::optional<MutableDoubles>& trajectory_velocities,
              const std::optional<Bonds>& bonds, int threads, const std::string& instruction_set,
@@ -193,6 +193,7 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     work.stages = held.stages;
     work.seed = seed;
     work.first_replica = first_replica;
+    work.design_step = design_step;
     work.purposes = {{purposes[0], purposes[1]}, {purposes[2], purposes[3]}};
     work.n_threads = threads;
     if (bonds) {
@@ -382,9 +383,9 @@ NB_MODULE(_engine, m) {
     });
     m.def("run", &run, "potential"_a, "sigma"_a, "pair_parameters"_a, "boxes"_a, "typeid"_a,
           "positions"_a, nb::kw_only(), "velocities"_a.none(), "stages"_a, "want_forces"_a,
-          "seed"_a, "first_replica"_a, "purposes"_a, "every"_a, "trajectory"_a.none(),
-          "trajectory_velocities"_a.none(), "bonds"_a.none(), "threads"_a, "instruction_set"_a,
-          "gpu"_a.none(), "progress"_a.none());
+          "seed"_a, "first_replica"_a, "design_step"_a, "purposes"_a, "every"_a,
+          "trajectory"_a.none(), "trajectory_velocities"_a.none(), "bonds"_a.none(), "threads"_a,
+          "instruction_set"_a, "gpu"_a.none(), "progress"_a.none());
     m.def("scales", &scales, "potential"_a, "sigma"_a, "pair_parameters"_a);
     m.def("random_positions", &random_positions, "seed"_a, "purposes"_a, "first_replica"_a,
           "boxes"_a, "positions"_a);

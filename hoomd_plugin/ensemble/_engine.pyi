@@ -44,6 +44,7 @@ def run(
     want_forces: bool,
     seed: int,
     first_replica: int,
+    design_step: int,
     purposes: Sequence[int],
     every: int,
     trajectory: Doubles | None,

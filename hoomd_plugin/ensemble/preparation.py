@@ -31,6 +31,7 @@ def prepare(
     velocities: ArrayLike | None = None,
     seed: int | None = None,
     first_replica: int = 0,
+    design_step: int = 0,
     trajectory_every: int | None = None,
     trajectory_velocities: bool = False,
     device: str = "cpu",
@@ -65,6 +66,9 @@ def prepare(
         The key of all random numbers, 0 to 2^64 - 1; 0 if dynamics need one and none is given.
     first_replica:
         The number of the first replica, which its random numbers depend on.
+    design_step:
+        A further number they depend on, 0 to 2^32 - 1: another one in each call that goes on with
+        the same replicas, whose noise would else be the same again.
     trajectory_every, trajectory_velocities:
         Keep the positions (and velocities) of every so many time steps of the dynamics.
     device:
@@ -131,6 +135,7 @@ def prepare(
         velocities=speeds,
         seed=key,
         first_replica=first,
+        design_step=count("design_step", design_step, least=0, below=2**32),
         every=0 if trajectory is None else trajectory.every,
         trajectory=None if trajectory is None else trajectory.positions,
         trajectory_velocities=None if trajectory is None else trajectory.velocities,

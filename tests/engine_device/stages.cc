@@ -131,6 +131,20 @@ void test_stages() {
              stage.steps = 30;
              return stage;
          }()}},
+        {"many steps at pressure with wide strains",
+         "soft_sphere",
+         2,
+         400,
+         1,
+         0.25,
+         0.0,
+         false,
+         false,
+         {[] {
+             Stage stage = press(0.05);
+             stage.steps = 45;
+             return stage;
+         }()}},
         {"some steps at pressure, bonds, three dimensions",
          "soft_sphere",
          3,
@@ -173,8 +187,7 @@ void test_stages() {
             check_close(o.energy, e.energy, std::fabs(e.energy) + 1e-3, 1e-10, what + ": energy");
             check_close(o.virial[0], e.virial[0], std::fabs(e.virial[0]) + 1.0, 1e-9,
                         what + ": virial");
-            check_close(twin.boxes[9 * r + 1 * 4], copy.boxes[r].h[1][1], 1.0, 1e-12,
-                        what + ": box");
+            check_close(twin.boxes[9 * r + 4], copy.boxes[r].h[1][1], 1.0, 1e-10, what + ": box");
         }
         check_close(largest_difference(s, twin.positions, copy.positions), 0.0, 1.0, 1e-10,
                     what + ": positions");

@@ -87,6 +87,7 @@ struct System {
         Work w;
         w.seed = 77;
         w.first_replica = 5;
+        w.design_step = 11;
         w.purposes = {{1, 2}, {3, 4}};
         w.bond_first = bond_first;
         w.bonds = {std::int64_t(bond_length.size()), bonded.data(), bond_stiffness.data(),

@@ -99,10 +99,11 @@ def test_replicas_with_one_start_are_no_clones(kind: str, morse: Any) -> None:
     start = ensemble.make_start(morse, 64, DENSITY, 2, 1, seed=3)
     x = np.repeat(start.positions, 4, axis=0)
 
-    def ends(seed: int, first: int) -> np.ndarray:
+    def ends(seed: int, first: int, design_step: int = 0) -> np.ndarray:
         return ensemble.prepare(
-            morse, x, start.typeid, start.boxes, STAGES[kind], seed=seed, first_replica=first
-        ).positions
+            morse, x, start.typeid, start.boxes, STAGES[kind],
+            seed=seed, first_replica=first, design_step=design_step,
+        ).positions  # fmt: skip
 
     found = ends(1, 0)
     for a in range(4):
@@ -111,6 +112,9 @@ def test_replicas_with_one_start_are_no_clones(kind: str, morse: Any) -> None:
     # Replica 3 is replica 3, wherever it stands; another seed is another path.
     np.testing.assert_array_equal(ends(1, 2)[1], found[3])
     assert (np.abs(ends(2, 0) - found).max(axis=2) > 1e-3).all()
+    # And so is another design step.
+    assert (np.abs(ends(1, 0, 1) - found).max(axis=2) > 1e-3).all()
+    np.testing.assert_array_equal(ends(1, 0, 0), found)
 
 
 def free(dimension: int, n: int, replicas: int, parameters: Any) -> tuple[Any, Any, Any, Any]:

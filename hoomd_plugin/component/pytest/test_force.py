@@ -1,5 +1,7 @@
 """Forces from JAX functions, beside HOOMD's own."""
 
+import copy
+
 import hoomd
 import numpy as np
 import pytest
@@ -78,6 +80,20 @@ def test_a_function_without_parameters():
     energy, forces, _ = bias.evaluate(np.array([[1.0, 0.0], [2.0, 0.0]]), 5 * np.eye(2))
     assert energy == pytest.approx(0.5)
     np.testing.assert_allclose(forces, [[-0.2, 0], [-0.4, 0]])
+
+
+def test_parameters_may_come_and_go():
+    def energy(positions, box, parameters=None):
+        return jnp.sum(positions[:, 0] ** 2) * (1.0 if parameters is None else parameters)
+
+    bias = force.FromJAX(energy)
+    x = np.array([[1.0, 0.0]])
+    values = []
+    for parameters in (None, 3.0, None):
+        bias.parameters = parameters
+        values.append(bias.evaluate(x, np.eye(2))[0])
+    assert values == [1.0, 3.0, 1.0]
+    assert copy.deepcopy(bias).evaluate(x, np.eye(2))[0] == 1.0
 
 
 def test_what_is_not_finite_is_named():

@@ -269,6 +269,57 @@ def test_copies_keep_what_was_set(copied):
     assert force.r_cut[("A", "A")] == pytest.approx(0.8 + 9.9 / 6)
 
 
+def test_default_parameters_are_taken():
+    force = pair.HarmonicMorse(hoomd.md.nlist.Cell(buffer=0.2))
+    force.params.default = dict(sigma=1.0, binding=0.1, stiffness=5.0, alpha=6.0)
+    sim = simulation(np.array([[0.0, 0, 0], [1, 0, 0]]), [0, 1], 20 * np.eye(3))
+    attach(sim, force)
+    assert force.r_cut[("A", "B")] == pytest.approx(1 + 9.9 / 6)
+    assert force.energy == pytest.approx(-0.1)
+
+
+def test_cutoffs_follow_values_within_a_pairs_parameters():
+    force = make("HarmonicMorse")
+    force.params[("A", "A")]["sigma"] = 2.0
+    assert force.r_cut[("A", "A")] == pytest.approx(2.0 + 9.9 / 6)
+    force.r_cut[("A", "A")] = 2.5
+    force.params[("A", "A")]["sigma"] = 3.0
+    sim = simulation(np.array([[0.0, 0, 0], [1, 0, 0]]), [0, 1], 20 * np.eye(3))
+    with pytest.raises(ValueError, match="below sigma = 3"):
+        attach(sim, force)
+
+
+def test_a_core_that_outgrows_its_cutoff_is_refused_in_a_run():
+    force = make("HarmonicMorse")
+    force.r_cut[("A", "A")] = 1.5
+    sim = simulation(np.array([[0.0, 0, 0], [1, 0, 0]]), [0, 1], 20 * np.eye(3))
+    attach(sim, force)
+    own = dict(sigma=2.0, binding=0.1, stiffness=5.0, alpha=6.0)
+    with pytest.raises(ValueError, match="below sigma = 2"):
+        force.params[("A", "A")] = own
+    assert force.params[("A", "A")]["sigma"] == 0.8
+
+
+def test_looking_at_what_is_not_set_sets_nothing():
+    force = pair.HarmonicMorse(hoomd.md.nlist.Cell(buffer=0.2))
+    with pytest.raises(hoomd.error.TypeConversionError):  # as HOOMD's own forces have it
+        force.r_cut[("A", "B")]
+    force.params[("A", "B")] = dict(sigma=1.0, binding=0.1, stiffness=5.0, alpha=6.0)
+    assert force.r_cut[("A", "B")] == pytest.approx(1 + 9.9 / 6)
+
+
+def test_a_force_goes_on_in_another_simulation():
+    force = make("SoftSphere")
+    positions = np.array([[0.0, 0, 0], [0.9, 0, 0]])
+    energies = []
+    for _ in range(2):
+        sim = simulation(positions, [0, 1], 20 * np.eye(3))
+        attach(sim, force)
+        energies.append(force.energy)
+        sim.operations.integrator.forces.clear()
+    assert energies[0] == energies[1] > 0
+
+
 def test_missing_parameters_are_named():
     force = pair.HarmonicMorse(hoomd.md.nlist.Cell(buffer=0.2))
     force.params[("A", "A")] = dict(sigma=1.0, binding=0.1, stiffness=5.0, alpha=6.0)

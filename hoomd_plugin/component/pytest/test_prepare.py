@@ -79,6 +79,26 @@ def test_dynamics_go_on_with_their_velocities():
     assert made.quench().converged.all()
 
 
+def test_noise_does_not_come_again():
+    made = make(n_particles=200, replicas=1)
+    made.quench(tolerance=1e-3)
+    # With such friction velocities are forgotten: what is left is the last steps' noise.
+    first, second = (made.langevin(20, 0.01, 1e-6, gamma=500.0).velocities for _ in range(2))
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.25
+
+
+def test_one_that_breaks_down_does_not_hold_up_the_others():
+    made = make(replicas=3)
+    made.quench(tolerance=1e-3)
+    wild = made.snapshots()
+    wild[1].particles.position[:2] = 0.0  # at one place there is no force
+    again = prepare.Ensemble.from_snapshots(hoomd.device.CPU(), force(), wild)
+    result = again.langevin(5, 0.01, 0.01)
+    assert list(np.isfinite(result.energy)) == [True, False, True]
+    ended = again.quench()
+    assert ended.converged[[0, 2]].all()
+
+
 def test_at_pressure_the_boxes_differ():
     made = make(replicas=2)
     made.quench(pressure=0.2)

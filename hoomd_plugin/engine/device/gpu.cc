@@ -94,6 +94,7 @@ class DeviceArray {
     DeviceArray& operator=(const DeviceArray&) = delete;
     T* data() const { return data_; }
     void upload(const T* from, std::size_t count, cudaStream_t stream) {
+        if (count == 0) return;
         check(cudaMemcpyAsync(data_, from, count * sizeof(T), cudaMemcpyHostToDevice, stream),
               "copying to the GPU");
     }
@@ -263,7 +264,8 @@ class Runner {
           bond_first_(packed.bond_first, stream_),
           bonds_(packed.bonds, stream_),
           schedules_(packed.schedules, stream_),
-          stages_(device::stages_with(packed, schedules_.data()), stream_),
+          host_stages_(device::stages_with(packed, schedules_.data())),
+          stages_(host_stages_, stream_),
           counters_(2) {}
 
     bool run() {
@@ -279,7 +281,8 @@ class Runner {
     // As many replicas as have room in the memory that is free.
     std::int64_t piece_size(const Prepared& prepared) const {
         const double room = settings_.memory_share * double(free_memory()) -
-                            double(prepared.blocks) * double(prepared.plan.layout.global_bytes);
+                            double(std::min<std::int64_t>(prepared.blocks, replicas_.n_replicas)) *
+                                double(prepared.plan.layout.global_bytes);
         const double vectors =
             1.0 + (forces_ != nullptr) + (replicas_.velocities != nullptr) +
             double(trajectory_.frames) * (1.0 + (trajectory_.velocities != nullptr));
@@ -296,11 +299,12 @@ class Runner {
         const std::size_t offset = std::size_t(from) * coordinates_;
         DeviceArray<double> positions(coordinates);
         positions.upload(replicas_.positions + offset, coordinates, stream_);
+        // Forces and frames that are not reached stay as the caller has them.
         DeviceArray<double> forces(forces_ != nullptr ? coordinates : 0);
+        if (forces_ != nullptr) forces.upload(forces_ + offset, coordinates, stream_);
         DeviceArray<double> velocities(replicas_.velocities != nullptr ? coordinates : 0);
         if (replicas_.velocities != nullptr)
             velocities.upload(replicas_.velocities + offset, coordinates, stream_);
-        // Frames that are not reached stay as the caller has them.
         const std::size_t kept = std::size_t(trajectory_.frames) * coordinates;
         const std::size_t kept_before = std::size_t(trajectory_.frames) * offset;
         DeviceArray<double> frames(trajectory_.positions != nullptr ? kept : 0);
@@ -450,6 +454,7 @@ class Runner {
     DeviceArray<std::int64_t> bond_first_;
     DeviceArray<device::BondEnd> bonds_;
     DeviceArray<double> schedules_;
+    std::vector<Stage> host_stages_;
     DeviceArray<Stage> stages_;
     DeviceArray<unsigned long long> counters_;
 };

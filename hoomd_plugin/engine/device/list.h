@@ -47,12 +47,13 @@ struct Skin {
         age = 0;
         return width * diameter;
     }
-    // How far a particle may go from where it was when the list was built, which the box has been
-    // strained by since. A pair beyond cutoff and skin stays beyond exp(strain) of that, less two
-    // such ways.
+    // How far a particle may go, the box's strain apart, from where it was when the list was built:
+    // a pair beyond cutoff and skin stays beyond exp(strain) of that, less two such ways. 0 where
+    // the strain alone has used the skin up.
     AMORPH_HOSTDEVICE double reach(double strain = 0.0) const {
         const double shrunk = strain < 0.0 ? -strain * (cutoff + width * diameter) : 0.0;
-        return 0.5 * (width * diameter - shrunk);
+        const double left = 0.5 * (width * diameter - shrunk);
+        return left > 0.0 ? left : 0.0;
     }
     // After a step: whether another list is due, `far` telling whether a particle has left the
     // reach, `distance()` how far one is at most.

@@ -145,7 +145,8 @@ Packed pack(const Replicas& replicas, const Work& work) {
                first.n_coefficients,
                std::min(double(n), n * ball / least_volume),
                work.trajectory.every > 0};
-    p.general = bonded || work.stages.size() > 1;
+    p.general = bonded || work.stages.size() > 1 ||
+                (replicas.velocities != nullptr && !work.stages.empty());
     for (const Stage& stage : work.stages)
         p.general |= stage.kind != Stage::Kind::minimize || stage.at_pressure;
 
@@ -159,7 +160,7 @@ Packed pack(const Replicas& replicas, const Work& work) {
     batch.bonds_each = bonded && orders;
     batch.n_stages = int(work.stages.size());
     if (batch.n_stages > 0) batch.stage = work.stages.front();
-    batch.stream = {work.seed, work.first_replica, 0};
+    batch.stream = {work.seed, work.first_replica, work.design_step};
     batch.purposes = work.purposes;
     batch.trajectory.every = work.trajectory.every;
     batch.trajectory.frames = work.trajectory.frames;
