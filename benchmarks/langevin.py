@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from peers import DynamicsResult, PeerMissing
 from peers.hoomd_langevin import HoomdLangevin
 from peers.lammps_langevin import LammpsLangevin
-from quench import Case, Starts, harmonic_morse_case, note_circumstances, soft_sphere_case
+from quench import Case, Starts, note_circumstances
+from quench_table import QUICK_SIZES, SIZES, cases, label
 from rich.table import Table
 
 LAMMPS, HOOMD = "LAMMPS", "HOOMD"
 PEERS = (LAMMPS, HOOMD)
-SIZES: dict[int, tuple[int, ...]] = {2: (64, 128, 368, 1024, 4096), 3: (256, 1024)}
-QUICK_SIZES: dict[int, tuple[int, ...]] = {2: (64,), 3: (256,)}
 REPETITIONS = 21
 SECONDS, QUICK_SECONDS = 20.0, 2.0
 PACKINGS = 3
@@ -117,11 +116,6 @@ def packings(case: Case, seed: int) -> Starts:
     return np.asarray(done.positions)
 
 
-def label(case: Case) -> str:
-    """The case's name, by which rows and ratios are found again."""
-    return f"{case.potential.potential}, {case.dimension}D, N = {case.n}"
-
-
 def measure(report: Report, case: Case, repetitions: int, seconds: float, seed: int) -> None:
     """Add one case's rows and ratios to the report."""
     motion = Motion.of(case)
@@ -153,13 +147,13 @@ def measure(report: Report, case: Case, repetitions: int, seconds: float, seed: 
     report.missing += [absent for absent in missing.missing if absent["who"] not in known]
 
 
-def table_of(report: Report, cases: list[Case]) -> Table:
+def table_of(report: Report, chosen: list[Case]) -> Table:
     """One row a case, one column a contender."""
     table = Table(title="Langevin dynamics: the engine's steps, and how many times its peers' time")
     columns = ("potential", "d", "N", "steps/s", "us a step", *PEERS, "kinetic temperature / T")
     for name in columns:
         table.add_column(name, justify="left" if name == "potential" else "right")
-    for case in cases:
+    for case in chosen:
         rows: dict[str, dict[str, Any]] = {
             row["who"]: row for row in report.rows if row["case"] == label(case)
         }
@@ -186,21 +180,16 @@ def main() -> None:
     sizes = QUICK_SIZES if chosen.quick else SIZES
     if chosen.n:
         sizes = dict.fromkeys((2, 3), (chosen.n,))
-    cases = [
-        make(n, dimension)
-        for make in (harmonic_morse_case, soft_sphere_case)
-        for dimension, numbers in sizes.items()
-        for n in numbers
-    ]
-    motions = {label(case): vars(Motion.of(case)) for case in cases}
+    chosen_cases = cases(sizes)
+    motions = {label(case): vars(Motion.of(case)) for case in chosen_cases}
     report = Report("Langevin dynamics", motions)
-    for case in cases:
+    for case in chosen_cases:
         seconds = QUICK_SECONDS if chosen.quick else SECONDS
         measure(report, case, chosen.repetitions, seconds, chosen.seed)
         report.write(path)
     note_circumstances(report)
     console = wide_console()
-    console.print(table_of(report, cases))
+    console.print(table_of(report, chosen_cases))
     report.print_findings(console)
     report.write(path)
 

@@ -94,6 +94,8 @@ class Ensemble:
             snapshots (Sequence[hoomd.Snapshot]): of equal size, dimension and types; their
                 velocities are left aside.
         """
+        from amorph.handover import box_from_hoomd
+
         each = list(snapshots)
         if not each:
             raise ValueError("there are no snapshots: give at least one.")
@@ -116,11 +118,7 @@ class Ensemble:
             [np.array(s.particles.position, float)[:, :dimension] for s in each]
         )
         made._typeid = np.stack([np.array(s.particles.typeid, np.int32) for s in each])
-        boxes = []
-        for snapshot in each:
-            lx, ly, lz, xy, xz, yz = (float(v) for v in snapshot.configuration.box)
-            full = np.array([[lx, xy * ly, xz * lz], [0.0, ly, yz * lz], [0.0, 0.0, lz]])
-            boxes.append(full[:dimension, :dimension])
+        boxes = [box_from_hoomd(s.configuration.box, dimension) for s in each]
         made._box = np.stack(boxes)
         return made
 
@@ -244,21 +242,14 @@ class Ensemble:
 
     def snapshots(self) -> list[hoomd.Snapshot]:
         """The replicas as they stand, in HOOMD's single or double precision."""
+        from amorph.handover import box_to_hoomd
+
         made = []
         dimension = self._positions.shape[2]
         for r, positions in enumerate(self._positions):
             box = self._box if self._box.ndim == 2 else self._box[r % len(self._box)]
-            h = np.eye(3)
-            h[:dimension, :dimension] = box
             snapshot = hoomd.Snapshot(self._device.communicator)
-            snapshot.configuration.box = [
-                h[0, 0],
-                h[1, 1],
-                h[2, 2] if dimension == 3 else 0.0,
-                h[0, 1] / h[1, 1],
-                h[0, 2] / h[2, 2] if dimension == 3 else 0.0,
-                h[1, 2] / h[2, 2] if dimension == 3 else 0.0,
-            ]
+            snapshot.configuration.box = list(box_to_hoomd(box))
             snapshot.particles.N = len(positions)
             snapshot.particles.types = self._types
             typeid = self._typeid if self._typeid.ndim == 1 else self._typeid[r]

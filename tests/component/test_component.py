@@ -5,7 +5,6 @@ hoomd.amorph` runs them there.
 """
 
 import ast
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -26,12 +25,10 @@ def names() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[str, str]]]:
+def outcomes(
+    component: None, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[tuple[str, str]]]:
     """How each test ended, all of them run once: for each of its cases what and why."""
-    if importlib.util.find_spec("hoomd") is None:
-        pytest.skip("HOOMD-blue is not installed")
-    if importlib.util.find_spec("hoomd.amorph") is None:
-        pytest.skip("hoomd.amorph is not installed: see docs/hoomd.md")
     report = tmp_path_factory.mktemp("component") / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "--pyargs", "hoomd.amorph"]
     done = subprocess.run(

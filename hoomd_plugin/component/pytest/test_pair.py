@@ -12,8 +12,9 @@ import pytest
 from hoomd.amorph import pair
 from hoomd.error import IncompleteSpecificationError
 
-amorph = pytest.importorskip("amorph")
-from amorph import bridge, ensemble  # noqa: E402
+pytest.importorskip("amorph")
+from amorph import bridge, ensemble
+from amorph.handover import box_to_hoomd, read_gsd
 
 THETAS = {
     "HarmonicMorse": bridge.HarmonicMorse(
@@ -40,11 +41,7 @@ def simulation(positions, typeid, box, device=None):
     n, d = positions.shape
     snapshot = hoomd.Snapshot()
     if snapshot.communicator.rank == 0:
-        h = np.eye(3)
-        h[:d, :d] = box
-        lengths = [h[0, 0], h[1, 1], h[2, 2] if d == 3 else 0.0]
-        tilts = [h[0, 1] / h[1, 1], h[0, 2] / h[2, 2], h[1, 2] / h[2, 2]]
-        snapshot.configuration.box = [*lengths, *tilts]
+        snapshot.configuration.box = list(box_to_hoomd(box))
         snapshot.particles.N = n
         snapshot.particles.types = TYPES
         snapshot.particles.typeid[:] = typeid
@@ -247,7 +244,7 @@ def test_the_bridge_reads_what_hoomd_writes(name, tmp_path):
     logger.add(force)
     out = tmp_path / "a.gsd"
     hoomd.write.GSD.write(sim.state, str(out), logger=logger)
-    (frame,) = amorph.handover.read_gsd(out)
+    (frame,) = read_gsd(out)
     assert frame.potential == THETAS[name].potential
     for key, values in THETAS[name].arrays().items():
         np.testing.assert_array_equal(
