@@ -17,25 +17,19 @@ from .errors import (
     SingularHessianError,
 )
 from .features import (
-    FEATURES,
-    Feature,
-    Measurement,
     bulk_modulus,
     elastic_tensor,
-    feature,
     lowest_modulus,
-    measure,
     poisson_ratio,
     pressure,
     psi_8,
     psi_8_sharp,
-    register,
     shear_modulus,
-    value_and_grad,
 )
 from .files import frame_of, read_gsd, write_gsd
 from .following import Followed, crossings, follow
 from .linear_response import Response, default_tolerance, response
+from .measuring import Measurement, measure, value_and_grad
 from .mechanics import energy, forces, hessian, stress
 from .minimizer import Relaxation, relax, relaxation
 from .packing import Packing
@@ -48,9 +42,11 @@ from .potentials import (
     SoftSphere,
     from_arrays,
 )
+from .registry import FAMILIES, FEATURES, Feature, feature, register, register_family
 from .vibrations import lowest_frequencies
 
 __all__ = [
+    "FAMILIES",
     "FEATURES",
     "BondContributions",
     "Feature",
@@ -92,6 +88,7 @@ __all__ = [
     "psi_8_sharp",
     "read_gsd",
     "register",
+    "register_family",
     "relax",
     "relaxation",
     "require_float64",

@@ -1,0 +1,157 @@
+"""The registry of features: what a packing can be measured and designed by, each by its name.
+
+A feature is a function (theta, packing) -> array. Adding one is writing a function of
+(theta, `State`) that JAX can trace, and naming it with `register`; a family of them, such as ψ_k
+for any k, is named with `register_family`.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from .errors import FeatureError
+from .mechanics import State
+from .packing import Packing
+from .potentials import PairPotential
+
+__all__ = [
+    "FAMILIES",
+    "FEATURES",
+    "Family",
+    "Feature",
+    "feature",
+    "register",
+    "register_family",
+    "theta_and_packing",
+]
+
+
+def _no_reach(theta: PairPotential) -> float:
+    return 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Feature:
+    """A named feature.
+
+    Attributes
+    ----------
+    name:
+        Its name in the registry, in tables and in campaign files.
+    function:
+        (theta, state) -> array, traceable by JAX. `state.nonaffine` may be used in expressions
+        that are stationary in it, as the elastic tensor's is.
+    reach:
+        How far pairs must be listed, given theta, where it looks beyond the potential's cutoff.
+    dimensions:
+        Where it is defined.
+    needs_box:
+        Whether it is undefined for clusters.
+    differentiable:
+        False for counts and other discontinuous measures.
+    describe:
+        One line with the symbol, for pictures and messages.
+    bounds:
+        What is possible for an isotropic solid in 2 and 3 dimensions, if anything is known.
+    """
+
+    name: str
+    function: Callable[[PairPotential, State], Array]
+    reach: Callable[[PairPotential], float] = _no_reach
+    dimensions: tuple[int, ...] = (2, 3)
+    needs_box: bool = True
+    differentiable: bool = True
+    describe: str = ""
+    bounds: Mapping[int, tuple[float, float]] | None = None
+
+    def __call__(
+        self, first: "PairPotential | Packing", second: "PairPotential | Packing"
+    ) -> "NDArray[np.float64] | float":
+        """The feature of a packing at rest; a float where it is a scalar.
+
+        Takes (theta, packing), or (packing, theta): they cannot be mistaken for each other.
+        Raises as `amorph.bridge.response` does, and `FeatureError` where it is not defined.
+        """
+        from .measuring import measure  # which imports this module
+
+        theta, packing = theta_and_packing(first, second)
+        return measure(packing, theta, [self]).values[self.name]
+
+    def __repr__(self) -> str:
+        return f"Feature({self.name!r})"
+
+
+FEATURES: dict[str, Feature] = {}
+"""All features by name, families apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Features that differ by numbers in their names; see `register_family`."""
+
+    name: str
+    pattern: re.Pattern[str]
+    make: Callable[..., Feature]
+
+
+FAMILIES: dict[str, Family] = {}
+"""All families of features by name."""
+
+_KNOWN: dict[str, Feature] = {}  # members of families that were asked for: one object each
+
+
+def register(new: Feature) -> Feature:
+    """Put a feature into the registry; raises `FeatureError` if its name is taken."""
+    if new.name in FEATURES:
+        raise FeatureError(f"there is a feature {new.name!r} already: choose another name.")
+    FEATURES[new.name] = new
+    return new
+
+
+def register_family(name: str, make: Callable[..., Feature]) -> Family:
+    """Put a family of features into the registry, such as ``psi_{k}``.
+
+    Each ``{...}`` of the name stands for a whole number; ``make`` gets these numbers and returns
+    the feature, or raises `FeatureError` where there is none for them. Raises `FeatureError` if
+    the name is taken.
+    """
+    if name in FAMILIES:
+        raise FeatureError(f"there is a family {name!r} already: choose another name.")
+    parts = re.split(r"\{\w+\}", name)
+    pattern = r"(0|[1-9]\d*)".join(re.escape(part) for part in parts)
+    FAMILIES[name] = family = Family(name, re.compile(pattern), make)
+    return family
+
+
+def feature(which: "str | Feature") -> Feature:
+    """A feature by its name; raises `FeatureError`, which names the nearest one."""
+    if isinstance(which, Feature):
+        return which
+    if which in FEATURES:
+        return FEATURES[which]
+    for family in FAMILIES.values():
+        matched = family.pattern.fullmatch(str(which))
+        if matched:
+            return _KNOWN.setdefault(str(which), family.make(*map(int, matched.groups())))
+    names = [*FEATURES, *FAMILIES]
+    near = difflib.get_close_matches(str(which), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise FeatureError(f"there is no feature {which!r}{hint} There are: {', '.join(names)}.")
+
+
+def theta_and_packing(first: Any, second: Any) -> tuple[PairPotential, Packing]:
+    """Sort out which of two arguments is the potential; raises `FeatureError`."""
+    if isinstance(first, PairPotential) and isinstance(second, Packing):
+        return first, second
+    if isinstance(second, PairPotential) and isinstance(first, Packing):
+        return second, first
+    raise FeatureError(
+        "a feature takes a potential and a Packing, but was given "
+        f"{type(first).__name__} and {type(second).__name__}."
+    )
