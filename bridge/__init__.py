@@ -9,6 +9,8 @@ from .precision import require_float64  # first: it switches JAX to float64
 # isort: split
 from .elasticity import BondContributions, bond_contributions
 from .errors import (
+    ConvergenceError,
+    DegenerateModesError,
     FeatureError,
     NotAMinimumError,
     PrecisionError,
@@ -16,6 +18,7 @@ from .errors import (
     RelaxationError,
     SingularHessianError,
 )
+from .factors import SOLVERS
 from .features import (
     bulk_modulus,
     elastic_tensor,
@@ -28,11 +31,13 @@ from .features import (
 )
 from .files import frame_of, read_gsd, write_gsd
 from .following import Followed, crossings, follow
+from .jacobian import Jacobian, SecondOrder, jacobian, second_order
 from .linear_response import Response, default_tolerance, response
 from .measuring import Measurement, measure, value_and_grad
 from .mechanics import energy, forces, hessian, stress
 from .minimizer import Relaxation, relax, relaxation
 from .packing import Packing
+from .parameters import by_bond, by_group, by_particle, by_type, of_box, of_strain
 from .potentials import (
     FourTerm,
     HarmonicMorse,
@@ -43,34 +48,54 @@ from .potentials import (
     from_arrays,
 )
 from .registry import FAMILIES, FEATURES, Feature, feature, register, register_family
-from .vibrations import lowest_frequencies
+from .springs import PairsAndSprings, Springs
+from .vibrations import (
+    Modes,
+    density_of_states,
+    lowest_frequencies,
+    lowest_modes,
+    project_on_modes,
+)
 
 __all__ = [
     "FAMILIES",
     "FEATURES",
+    "SOLVERS",
     "BondContributions",
+    "ConvergenceError",
+    "DegenerateModesError",
     "Feature",
     "FeatureError",
     "Followed",
     "FourTerm",
     "HarmonicMorse",
     "HarmonicMorseReduced",
+    "Jacobian",
     "Measurement",
+    "Modes",
     "Morse",
     "NotAMinimumError",
     "Packing",
     "PairPotential",
+    "PairsAndSprings",
     "PrecisionError",
     "RattlerError",
     "Relaxation",
     "RelaxationError",
     "Response",
+    "SecondOrder",
     "SingularHessianError",
     "SoftSphere",
+    "Springs",
     "bond_contributions",
     "bulk_modulus",
+    "by_bond",
+    "by_group",
+    "by_particle",
+    "by_type",
     "crossings",
     "default_tolerance",
+    "density_of_states",
     "elastic_tensor",
     "energy",
     "feature",
@@ -79,11 +104,16 @@ __all__ = [
     "frame_of",
     "from_arrays",
     "hessian",
+    "jacobian",
     "lowest_frequencies",
+    "lowest_modes",
     "lowest_modulus",
     "measure",
+    "of_box",
+    "of_strain",
     "poisson_ratio",
     "pressure",
+    "project_on_modes",
     "psi_8",
     "psi_8_sharp",
     "read_gsd",
@@ -93,6 +123,7 @@ __all__ = [
     "relaxation",
     "require_float64",
     "response",
+    "second_order",
     "shear_modulus",
     "stress",
     "value_and_grad",

@@ -15,9 +15,17 @@ from jax import Array
 from numpy.typing import NDArray
 
 from .linear_response import response, strain_basis
-from .mechanics import State, once, pair_curvatures, pair_slopes, pair_terms, volume_of
+from .mechanics import (
+    Interactions,
+    State,
+    interactions,
+    listed,
+    once,
+    sum_over_pairs,
+    volume_of,
+)
 from .packing import Packing
-from .potentials import PairPotential
+from .springs import Theta
 
 __all__ = [
     "BondContributions",
@@ -37,23 +45,22 @@ def strain_index(dimension: int) -> NDArray[np.int64]:
     return np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
-@once
-def pair_moduli(theta: PairPotential, state: State) -> Array:
+def pair_moduli(part: Interactions, nonaffine: Any) -> Array:
     """Each pair's part of V C_ab, (M, n_strains, n_strains).
 
     u'' (n·v_a)(n·v_b) + (u'/r) [v_a·v_b - (n·v_a)(n·v_b)] + u' n·s_ab with v_a = E_a r - w_a and
     s_ab = -E_a w_b - E_b w_a, w = W_j - W_i.
     """
-    terms = pair_terms(theta, state)
-    basis = jnp.asarray(strain_basis(state.positions.shape[1]))
-    slope, curvature = pair_slopes(theta, state), pair_curvatures(theta, state)
-    w = state.nonaffine[state.pairs.j] - state.nonaffine[state.pairs.i]  # (M, d, a)
-    v = jnp.einsum("aij,mj->mia", basis, terms.vector) - w
-    along = jnp.einsum("mi,mia->ma", terms.unit, v)
+    basis = jnp.asarray(strain_basis(part.vector.shape[1]))
+    unit = part.unit
+    slope, curvature = part.slope_and_curvature
+    w = nonaffine[part.j] - nonaffine[part.i]  # (M, d, a)
+    v = jnp.einsum("aij,mj->mia", basis, part.vector) - w
+    along = jnp.einsum("mi,mia->ma", unit, v)
     parallel = along[:, :, None] * along[:, None, :]
     full = jnp.einsum("mia,mib->mab", v, v)
-    turned = jnp.einsum("mi,aij,mjb->mab", terms.unit, basis, w)
-    bent = slope / terms.distance
+    turned = jnp.einsum("mi,aij,mjb->mab", unit, basis, w)
+    bent = slope / part.distance
     return (
         curvature[:, None, None] * parallel
         + bent[:, None, None] * (full - parallel)
@@ -62,11 +69,14 @@ def pair_moduli(theta: PairPotential, state: State) -> Array:
 
 
 @once
-def elastic_tensor_of(theta: PairPotential, state: State) -> Array:
+def elastic_tensor_of(theta: Any, state: State) -> Array:
     """C_ijkl = (1/V) ∂²U/∂ε_ij∂ε_kl, (d, d, d, d)."""
-    voigt = jnp.sum(pair_moduli(theta, state), axis=0) / volume_of(state)
+    total = sum_over_pairs(
+        lambda part: jnp.sum(pair_moduli(part, state.nonaffine), axis=0),
+        interactions(theta, state),
+    )
     index = strain_index(state.positions.shape[1])
-    return voigt[index[:, :, None, None], index[None, None]]
+    return (total / volume_of(state))[index[:, :, None, None], index[None, None]]
 
 
 def _bulk(tensor: Array) -> Array:
@@ -78,24 +88,24 @@ def _shear(tensor: Array) -> Array:
     return (jnp.einsum("...ijij->...", tensor) - d * _bulk(tensor)) / (d * d + d - 2)
 
 
-def bulk_modulus_of(theta: PairPotential, state: State) -> Array:
+def bulk_modulus_of(theta: Theta, state: State) -> Array:
     """B = C_iijj / d²."""
     return _bulk(elastic_tensor_of(theta, state))
 
 
-def shear_modulus_of(theta: PairPotential, state: State) -> Array:
+def shear_modulus_of(theta: Theta, state: State) -> Array:
     """G = (C_ijij - d B) / (d² + d - 2)."""
     return _shear(elastic_tensor_of(theta, state))
 
 
-def poisson_ratio_of(theta: PairPotential, state: State) -> Array:
+def poisson_ratio_of(theta: Theta, state: State) -> Array:
     """ν = (d B - 2 G) / (d (d - 1) B + 2 G)."""
     tensor = elastic_tensor_of(theta, state)
     d, bulk, shear = tensor.shape[-1], _bulk(tensor), _shear(tensor)
     return (d * bulk - 2 * shear) / (d * (d - 1) * bulk + 2 * shear)
 
 
-def lowest_modulus_of(theta: PairPotential, state: State) -> Array:
+def lowest_modulus_of(theta: Theta, state: State) -> Array:
     """The smallest eigenvalue of C as a map from symmetric strains to stresses.
 
     The box is held, so nothing keeps it positive: where it is negative, a packing at rest would
@@ -125,16 +135,19 @@ class BondContributions:
 
 
 @jax.jit
-def _bonds(theta: PairPotential, state: State) -> Any:
-    terms = pair_terms(theta, state)
+def _bonds(theta: Any, state: State) -> list[tuple[Array, ...]]:
     index = strain_index(state.positions.shape[1])
-    voigt = pair_moduli(theta, state) / volume_of(state)
-    tensors = voigt[:, index[:, :, None, None], index[None, None]]
-    inside = terms.distance < theta.pair_cutoff(terms.parameters)
-    return _bulk(tensors), _shear(tensors), terms.vector, -pair_slopes(theta, state), inside
+    out = []
+    for part in interactions(theta, state):
+        voigt = pair_moduli(part, state.nonaffine) / volume_of(state)
+        tensors = voigt[:, index[:, :, None, None], index[None, None]]
+        inside = part.distance < part.kind.pair_cutoff(part.parameters)
+        ends = jnp.stack([part.i, part.j], axis=1)
+        out.append((ends, _bulk(tensors), _shear(tensors), part.vector, -part.slope, inside))
+    return out
 
 
-def bond_contributions(packing: Packing, theta: PairPotential) -> BondContributions:
+def bond_contributions(packing: Packing, theta: Theta) -> BondContributions:
     """Contributions b_ij and g_ij of each pair within its cutoff to B and G.
 
     b_ij = (1/(V d²)) d²/dt² of u_ij along R - W_I t, ε = t·1; g_ij by the combination of strains
@@ -144,8 +157,5 @@ def bond_contributions(packing: Packing, theta: PairPotential) -> BondContributi
     """
     _ = packing.volume
     found = response(packing, theta)
-    bulk, shear, vector, force, inside = (np.asarray(x) for x in _bonds(theta, found.state))
-    pairs = found.state.pairs
-    real = inside & (np.arange(len(inside)) < int(pairs.count))
-    ends = np.stack([pairs.i, pairs.j], axis=1)
-    return BondContributions(ends[real], bulk[real], shear[real], vector[real], force[real])
+    *values, inside = listed(theta, found.state, _bonds(theta, found.state))
+    return BondContributions(*(v[inside] for v in values))

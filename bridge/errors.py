@@ -3,6 +3,8 @@
 from amorph.handover import AmorphError, InputError
 
 __all__ = [
+    "ConvergenceError",
+    "DegenerateModesError",
     "FeatureError",
     "NotAMinimumError",
     "PrecisionError",
@@ -10,6 +12,14 @@ __all__ = [
     "RelaxationError",
     "SingularHessianError",
 ]
+
+
+class ConvergenceError(AmorphError):
+    """An iterative solution did not reach its tolerance."""
+
+
+class DegenerateModesError(AmorphError):
+    """A degenerate mode's frequency has no derivative: it splits with the others of its group."""
 
 
 class PrecisionError(AmorphError):

@@ -11,9 +11,11 @@ from .elasticity import (
     poisson_ratio_of,
     shear_modulus_of,
 )
+from .errors import FeatureError
 from .mechanics import energy_of, pressure_of, stress_of
 from .order import WINDOW, psi_sharp_of, psi_smooth_of
-from .registry import Feature, register
+from .registry import Feature, register, register_family
+from .vibrations import frequencies_of
 
 __all__ = [
     "bulk_modulus",
@@ -70,3 +72,19 @@ psi_8_sharp = register(
         bounds={2: (0.0, 1.0)},
     )
 )
+
+
+def _frequencies(n: int) -> Feature:
+    if n < 1:
+        raise FeatureError("frequencies_0: ask for at least one frequency.")
+    return Feature(
+        f"frequencies_{n}",
+        partial(frequencies_of, n_modes=n),
+        needs_box=False,
+        describe=f"the {n} lowest frequencies ω",
+        modes=n,
+        per_mode=True,
+    )
+
+
+register_family("frequencies_{n}", _frequencies)

@@ -10,7 +10,8 @@ from amorph import handover
 from amorph.handover import Frame
 
 from .packing import Packing
-from .potentials import PairPotential, from_arrays
+from .potentials import from_arrays
+from .springs import Theta
 
 __all__ = ["frame_of", "read_gsd", "write_gsd"]
 
@@ -19,8 +20,8 @@ def read_gsd(
     path: str | PathLike[str],
     frames: slice | None = None,
     *,
-    theta: PairPotential | None = None,
-) -> Iterator[tuple[Packing, PairPotential]]:
+    theta: Theta | None = None,
+) -> Iterator[tuple[Packing, Theta]]:
     """The packings of a GSD file with their potentials, frame by frame.
 
     Parameters
@@ -45,9 +46,7 @@ def read_gsd(
         yield Packing.from_frame(frame), theta or from_arrays(frame.potential, frame.parameters)
 
 
-def frame_of(
-    packing: Packing, theta: PairPotential, log: Mapping[str, ArrayLike] | None = None
-) -> Frame:
+def frame_of(packing: Packing, theta: Theta, log: Mapping[str, ArrayLike] | None = None) -> Frame:
     """A packing and its potential as a frame of a GSD file; particles are put into the box."""
     wrapped = packing.wrapped()
     names = handover.type_names(theta.n_types)
@@ -66,7 +65,7 @@ def frame_of(
 
 def write_gsd(
     path: str | PathLike[str],
-    packings: Iterable[tuple[Packing, PairPotential]],
+    packings: Iterable[tuple[Packing, Theta]],
     *,
     overwrite: bool = False,
 ) -> None:

@@ -1,6 +1,6 @@
 """Following one minimum while parameters change, and noticing when it is lost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from amorph.handover import InputError
 
-from .blas import one_blas_thread
 from .errors import NotAMinimumError
 from .linear_response import force_tolerance, largest, remember, respond
 from .mechanics import State, pair_terms, state_of
 from .minimizer import SKIN, Work, relaxation, run_newton
 from .packing import Packing
-from .potentials import PairPotential
+from .springs import Theta
 
 __all__ = ["Followed", "crossings", "follow"]
 
@@ -50,36 +49,34 @@ class Followed:
 
 
 @jax.jit
-def _classes(theta: PairPotential, state: State) -> jax.Array:
+def _classes(theta: Theta, state: State) -> jax.Array:
     terms = pair_terms(theta, state)
     return sum(terms.distance >= at for at in theta.pair_breaks(terms.parameters))
 
 
-def crossings(before: tuple[Packing, PairPotential], after: tuple[Packing, PairPotential]) -> int:
+def crossings(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> int:
     """How many pairs crossed a distance where u'' jumps (σ, r_on, r_cut).
 
     The packings must be the same particles, moved by less than a tenth of a diameter for the count
     to be exact: pairs are listed from the first, with a skin.
     """
     packing, theta = before
-    skin = SKIN * float(np.max(theta.arrays()["diameters"]))
+    skin = SKIN * theta.size_range()[1]
     state = state_of(packing, theta, skin=skin)
-    moved = State(
-        after[0].positions, state.typeid, state.box, state.pairs, state.nonaffine, state.rattlers
-    )
+    moved = replace(state, positions=after[0].positions)
     real = int(state.pairs.count)
     old = np.asarray(_classes(theta, state))[:real]
     new = np.asarray(_classes(after[1], moved))[:real]
     return int(np.sum(old != new))
 
 
-def _between(start: PairPotential, end: PairPotential, part: float) -> PairPotential:
+def _between(start: Theta, end: Theta, part: float) -> Theta:
     if part == 1.0:
         return end
     return jax.tree_util.tree_map(lambda a, b: a + part * (b - a), start, end)
 
 
-def _step(packing: Packing, theta: PairPotential, tolerance: float) -> Packing | None:
+def _step(packing: Packing, theta: Theta, tolerance: float) -> Packing | None:
     """The same minimum at slightly changed parameters, or None if Newton does not lead to it."""
     work = Work.start(packing, theta)
     at_rest, _, first = run_newton(work, tolerance)
@@ -94,18 +91,17 @@ def _step(packing: Packing, theta: PairPotential, tolerance: float) -> Packing |
     change = np.where(held, final.positions - packing.positions, 0.0)
     linear = np.where(held, first, 0.0)
     # Below this size the difference is round-off of the minimisation.
-    noise = 1e-9 * float(np.max(theta.arrays()["diameters"]))
+    noise = 1e-9 * theta.size_range()[1]
     if largest(change - linear) > NONLINEARITY * largest(linear) + noise:
         return None
     remember(final, theta, 0.0, found)
     return final
 
 
-@one_blas_thread
 def follow(
     packing: Packing,
-    theta: PairPotential,
-    new_theta: PairPotential,
+    theta: Theta,
+    new_theta: Theta,
     *,
     tolerance: float | None = None,
 ) -> Followed:
@@ -134,10 +130,11 @@ def follow(
     RelaxationError, NotAMinimumError, SingularHessianError, BoxTooSmallError
         If no minimum is found after a rearrangement.
     """
-    if theta.potential != new_theta.potential or theta.n_types != new_theta.n_types:
+    old, new = theta.arrays(), new_theta.arrays()
+    if theta.potential != new_theta.potential or any(len(old[k]) != len(new[k]) for k in old):
         raise InputError(
-            f"cannot follow from {theta.potential} with {theta.n_types} types to "
-            f"{new_theta.potential} with {new_theta.n_types}: they must be of one kind."
+            f"cannot follow from {theta!r} to {new_theta!r}: they must be of one kind, with as "
+            "many types and springs."
         )
     limit = force_tolerance(packing, new_theta, tolerance)
     here, done, part = packing, 0.0, 1.0

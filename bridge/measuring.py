@@ -1,22 +1,23 @@
 """Measuring features of a packing at rest, and differentiating them through the minimum."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .blas import one_blas_thread
-from .errors import FeatureError, RattlerError
-from .linear_response import Response, response, solve
-from .mechanics import State, forces_of
+from .derivatives import by_choices
+from .errors import FeatureError
+from .linear_response import Response, remember, response
+from .mechanics import State
 from .packing import Packing
-from .potentials import PairPotential
+from .parameters import by_type
 from .registry import Feature, feature, theta_and_packing
+from .springs import Theta
+from .vibrations import with_modes
 
 __all__ = ["Measurement", "measure", "value_and_grad"]
 
@@ -37,11 +38,14 @@ class Measurement:
     """
 
     values: dict[str, Any]
-    gradients: dict[str, PairPotential]
+    gradients: dict[str, Theta]
     response: Response
 
 
-def _check(packing: Packing, features: Sequence[Feature], gradients: Sequence[Feature]) -> None:
+def check_features(
+    packing: Packing, features: Sequence[Feature], gradients: Sequence[Feature]
+) -> None:
+    """Raise `FeatureError` for features not defined for a packing, or not differentiable."""
     for f in (*features, *gradients):
         if packing.dimension not in f.dimensions:
             raise FeatureError(
@@ -57,43 +61,30 @@ def _check(packing: Packing, features: Sequence[Feature], gradients: Sequence[Fe
             raise FeatureError(f"feature {f.name!r} jumps: it has no gradient. Use a smooth form.")
 
 
+def response_for(
+    packing: Packing,
+    theta: Theta,
+    features: Sequence[Feature],
+    *,
+    tolerance: float | None = None,
+    solver: str = "auto",
+) -> Response:
+    """The response of a packing, with the pairs and the modes that features need."""
+    reach = max((f.reach(theta) for f in features), default=0.0)
+    found = response(packing, theta, tolerance=tolerance, reach=reach, solver=solver)
+    n_modes = max((f.modes for f in features), default=0)
+    if n_modes == 0:
+        return found
+    known = found.state.modes
+    if known is None or known.shape[2] < n_modes:
+        found = with_modes(found, theta, n_modes)
+        remember(packing, theta, reach, found)
+    return found
+
+
 @partial(jax.jit, static_argnums=0)
-def _values(features: tuple[Feature, ...], theta: PairPotential, state: State) -> list[Array]:
+def _values(features: tuple[Feature, ...], theta: Theta, state: State) -> list[Array]:
     return [f.function(theta, state) for f in features]
-
-
-@partial(jax.jit, static_argnums=0)
-def _derivatives(
-    features: tuple[Feature, ...], theta: PairPotential, state: State, factor: Array
-) -> tuple[list[Array], list[PairPotential], Array]:
-    """Values, total derivatives by theta, and how much each depends on where rattlers lie."""
-    shapes = [jax.eval_shape(f.function, theta, state).shape for f in features]
-
-    def stacked(theta: PairPotential, positions: Array) -> Array:
-        moved = replace(state, positions=positions)
-        return jnp.concatenate([jnp.ravel(f.function(theta, moved)) for f in features])
-
-    y, pull_back = jax.vjp(stacked, theta, jnp.asarray(state.positions))
-    by_theta, by_position = jax.vmap(pull_back)(jnp.eye(len(y)))
-    # The adjoint: λ = H⁻¹ ∂y/∂R, and dy/dθ = ∂y/∂θ - λ·∂²U/∂R∂θ.
-    loads = by_position.transpose(1, 2, 0)
-    on_rattlers = jnp.where(state.rattlers[:, None, None], jnp.abs(loads), 0.0)
-    adjoint = solve(factor, loads, len(state.typeid))
-    _, force_pull_back = jax.vjp(lambda t: -forces_of(t, state), theta)
-    through = jax.vmap(lambda a: force_pull_back(a)[0])(adjoint.transpose(2, 0, 1))
-    total = jax.tree_util.tree_map(lambda a, b: a - b, by_theta, through)
-
-    sizes = [int(np.prod(s)) for s in shapes]
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    values, gradients, dangling = [], [], []
-    for k, shape in enumerate(shapes):
-        part = slice(int(starts[k]), int(starts[k + 1]))
-        values.append(y[part].reshape(shape))
-        gradients.append(
-            jax.tree_util.tree_map(lambda g, p=part, s=shape: g[p].reshape(s + g.shape[1:]), total)
-        )
-        dangling.append(jnp.max(on_rattlers[:, :, part]))
-    return values, gradients, jnp.stack(dangling)
 
 
 def _plain(value: Array) -> Any:
@@ -101,10 +92,9 @@ def _plain(value: Array) -> Any:
     return float(array) if array.ndim == 0 else array
 
 
-@one_blas_thread
 def measure(
     packing: Packing,
-    theta: PairPotential,
+    theta: Theta,
     features: Sequence["str | Feature"],
     gradients: Sequence["str | Feature"] = (),
     *,
@@ -137,29 +127,30 @@ def measure(
     """
     differentiated = tuple(feature(f) for f in gradients)
     plain = tuple(f for f in map(feature, features) if f not in differentiated)
-    _check(packing, plain, differentiated)
-    reach = max((f.reach(theta) for f in (*plain, *differentiated)), default=0.0)
-    found = response(packing, theta, tolerance=tolerance, reach=reach)
+    check_features(packing, plain, differentiated)
+    found = response_for(packing, theta, (*plain, *differentiated), tolerance=tolerance)
     values: dict[str, Any] = {}
-    slopes: dict[str, PairPotential] = {}
+    slopes: dict[str, Theta] = {}
     if plain:
         for f, value in zip(plain, _values(plain, theta, found.state), strict=True):
             values[f.name] = _plain(value)
     if differentiated:
-        y, dy, dangling = _derivatives(differentiated, theta, found.state, found.factor)
-        for f, value, slope, loose in zip(differentiated, y, dy, dangling, strict=True):
-            if float(loose) > 1e-12 * max(1.0, float(np.max(np.abs(np.asarray(value))))):
-                raise RattlerError(
-                    f"the gradient of {f.name!r} depends on where "
-                    f"{int(found.rattlers.sum())} rattlers lie, which the parameters do not "
-                    "determine: remove them, or choose a feature of the backbone."
-                )
+        chosen = [by_type(name) for name in theta.arrays()]
+        y, matrix = by_choices(differentiated, theta, found, chosen)
+        columns = np.split(
+            matrix, np.cumsum([len(v) for v in theta.arrays().values()])[:-1], axis=1
+        )
+        rows = 0
+        for f, value in zip(differentiated, y, strict=True):
             values[f.name] = _plain(value)
-            slopes[f.name] = slope
-    return Measurement(values, jax.block_until_ready(slopes), found)
+            part = slice(rows, rows + value.size)
+            leaves = [c[part].reshape(*value.shape, -1) for c in columns]
+            slopes[f.name] = jax.tree_util.tree_structure(theta).unflatten(leaves)
+            rows += value.size
+    return Measurement(values, slopes, found)
 
 
-def value_and_grad(which: "str | Feature") -> Callable[[Any, Any], tuple[Any, PairPotential]]:
+def value_and_grad(which: "str | Feature") -> Callable[[Any, Any], tuple[Any, Theta]]:
     """A function of (theta, packing) that gives a feature's value and its gradient by theta.
 
     The gradient is an object like theta: its attributes are the derivatives by each parameter of
@@ -167,7 +158,7 @@ def value_and_grad(which: "str | Feature") -> Callable[[Any, Any], tuple[Any, Pa
     """
     f = feature(which)
 
-    def evaluate(first: Any, second: Any) -> tuple[Any, PairPotential]:
+    def evaluate(first: Any, second: Any) -> tuple[Any, Theta]:
         theta, packing = theta_and_packing(first, second)
         measured = measure(packing, theta, (), [f])
         return measured.values[f.name], measured.gradients[f.name]

@@ -11,22 +11,22 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-from .blas import one_blas_thread
 from .errors import NotAMinimumError, RelaxationError, SingularHessianError
+from .factors import factorise, lowest_mode
 from .linear_response import (
-    SMALLEST_PIVOT,
     Response,
     force_tolerance,
-    held_hessian,
     largest,
     remember,
     respond,
 )
 from .mechanics import State, energy_of, forces_of, pair_terms, state_of
 from .packing import Packing
-from .potentials import PairPotential
+from .pairs import within
 from .precision import require_float64
 from .rattlers import find_rattlers
+from .sparse import NotPositiveError
+from .springs import Theta
 
 __all__ = ["Relaxation", "relax", "relaxation"]
 
@@ -36,6 +36,8 @@ __all__ = ["Relaxation", "relax", "relaxation"]
 NEWTON_FORCE = 1e-2
 NEWTON_MOVE = 0.05
 FIRE_GAIN = 1e-2
+CHORD = 4.0
+MOST_CHORDS = 12
 SKIN = 0.2  # of the largest diameter
 
 
@@ -59,16 +61,23 @@ class Work:
     """The state of one relaxation: positions that move, and the pairs around them."""
 
     packing: Packing
-    theta: PairPotential
+    theta: Theta
     skin: float
     state: State
     origin: NDArray[np.float64]
 
     @classmethod
-    def start(cls, packing: Packing, theta: PairPotential) -> "Work":
-        skin = SKIN * float(np.max(theta.arrays()["diameters"]))
+    def start(cls, packing: Packing, theta: Theta) -> "Work":
+        skin = SKIN * theta.size_range()[1]
         state = state_of(packing, theta, skin=skin)
         return cls(packing, theta, skin, state, state.positions)
+
+    def final(self, reach: float) -> State:
+        """The state where the particles are now, with the pairs within reach and no others."""
+        packing = self.packing.with_positions(self.state.positions)
+        if self.theta.near is not None and reach > float(self.theta.near.cutoffs().min()):
+            return state_of(packing, self.theta, reach=reach)
+        return replace(self.state, pairs=within(self.state.pairs, packing, self.theta.near, reach))
 
     def move_to(self, positions: Any) -> None:
         """Put the particles somewhere, with new pairs where one has left half the skin."""
@@ -86,36 +95,25 @@ class Work:
 
 
 @jax.jit
-def _newton_step(theta: PairPotential, state: State) -> tuple[Array, Array]:
-    """The step -H⁻¹∂U/∂R of the particles that are held, and the smallest pivot."""
-    n, d = state.positions.shape
-    matrix, stiffness = held_hessian(theta, state)
-    factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
-    load = jnp.where(state.rattlers[:, None], 0.0, forces_of(theta, state)).reshape(n * d)
-    step = jax.scipy.linalg.cho_solve((factor, True), load).reshape(n, d)
-    return step, jnp.min(jnp.diagonal(factor)) ** 2 / stiffness
-
-
-@jax.jit
-def _forces(theta: PairPotential, state: State) -> Array:
+def _forces(theta: Theta, state: State) -> Array:
     return forces_of(theta, state)
 
 
 @jax.jit
-def _energy(theta: PairPotential, state: State) -> Array:
+def _energy(theta: Theta, state: State) -> Array:
     return energy_of(theta, state)
 
 
 @jax.jit
-def _overlaps(theta: PairPotential, state: State) -> tuple[Array, Array]:
-    """How deep each pair overlaps, (M,), and its unit vector."""
+def _overlaps(theta: Theta, state: State) -> tuple[Array, Array]:
+    """How deep each pair within its cutoff pushes, (M,), and its unit vector."""
     terms = pair_terms(theta, state)
     return terms.parameters["sigma"] - terms.distance, terms.unit
 
 
 @partial(jax.jit, static_argnames="max_steps")
 def _fire(
-    theta: PairPotential,
+    theta: Theta,
     state: State,
     velocities: Array,
     dt: Array,
@@ -221,54 +219,63 @@ def _settle_rattlers(work: Work, rattlers: NDArray[np.bool_]) -> bool:
     return False
 
 
-def run_newton(work: Work, tolerance: float) -> tuple[bool, int, NDArray[np.float64]]:
+def run_newton(
+    work: Work, tolerance: float, solver: str = "auto"
+) -> tuple[bool, int, NDArray[np.float64]]:
     """Newton steps as long as each does what it should.
 
-    Returns whether the packing is at rest, the steps taken, and the first of them, (N, d).
+    A factorisation serves for as many steps as make the forces `CHORD` times smaller each: near a
+    minimum one is enough. Returns whether the packing is at rest, the factorisations made, and the
+    first step, (N, d).
     """
-    sigma = float(np.min(work.theta.arrays()["diameters"]))
-    forces = np.asarray(_forces(work.theta, work.state))
-    force = largest(forces)
+    sigma = work.theta.size_range()[0]
+    force = largest(_forces(work.theta, work.state))
     taken = 0
     first = np.zeros_like(work.origin)
     while True:
         rattlers = find_rattlers(work.theta, work.state, residual=force)
         if rattlers.any() and not rattlers.all() and not _settle_rattlers(work, rattlers):
             return False, taken, first
-        if rattlers.any():
-            forces = np.asarray(_forces(work.theta, work.state))
-            force = largest(forces)
+        work.state = replace(work.state, rattlers=rattlers)
+        forces = np.asarray(_forces(work.theta, work.state))
+        force = largest(forces)
         if force <= tolerance:
             return True, taken, first
-        if rattlers.all():
+        if rattlers.all() or taken == 30:
             return False, taken, first
-        if taken == 30:
+        try:
+            factor = factorise(work.theta, work.state, solver)
+            if factor.singular():
+                return False, taken, first
+        except NotPositiveError:
             return False, taken, first
-        work.state = replace(work.state, rattlers=rattlers)
-        step, pivot = _newton_step(work.theta, work.state)
-        size = largest(step)
-        if not float(pivot) > SMALLEST_PIVOT or not size <= NEWTON_MOVE * sigma:
-            return False, taken, first
-        if taken == 0:
-            first = np.asarray(step)
-        before = work.state.positions
-        work.move_to(before + np.asarray(step))
         taken += 1
-        forces = np.asarray(_forces(work.theta, work.state))
-        smaller = largest(forces)
-        if smaller > 0.5 * force and smaller > tolerance:
-            # Not in the quadratic part of this basin: take the step back.
-            work.move_to(before)
-            return False, taken, first
-        force = smaller
+        for chord in range(MOST_CHORDS):
+            step = factor.solve(forces[:, :, None], rough=True)[:, :, 0]
+            if not largest(step) <= NEWTON_MOVE * sigma:
+                return False, taken, first
+            if taken == 1 and chord == 0:
+                first = step
+            before = work.state.positions
+            work.move_to(before + step)
+            forces = np.asarray(_forces(work.theta, work.state))
+            smaller = largest(forces[~rattlers])
+            if smaller > 0.5 * force and smaller > tolerance:
+                # Not in the quadratic part of this basin, or the factor is too old: back.
+                work.move_to(before)
+                if chord == 0:
+                    return False, taken, first
+                break
+            slow = smaller > force / CHORD
+            force = smaller
+            if force <= tolerance or slow:
+                break
 
 
 def _leave_saddle(work: Work) -> None:
     """Step off a saddle along its lowest mode, downhill."""
-    matrix, _ = held_hessian(work.theta, work.state)
-    _, modes = np.linalg.eigh(np.asarray(matrix))
-    mode = modes[:, 0].reshape(work.origin.shape)
-    sigma = float(np.min(work.theta.arrays()["diameters"]))
+    _, mode, _ = lowest_mode(work.theta, work.state)
+    sigma = work.theta.size_range()[0]
     step = 1e-3 * sigma * mode / largest(mode)
     start = work.state.positions
     sides = []
@@ -286,21 +293,21 @@ def _targets(force: float, scale: float, tolerance: float) -> Iterator[float]:
         target = max(target * FIRE_GAIN, tolerance)
 
 
-@one_blas_thread
 def relaxation(
     packing: Packing,
-    theta: PairPotential,
+    theta: Theta,
     *,
     tolerance: float | None = None,
     max_steps: int = 200_000,
     reach: float = 0.0,
+    solver: str = "auto",
 ) -> Relaxation:
     """As `relax`, with an account of how the packing came to rest."""
     require_float64()
     limit = force_tolerance(packing, theta, tolerance)
     work = Work.start(packing, theta)
     start = work.origin
-    scale = theta.max_stiffness() * float(np.min(theta.arrays()["diameters"]))
+    scale = theta.max_stiffness() * theta.size_range()[0]
     force = largest(_forces(theta, work.state))
     if not np.isfinite(force):
         raise RelaxationError(
@@ -311,14 +318,14 @@ def relaxation(
     for target in _targets(force, scale, limit):
         if force > target:
             fire_steps += _run_fire(work, target, max_steps - fire_steps)
-        at_rest, steps, _ = run_newton(work, limit)
+        at_rest, steps, _ = run_newton(work, limit, solver)
         newton_steps += steps
         force = largest(_forces(theta, work.state))
         if not at_rest and force > limit:
             continue
         final = packing.with_positions(work.state.positions)
         try:
-            found = respond(state_of(final, theta, reach=reach), theta, limit)
+            found = respond(work.final(reach), theta, limit, solver)
         except SingularHessianError:
             raise
         except NotAMinimumError:
@@ -337,10 +344,11 @@ def relaxation(
 
 def relax(
     packing: Packing,
-    theta: PairPotential,
+    theta: Theta,
     *,
     tolerance: float | None = None,
     max_steps: int = 200_000,
+    solver: str = "auto",
 ) -> Packing:
     """The minimum of the energy that a packing belongs to.
 
@@ -360,9 +368,13 @@ def relax(
         The largest |F| over particles; by default `default_tolerance`.
     max_steps:
         Of FIRE, in all.
+    solver:
+        How Newton's steps are solved and the minimum is proven: see `response`.
 
     Raises
     ------
+    ConvergenceError
+        If an iterative solver does not reach its tolerance.
     RelaxationError
         If the forces do not fall below the tolerance.
     NotAMinimumError, SingularHessianError
@@ -370,4 +382,6 @@ def relax(
     BoxTooSmallError, UnknownTypeError, PrecisionError
         Before work starts.
     """
-    return relaxation(packing, theta, tolerance=tolerance, max_steps=max_steps).packing
+    return relaxation(
+        packing, theta, tolerance=tolerance, max_steps=max_steps, solver=solver
+    ).packing

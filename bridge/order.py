@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .mechanics import PairTerms, State, pair_terms
-from .potentials import PairPotential
+from .springs import Theta
 
 __all__ = ["psi_sharp_of", "psi_smooth_of"]
 
@@ -22,7 +22,7 @@ def _bond_order(state: State, terms: PairTerms, weight: Array, k: int) -> tuple[
     return order, jnp.zeros(n).at[i].add(weight).at[j].add(weight)
 
 
-def psi_smooth_of(theta: PairPotential, state: State, k: int) -> Array:
+def psi_smooth_of(theta: Theta, state: State, k: int) -> Array:
     """The mean over particles of |Σ_j w e^{ikθ}| / D(Σ_j w), differentiable everywhere.
 
     w(r) is 1 below 1.15 σ_ij and falls to 0 at 1.4 σ_ij by the C² quintic; the modulus is
@@ -40,7 +40,7 @@ def psi_smooth_of(theta: PairPotential, state: State, k: int) -> Array:
     return jnp.mean(size)
 
 
-def psi_sharp_of(theta: PairPotential, state: State, k: int) -> Array:
+def psi_sharp_of(theta: Theta, state: State, k: int) -> Array:
     """P0's measure: neighbours are those nearer than the largest diameter, each with weight 1."""
     terms = pair_terms(theta, state)
     weight = jnp.where(terms.distance < jnp.max(theta.diameters), 1.0, 0.0)

@@ -6,6 +6,7 @@ tested point by point.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import jax
@@ -40,6 +41,7 @@ class PairPotential(ABC):
     """
 
     potential: ClassVar[str]
+    springs: ClassVar[None] = None
     _values: dict[str, Any]
 
     def __init__(self, **parameters: ArrayLike) -> None:
@@ -73,6 +75,16 @@ class PairPotential(ABC):
         return f"{type(self).__name__}({values})"
 
     @property
+    def near(self) -> Self:
+        """This pair potential: it is all there is."""
+        return self
+
+    @property
+    def kind(self) -> type[Self]:
+        """The class whose `pair_energy` u is."""
+        return type(self)
+
+    @property
     def diameters(self) -> Array:
         """Diameters (n_types,)."""
         return self._values["diameters"]
@@ -99,6 +111,10 @@ class PairPotential(ABC):
         i, j = np.indices((self.n_types, self.n_types))
         return self._spread(self.arrays(), i, j)
 
+    def resolved(self, type_i: Any, type_j: Any) -> "OwnParameters":
+        """This potential with the parameters of each of a list of pairs, (M,) both."""
+        return OwnParameters(self.kind, self.of_pairs(type_i, type_j))
+
     def _spread(self, values: Mapping[str, Any], i: Any, j: Any) -> dict[str, Any]:
         n = self.n_types
         # where a pair of types stands in numpy.triu_indices(n)
@@ -118,6 +134,11 @@ class PairPotential(ABC):
     def max_stiffness(self) -> float:
         """The largest u'' of any pair of types."""
         return float(np.max(self.pair_stiffness(self.of_types())))
+
+    def size_range(self) -> tuple[float, float]:
+        """The smallest and largest diameter: the unit of the lengths of steps and skins."""
+        diameters = self.arrays()["diameters"]
+        return float(np.min(diameters)), float(np.max(diameters))
 
     @staticmethod
     @abstractmethod
@@ -145,6 +166,22 @@ class PairPotential(ABC):
     @abstractmethod
     def pair_attracts(pair: Mapping[str, Any]) -> Any:
         """Whether the pair has an attractive part."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class OwnParameters:
+    """A pair potential in which each of a list of pairs has its own parameters, (M,) each.
+
+    It takes the place of a `PairPotential` where derivatives by every pair are wanted.
+    """
+
+    kind: Any = field(metadata={"static": True})
+    parameters: dict[str, Any] = field()
+
+    def of_pairs(self, type_i: Any, type_j: Any) -> dict[str, Any]:
+        """The parameters, whatever the types."""
+        return self.parameters
 
 
 def _xplor(r: Array, r_on: Array, r_cut: Array) -> Array:

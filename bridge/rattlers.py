@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from .mechanics import State, pair_slopes, pair_terms
-from .potentials import PairPotential
+from .mechanics import State, interactions, listed
+from .springs import Theta
 
 __all__ = ["find_rattlers"]
 
@@ -15,16 +15,16 @@ FORCE_FRACTION = 1e-9
 
 
 @jax.jit
-def _contacts(theta: PairPotential, state: State) -> tuple[Any, ...]:
-    terms = pair_terms(theta, state)
-    touching = terms.distance < theta.pair_cutoff(terms.parameters)
-    attracts = theta.pair_attracts(terms.parameters) & touching
-    return terms.unit, pair_slopes(theta, state), touching, attracts
+def _contacts(theta: Any, state: State) -> list[tuple[Any, ...]]:
+    out = []
+    for part in interactions(theta, state):
+        touching = part.distance < part.kind.pair_cutoff(part.parameters)
+        attracts = part.kind.pair_attracts(part.parameters) & touching
+        out.append((part.i, part.j, part.unit, part.slope, touching, attracts))
+    return out
 
 
-def find_rattlers(
-    theta: PairPotential, state: State, *, residual: float = 0.0
-) -> NDArray[np.bool_]:
+def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArray[np.bool_]:
     """Which particles are rattlers, (N,), found recursively.
 
     A repulsive pair counts as a contact if its force is above 1e-9 of the mean contact force: a
@@ -41,7 +41,7 @@ def find_rattlers(
     residual:
         Forces up to this size count as none: what is left in a packing not fully relaxed.
     """
-    units, slopes, touching, attracts = (np.asarray(x) for x in _contacts(theta, state))
+    i, j, units, slopes, touching, attracts = listed(theta, state, _contacts(theta, state))
     size = np.abs(slopes)
     pushing = touching & ~attracts
     carrying = size[touching & (size > 0)]
@@ -50,9 +50,6 @@ def find_rattlers(
 
     n, d = state.positions.shape
     out = np.zeros(n, dtype=bool)
-    i, j = np.asarray(state.pairs.i), np.asarray(state.pairs.j)
-    real = np.arange(len(i)) < int(state.pairs.count)
-    counts &= real
     while True:
         live = counts & ~out[i] & ~out[j]
         ends = np.concatenate([i[live], j[live]])

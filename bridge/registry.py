@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .errors import FeatureError
 from .mechanics import State
 from .packing import Packing
-from .potentials import PairPotential
+from .springs import Theta
 
 __all__ = [
     "FAMILIES",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def _no_reach(theta: PairPotential) -> float:
+def _no_reach(theta: Theta) -> float:
     return 0.0
 
 
@@ -57,21 +57,28 @@ class Feature:
         False for counts and other discontinuous measures.
     describe:
         One line with the symbol, for pictures and messages.
+    modes:
+        How many of the lowest vibrational modes it needs in `state.modes`. They may be used in
+        expressions that are stationary in each of them, as a frequency is.
+    per_mode:
+        Whether its component k belongs to mode k.
     bounds:
         What is possible for an isotropic solid in 2 and 3 dimensions, if anything is known.
     """
 
     name: str
-    function: Callable[[PairPotential, State], Array]
-    reach: Callable[[PairPotential], float] = _no_reach
+    function: Callable[[Any, State], Array]
+    reach: Callable[[Theta], float] = _no_reach
     dimensions: tuple[int, ...] = (2, 3)
     needs_box: bool = True
     differentiable: bool = True
     describe: str = ""
+    modes: int = 0
+    per_mode: bool = False
     bounds: Mapping[int, tuple[float, float]] | None = None
 
     def __call__(
-        self, first: "PairPotential | Packing", second: "PairPotential | Packing"
+        self, first: "Theta | Packing", second: "Theta | Packing"
     ) -> "NDArray[np.float64] | float":
         """The feature of a packing at rest; a float where it is a scalar.
 
@@ -145,11 +152,11 @@ def feature(which: "str | Feature") -> Feature:
     raise FeatureError(f"there is no feature {which!r}{hint} There are: {', '.join(names)}.")
 
 
-def theta_and_packing(first: Any, second: Any) -> tuple[PairPotential, Packing]:
+def theta_and_packing(first: Any, second: Any) -> tuple[Theta, Packing]:
     """Sort out which of two arguments is the potential; raises `FeatureError`."""
-    if isinstance(first, PairPotential) and isinstance(second, Packing):
+    if isinstance(first, Theta) and isinstance(second, Packing):
         return first, second
-    if isinstance(second, PairPotential) and isinstance(first, Packing):
+    if isinstance(second, Theta) and isinstance(first, Packing):
         return second, first
     raise FeatureError(
         "a feature takes a potential and a Packing, but was given "

@@ -1,0 +1,217 @@
+"""Derivatives through the energy minimum: of any features, by any parameters.
+
+With λ = H⁻¹ ∂f/∂R, a feature f of the packing that follows its parameters changes by
+df/dp = ∂f/∂p - λ·∂²U/∂R∂p, where p are each pair's own parameters or the strain of the box. One
+factorisation serves for every feature.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from .errors import DegenerateModesError, FeatureError, RattlerError
+from .linear_response import Response, strain_basis, strain_forces
+from .mechanics import Resolved, State, interactions, resolved, strained
+from .parameters import Choice, Slopes
+from .registry import Feature
+from .springs import Theta
+from .vibrations import squared_between
+
+__all__ = ["by_choices", "slopes_of"]
+
+
+def moved(state: State, positions: Any, strain: Any) -> State:
+    """The state at other positions, under a strain given by its components (n_strains,)."""
+    there = replace(state, positions=positions)
+    if strain is None:
+        return there
+    d = state.positions.shape[1]
+    return strained(there, jnp.eye(d) + jnp.tensordot(strain, jnp.asarray(strain_basis(d)), 1))
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _partials(
+    features: tuple[Feature, ...], theta: Theta, state: State, with_strain: bool
+) -> tuple[Any, ...]:
+    """Values, and partial derivatives by each pair's parameters, positions and the strain."""
+    own = resolved(theta, state)
+    zero = jnp.zeros(len(strain_basis(state.positions.shape[1]))) if with_strain else None
+
+    def of(own: Resolved, positions: Array, strain: Any) -> tuple[Array, list[Array]]:
+        there = moved(state, positions, strain)
+        values = [f.function(own, there) for f in features]
+        return jnp.concatenate([jnp.ravel(v) for v in values]), values
+
+    y, pull_back, values = jax.vjp(of, own, jnp.asarray(state.positions), zero, has_aux=True)
+    by_own, by_position, by_strain = jax.vmap(pull_back)(jnp.eye(len(y)))
+    return values, by_own, by_position, by_strain
+
+
+@jax.jit
+def _through(
+    theta: Theta, state: State, by_own: Resolved, by_strain: Any, adjoint: Array
+) -> tuple[Resolved, Any]:
+    """Total derivatives: partial ones less λ·∂²U/∂R∂p; adjoint is λ, (N, d, rows)."""
+    own = resolved(theta, state)
+    parts = list(interactions(own, state))
+
+    def of(part: Any, partial_slopes: dict[str, Array]) -> dict[str, Array]:
+        # ∂²U/∂R∂p of a pair is n ∂u'/∂p, on its ends.
+        lengthening = jnp.einsum("md,mdr->rm", part.unit, adjoint[part.j] - adjoint[part.i])
+
+        def slopes(parameters: dict[str, Array]) -> Array:
+            return type(part)(part.i, part.j, part.vector, parameters, part.kind).slope
+
+        values, pull_back = jax.vjp(slopes, part.parameters)
+        (by_parameter,) = pull_back(jnp.ones_like(values))
+        return {k: partial_slopes[k] - lengthening * by_parameter[k] for k in partial_slopes}
+
+    near, springs = by_own.near, by_own.springs
+    if near is not None:
+        near = type(near)(near.kind, of(parts.pop(0), near.parameters))
+    if springs is not None:
+        found = springs._values
+        part, size = parts.pop(0), springs._values["stiffness"].shape[1]
+        wide = {k: jnp.pad(v, ((0, 0), (0, part.i.shape[0] - size))) for k, v in found.items()}
+        total = {k: v[:, :size] for k, v in of(part, wide).items()}
+        springs = jax.tree_util.tree_structure(springs).unflatten(list(total.values()))
+    if by_strain is not None:
+        by_strain = by_strain - jnp.einsum("ndr,nda->ra", adjoint, strain_forces(theta, state))
+    return Resolved(near, springs), by_strain
+
+
+def check_loads(
+    features: Sequence[Feature], sizes: Sequence[int], found: Response, loads: NDArray[Any]
+) -> None:
+    """Refuse derivatives of what the parameters do not determine: loads (rows, N, d).
+
+    Raises `RattlerError` for a feature that depends on where rattlers lie, `FeatureError` for one
+    that changes when the packing moves as a whole.
+    """
+    rows = np.split(loads, np.cumsum(sizes)[:-1])
+    scale = max(float(np.max(np.abs(loads), initial=0.0)), 1.0)
+    for f, load in zip(features, rows, strict=True):
+        loose = load[:, found.rattlers]
+        if loose.size and float(np.max(np.abs(loose))) > 1e-12 * scale:
+            raise RattlerError(
+                f"the gradient of {f.name!r} depends on where {int(found.rattlers.sum())} rattlers "
+                "lie, which the parameters do not determine: remove them, or choose a feature of "
+                "the backbone."
+            )
+        flat = load.reshape(len(load), -1)
+        along = flat @ found.factor.rigid
+        if float(np.max(np.abs(along), initial=0.0)) > 1e-7 * max(
+            float(np.max(np.linalg.norm(flat, axis=1), initial=0.0)), 1e-5
+        ):
+            raise FeatureError(
+                f"the gradient of {f.name!r} depends on where the packing as a whole lies, or how "
+                "it is turned, which the parameters do not determine."
+            )
+
+
+def slopes_of(
+    features: Sequence[Feature], theta: Theta, found: Response, *, strain: bool = False
+) -> tuple[list[NDArray[np.float64]], Slopes]:
+    """Features' values, and their total derivatives by each pair's parameters and the strain.
+
+    The rows of the derivatives are the features' components, one feature after the other.
+    """
+    state = found.state
+    y, by_own, by_position, by_strain = _partials(tuple(features), theta, state, strain)
+    values = [np.asarray(v) for v in y]
+    sizes = [v.size for v in values]
+    loads = np.asarray(by_position)
+    check_loads(features, sizes, found, loads)
+    adjoint = found.solve(np.ascontiguousarray(loads.transpose(1, 2, 0)))
+    total, by_strain = _through(theta, state, by_own, by_strain, adjoint)
+    count = int(state.pairs.count)
+    near = {} if total.near is None else total.near.parameters
+    springs = {} if total.springs is None else total.springs._values
+    return values, Slopes(
+        theta,
+        state,
+        {k: np.asarray(v)[:, :count] for k, v in near.items()},
+        {k: np.asarray(v) for k, v in springs.items()},
+        None if by_strain is None else np.asarray(by_strain),
+    )
+
+
+# Squared frequencies that differ by this part of the larger belong to degenerate modes.
+DEGENERATE = 1e-8
+
+
+def degenerate_groups(theta: Theta, state: State) -> list[range]:
+    """The groups of more than one mode among the state's modes that share a frequency."""
+    squared = np.diagonal(np.asarray(_between(theta, state)))
+    new = np.abs(np.diff(squared)) > DEGENERATE * np.abs(squared[1:])
+    ends = [0, *(np.flatnonzero(new) + 1).tolist(), len(squared)]
+    return [range(a, b) for a, b in pairwise(ends) if b - a > 1]
+
+
+@jax.jit
+def _between(theta: Theta, state: State) -> Array:
+    return squared_between(theta, state, state.modes)
+
+
+@cache
+def coupling(first: int, last: int) -> Feature:
+    """v_kᵀ H v_l of the modes from first to last, as a feature (n, n)."""
+
+    def of(theta: Any, state: State) -> Array:
+        return squared_between(theta, state, state.modes[:, :, first:last])
+
+    return Feature(f"coupling of modes {first} to {last - 1}", of, needs_box=False, modes=last)
+
+
+def by_choices(
+    features: Sequence[Feature],
+    theta: Theta,
+    found: Response,
+    chosen: Sequence[Choice],
+    *,
+    degenerate: str = "raise",
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Features' values, and their total derivatives by some choices, (rows, columns).
+
+    Raises `DegenerateModesError` for frequencies of modes that the parameters split, unless
+    ``degenerate`` is ``mean``.
+    """
+    n_modes = max((f.modes for f in features), default=0)
+    groups = degenerate_groups(theta, found.state) if n_modes else []
+    groups = [g for g in groups if g.start < n_modes]
+    extra = [coupling(g.start, g.stop) for g in groups]
+    strain = any(c.needs_strain for c in chosen)
+    values, slopes = slopes_of([*features, *extra], theta, found, strain=strain)
+    matrix = np.concatenate([c.columns(slopes) for c in chosen], axis=1)
+    sizes = [v.size for v in values]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    for k, group in enumerate(groups):
+        at = len(features) + k
+        size = len(group)
+        rows = matrix[starts[at] : starts[at + 1]].reshape(size, size, -1)
+        mean = np.einsum("kkc->c", rows) / size
+        split = np.max(np.abs(rows - mean * np.eye(size)[:, :, None]), axis=(0, 1))
+        defined = split <= 1e-7 * np.max(np.abs(rows))
+        for f, start in zip(features, starts, strict=False):
+            if f.modes <= group.start or defined.all():
+                continue
+            if degenerate == "mean" and f.per_mode:
+                inside = start + np.array([m for m in group if m < f.modes])
+                root = np.sqrt(np.diagonal(values[at]).mean())
+                matrix[inside] = mean / (2 * root)
+            elif f.per_mode or f.modes < group.stop:
+                raise DegenerateModesError(
+                    f"{f.name}: modes {group.start} to {group.stop - 1} share a frequency, and "
+                    f"{int(np.sum(~defined))} of the parameters split them: none of them has a "
+                    "derivative. Ask for degenerate='mean', or for frequency_slopes along a "
+                    "direction."
+                )
+    return values[: len(features)], matrix[: starts[len(features)]]

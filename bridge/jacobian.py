@@ -1,0 +1,367 @@
+"""The Jacobian of any features with respect to any parameters, and the second order beyond it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike, NDArray
+
+from amorph.handover import InputError
+
+from .derivatives import by_choices
+from .errors import FeatureError, NotAMinimumError
+from .linear_response import Response, strain_basis, strain_forces
+from .measuring import check_features, response_for
+from .mechanics import Resolved, State, forces_of, resolved
+from .packing import Packing
+from .parameters import Choice, choices, of_strain
+from .registry import Feature, feature
+from .springs import Theta
+
+__all__ = ["Jacobian", "SecondOrder", "jacobian", "second_order"]
+
+HELD = ("box", "pressure", "stress")
+
+
+@dataclass(frozen=True, eq=False)
+class Jacobian:
+    """How features change with parameters, through the minimum, to first order.
+
+    Attributes
+    ----------
+    features, choices:
+        What was differentiated, and with respect to what, in order.
+    values:
+        By feature: a float or an array.
+    matrix:
+        (n_rows, n_columns): a row for each component of each feature, a column for each parameter.
+    rows, columns:
+        What they are, in words.
+    held:
+        What was held fixed: the box, the pressure, or the stress.
+    response:
+        The factorisation that was used.
+    """
+
+    features: tuple[str, ...]
+    choices: tuple[str, ...]
+    values: dict[str, Any]
+    matrix: NDArray[np.float64]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    held: str
+    response: Response
+    row_slices: dict[str, slice]
+    column_slices: dict[str, slice]
+
+    def block(self, which: str, parameter: str) -> NDArray[np.float64]:
+        """The derivatives of one feature by one choice: the feature's shape, then the parameter's.
+
+        Raises `InputError` for a feature or choice that is not there.
+        """
+        for name, known in ((which, self.row_slices), (parameter, self.column_slices)):
+            if name not in known:
+                raise InputError(f"there is no {name!r} here: there are {', '.join(known)}.")
+        found = self.matrix[self.row_slices[which], self.column_slices[parameter]]
+        return found.reshape(*np.shape(self.values[which]), found.shape[1])
+
+    def svd(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """U, s, Wᵀ with matrix = U s Wᵀ: compatible feature changes, susceptibilities, directions.
+
+        Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids", eq. 3.
+        """
+        u, s, wt = np.linalg.svd(self.matrix, full_matrices=False)
+        return u, s, wt
+
+    def rank(self, tolerance: float = 1e-10) -> int:
+        """The number of singular values above a part of the largest."""
+        s = np.linalg.svd(self.matrix, compute_uv=False)
+        return int(np.sum(s > tolerance * s[0])) if len(s) and s[0] > 0 else 0
+
+
+def _row_names(f: Feature, value: NDArray[Any]) -> list[str]:
+    if value.ndim == 0:
+        return [f.name]
+    return [f"{f.name}[{','.join(map(str, index))}]" for index in np.ndindex(value.shape)]
+
+
+def jacobian(
+    packing: Packing,
+    theta: Theta,
+    features: "str | Feature | Sequence[str | Feature]",
+    with_respect_to: "str | Choice | Sequence[str | Choice] | None" = None,
+    *,
+    held: str = "box",
+    degenerate: str = "raise",
+    tolerance: float | None = None,
+    solver: str = "auto",
+) -> Jacobian:
+    """The Jacobian of features with respect to parameters, from one factorisation.
+
+    Parameters
+    ----------
+    packing, theta:
+        A packing as `relax` returns it, and what its particles interact by.
+    features:
+        Names or features; arrays have a row for each component.
+    with_respect_to:
+        Names such as ``diameters`` (of types), ``diameters/particle``, ``stiffness/bond``,
+        ``strain`` and ``box``, or choices made by `by_type`, `by_group`, `by_particle`, `by_bond`,
+        `of_strain`, `of_box`; by default all parameters of types and springs.
+    held:
+        What stays fixed while parameters change: the ``box``; the ``pressure``, the box keeping
+        its shape (as a packing prepared at fixed pressure does); or the whole ``stress`` tensor,
+        the box straining without turning.
+    degenerate:
+        What to do where frequencies of degenerate modes have no derivative: ``raise`` an error, or
+        give each the ``mean`` over its group, which has one.
+    tolerance, solver:
+        As in `response`.
+
+    Raises
+    ------
+    InputError
+        For a parameter or something held that is not there.
+    FeatureError
+        For a feature that is not there, not defined here, or not differentiable.
+    DegenerateModesError
+        For frequencies of degenerate modes whose derivatives are not defined.
+    RattlerError
+        If a derivative depends on where a rattler lies.
+    NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
+        As `response` does; `NotAMinimumError` also at fixed pressure or stress, where the packing
+        would not keep its shape.
+    """
+    if held not in HELD:
+        raise InputError(f"held = {held!r}: it must be one of {', '.join(HELD)}.")
+    if degenerate not in ("raise", "mean"):
+        raise InputError(f"degenerate = {degenerate!r}: it must be 'raise' or 'mean'.")
+    chosen = choices(with_respect_to, theta)
+    for choice in chosen:
+        choice.check(packing, theta)
+        if choice.needs_strain and held != "box":
+            raise InputError(f"{choice.name} cannot change while the {held} is held by the box.")
+    given = [features] if isinstance(features, (str, Feature)) else list(features)
+    wanted = [feature(f) for f in given]
+    check_features(packing, (), wanted)
+    extra = {"box": [], "pressure": ["pressure"], "stress": ["stress"]}[held]
+    followed = [feature(name) for name in extra]
+    found = response_for(packing, theta, [*wanted, *followed], tolerance=tolerance, solver=solver)
+    strain = [of_strain()] if held != "box" else []
+    values, matrix = by_choices(
+        [*wanted, *followed], theta, found, [*chosen, *strain], degenerate=degenerate
+    )
+    n_rows = sum(v.size for v in values[: len(wanted)])
+    if held != "box":
+        split = matrix.shape[1] - len(strain_basis(packing.dimension))
+        matrix = _relaxed_box(matrix[:, :split], matrix[:, split:], n_rows, held, packing.dimension)
+
+    rows: list[str] = []
+    row_slices: dict[str, slice] = {}
+    for f, value in zip(wanted, values, strict=False):
+        row_slices[f.name] = slice(len(rows), len(rows) + value.size)
+        rows += _row_names(f, value)
+    columns: list[str] = []
+    column_slices: dict[str, slice] = {}
+    for choice in chosen:
+        labels = choice.labels(found.state, theta)
+        column_slices[choice.name] = slice(len(columns), len(columns) + len(labels))
+        columns += labels
+    plain = {f.name: float(v) if v.ndim == 0 else v for f, v in zip(wanted, values, strict=False)}
+    return Jacobian(
+        tuple(f.name for f in wanted),
+        tuple(c.name for c in chosen),
+        plain,
+        matrix,
+        tuple(rows),
+        tuple(columns),
+        held,
+        found,
+        row_slices,
+        column_slices,
+    )
+
+
+def _relaxed_box(
+    matrix: NDArray[np.float64], strain: NDArray[np.float64], n_rows: int, held: str, d: int
+) -> NDArray[np.float64]:
+    """The rows' derivatives with the box strained so that what stands in the last rows stays."""
+    if held == "pressure":
+        by_box = strain[:, :d].sum(axis=1, keepdims=True)  # along the dilation
+        kept, kept_by_box = matrix[n_rows:], by_box[n_rows:]
+    else:
+        basis = strain_basis(d)
+        by_box = strain
+        # The stress's components conjugate to the strains.
+        kept, kept_by_box = (
+            np.einsum("aij,ijc->ac", basis, rows[n_rows:].reshape(d, d, -1))
+            for rows in (matrix, by_box)
+        )
+    sign = -1.0 if held == "pressure" else 1.0
+    # A solid resists: its pressure falls as it grows, its stress follows its strain.
+    stable = np.linalg.eigvalsh(0.5 * sign * (kept_by_box + kept_by_box.T)) > 0
+    if not stable.all():
+        raise NotAMinimumError(
+            f"at fixed {held} the packing is not stable: its box would not keep its size or shape. "
+            "Differentiate at fixed box."
+        )
+    answer = np.linalg.solve(kept_by_box, kept)
+    return matrix[:n_rows] - by_box[:n_rows] @ answer
+
+
+@partial(jax.jit, static_argnums=0)
+def _second(
+    features: tuple[Feature, ...],
+    state: State,
+    own: Resolved,
+    change: Resolved,
+    first: tuple[Any, Any],
+    second: Any,
+) -> tuple[list[Array], list[Array]]:
+    """First and second derivatives of features along a path: R + γ R₁ + γ² R₂/2, W + γ W₁."""
+    positions, nonaffine = first
+
+    def at(gamma: Array) -> list[Array]:
+        along = jax.tree_util.tree_map(lambda p, c: p + gamma * c, own, change)
+        there = replace(
+            state, positions=state.positions + gamma * positions + 0.5 * gamma**2 * second
+        )
+        if state.nonaffine is not None:
+            there = replace(there, nonaffine=state.nonaffine + gamma * nonaffine)
+        return [f.function(along, there) for f in features]
+
+    zero, one = jnp.zeros(()), jnp.ones(())
+    return jax.jvp(lambda g: jax.jvp(at, (g,), (one,))[1], (zero,), (one,))
+
+
+@jax.jit
+def _force_changes(
+    state: State, own: Resolved, change: Resolved, first: Any
+) -> tuple[Array, Array]:
+    """First and second derivatives of the forces along R + γ R₁ (R₁ = 0 for the first to count)."""
+
+    def at(gamma: Array) -> Array:
+        along = jax.tree_util.tree_map(lambda p, c: p + gamma * c, own, change)
+        there = replace(state, positions=state.positions + gamma * first)
+        return jnp.where(state.rattlers[:, None], 0.0, forces_of(along, there))
+
+    zero, one = jnp.zeros(()), jnp.ones(())
+    return jax.jvp(lambda g: jax.jvp(at, (g,), (one,))[1], (zero,), (one,))
+
+
+@jax.jit
+def _nonaffine_change(state: State, own: Resolved, change: Resolved, first: Any) -> Array:
+    """The derivative of Ξ - H W at fixed W along the path: H W₁."""
+
+    def at(gamma: Array) -> Array:
+        along = jax.tree_util.tree_map(lambda p, c: p + gamma * c, own, change)
+        there = replace(state, positions=state.positions + gamma * first)
+
+        def pushed(w: Array) -> Array:
+            def forces(x: Array) -> Array:
+                return forces_of(along, replace(there, positions=x))
+
+            return -jax.jvp(forces, (there.positions,), (w,))[1]
+
+        moved_by = jax.vmap(pushed, in_axes=2, out_axes=2)(state.nonaffine)
+        held = ~state.rattlers[:, None, None]
+        return jnp.where(held, strain_forces(along, there) - moved_by, 0.0)
+
+    return jax.jvp(at, (jnp.zeros(()),), (jnp.ones(()),))[1]
+
+
+@dataclass(frozen=True, eq=False)
+class SecondOrder:
+    """A feature along a direction γ of parameters: values + γ slopes + (γ²/2) curvatures.
+
+    Attributes: values, slopes, curvatures, by feature; displacement (N, d), the particles' change
+    by γ.
+    """
+
+    values: dict[str, Any]
+    slopes: dict[str, Any]
+    curvatures: dict[str, Any]
+    displacement: NDArray[np.float64]
+
+
+def second_order(
+    packing: Packing,
+    theta: Theta,
+    features: "str | Feature | Sequence[str | Feature]",
+    direction: "Mapping[str, ArrayLike] | Sequence[tuple[str | Choice, ArrayLike]]",
+    *,
+    tolerance: float | None = None,
+    solver: str = "auto",
+) -> SecondOrder:
+    """Features' first and second derivatives along a direction in parameter space, at fixed box.
+
+    The packing follows to second order, R + γ R₁ + (γ²/2) R₂, with H R₁ and H R₂ the derivatives of
+    the forces along the way; where pairs cross a distance at which u'' jumps the expansion ends.
+
+    Parameters
+    ----------
+    packing, theta, features, tolerance, solver:
+        As in `jacobian`.
+    direction:
+        By choice (names as in `jacobian`, or pairs of a choice and its components): how parameters
+        change with γ.
+
+    Source: the γ² term of Zu, Desai and Goodrich, "Fully independent response in disordered
+    solids", Fig. 3, whose supplement is not to hand: derived here. Raises as `jacobian` does, and
+    `FeatureError` for features of vibrational modes.
+    """
+    given = [features] if isinstance(features, (str, Feature)) else list(features)
+    wanted = [feature(f) for f in given]
+    check_features(packing, (), wanted)
+    for f in wanted:
+        if f.modes:
+            raise FeatureError(f"{f.name}: the second order of vibrational modes is not available.")
+    pairs = list(direction.items()) if isinstance(direction, Mapping) else list(direction)
+    chosen = [choices(name, theta)[0] for name, _ in pairs]
+    for choice in chosen:
+        choice.check(packing, theta)
+    found = response_for(packing, theta, wanted, tolerance=tolerance, solver=solver)
+    state = found.state
+    own = resolved(theta, state)
+    change = jax.tree_util.tree_map(jnp.zeros_like, own)
+    for choice, (_, values) in zip(chosen, pairs, strict=True):
+        for name, spread in choice.spread(values, state, theta).items():
+            change = _added(change, name, spread)
+
+    zero = np.zeros_like(state.positions)
+    pushed, _ = _force_changes(state, own, change, zero)
+    first = found.solve(np.asarray(pushed)[:, :, None])[:, :, 0]
+    _, pushed = _force_changes(state, own, change, first)
+    second = found.solve(np.asarray(pushed)[:, :, None])[:, :, 0]
+    nonaffine = None
+    if state.nonaffine is not None:
+        nonaffine = found.solve(np.asarray(_nonaffine_change(state, own, change, first)))
+    slopes, curvatures = _second(tuple(wanted), state, own, change, (first, nonaffine), second)
+    values = {f.name: np.asarray(f.function(own, state)) for f in wanted}
+
+    def plain(arrays: Sequence[Any]) -> dict[str, Any]:
+        return {
+            f.name: float(v) if np.ndim(v) == 0 else np.asarray(v)
+            for f, v in zip(wanted, arrays, strict=True)
+        }
+
+    return SecondOrder(plain(list(values.values())), plain(slopes), plain(curvatures), first)
+
+
+def _added(change: Resolved, name: str, values: NDArray[np.float64]) -> Resolved:
+    if name.startswith("springs."):
+        key = name.removeprefix("springs.")
+        assert change.springs is not None
+        leaves = {**change.springs._values}
+        leaves[key] = leaves[key] + values
+        made = jax.tree_util.tree_structure(change.springs).unflatten(list(leaves.values()))
+        return Resolved(change.near, made)
+    assert change.near is not None
+    parameters = {**change.near.parameters}
+    parameters[name] = parameters[name] + values
+    return Resolved(replace(change.near, parameters=parameters), change.springs)
