@@ -20,7 +20,9 @@ from .errors import (
 )
 from .factors import SOLVERS
 from .features import (
+    anisotropy,
     bulk_modulus,
+    elastic_constants,
     elastic_tensor,
     lowest_modulus,
     poisson_ratio,
@@ -28,6 +30,9 @@ from .features import (
     psi_8,
     psi_8_sharp,
     shear_modulus,
+    stress_components,
+    youngs_moduli,
+    youngs_modulus,
 )
 from .files import frame_of, read_gsd, write_gsd
 from .following import Followed, crossings, follow
@@ -87,6 +92,7 @@ __all__ = [
     "SingularHessianError",
     "SoftSphere",
     "Springs",
+    "anisotropy",
     "bond_contributions",
     "bulk_modulus",
     "by_bond",
@@ -96,6 +102,7 @@ __all__ = [
     "crossings",
     "default_tolerance",
     "density_of_states",
+    "elastic_constants",
     "elastic_tensor",
     "energy",
     "feature",
@@ -126,6 +133,9 @@ __all__ = [
     "second_order",
     "shear_modulus",
     "stress",
+    "stress_components",
     "value_and_grad",
     "write_gsd",
+    "youngs_moduli",
+    "youngs_modulus",
 ]

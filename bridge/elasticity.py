@@ -21,6 +21,7 @@ from .mechanics import (
     interactions,
     listed,
     once,
+    stress_of,
     sum_over_pairs,
     volume_of,
 )
@@ -29,12 +30,17 @@ from .springs import Theta
 
 __all__ = [
     "BondContributions",
+    "anisotropy_of",
     "bond_contributions",
     "bulk_modulus_of",
+    "elastic_constants_of",
     "elastic_tensor_of",
     "lowest_modulus_of",
     "poisson_ratio_of",
     "shear_modulus_of",
+    "stress_components_of",
+    "youngs_moduli_of",
+    "youngs_modulus_of",
 ]
 
 
@@ -112,11 +118,73 @@ def lowest_modulus_of(theta: Theta, state: State) -> Array:
     shear its box if it were let.
     """
     tensor = elastic_tensor_of(theta, state)
-    d = tensor.shape[-1]
-    basis = strain_basis(d)
     # Strains of unit norm, so that eigenvalues do not depend on the axes (Mandel's form).
-    basis = basis / np.sqrt(np.einsum("aij,aij->a", basis, basis))[:, None, None]
+    basis = _mandel(tensor.shape[-1])
     return jnp.linalg.eigvalsh(jnp.einsum("aij,ijkl,bkl->ab", basis, tensor, basis))[0]
+
+
+def elastic_constants_of(theta: Any, state: State) -> Array:
+    """The independent components of C, (6,) in two dimensions, (21,) in three.
+
+    The upper triangle, by rows, of the matrix over xx, yy, (zz, yz, xz,) xy.
+    """
+    tensor = elastic_tensor_of(theta, state)
+    d = tensor.shape[-1]
+    pairs = [(a, a) for a in range(d)] + ([(0, 1)] if d == 2 else [(1, 2), (0, 2), (0, 1)])
+    i, j = (np.array(axes) for axes in zip(*pairs, strict=True))
+    a, b = np.triu_indices(len(pairs))
+    return tensor[i[a], j[a], i[b], j[b]]
+
+
+def stress_components_of(theta: Any, state: State) -> Array:
+    """The independent components of the stress, xx, yy, (zz, yz, xz,) xy."""
+    stress = stress_of(theta, state)
+    if stress.shape[0] == 2:
+        return stress[jnp.array([0, 1, 0]), jnp.array([0, 1, 1])]
+    return stress[jnp.array([0, 1, 2, 1, 0, 0]), jnp.array([0, 1, 2, 2, 2, 1])]
+
+
+def _mandel(dimension: int) -> NDArray[np.float64]:
+    """Orthonormal symmetric strains, (n_strains, d, d)."""
+    basis = strain_basis(dimension)
+    return basis / np.sqrt(np.einsum("aij,aij->a", basis, basis))[:, None, None]
+
+
+@once
+def compliance_of(theta: Any, state: State) -> Array:
+    """S_ijkl, the inverse of C as a map from symmetric strains to stresses, (d, d, d, d)."""
+    tensor = elastic_tensor_of(theta, state)
+    basis = _mandel(tensor.shape[-1])
+    inverse = jnp.linalg.inv(jnp.einsum("aij,ijkl,bkl->ab", basis, tensor, basis))
+    return jnp.einsum("aij,ab,bkl->ijkl", basis, inverse, basis)
+
+
+def youngs_modulus_of(theta: Any, state: State) -> Array:
+    """E of the isotropic solid with B and G: 4BG/(B + G) in the plane, 9BG/(3B + G) in space."""
+    tensor = elastic_tensor_of(theta, state)
+    d, bulk, shear = tensor.shape[-1], _bulk(tensor), _shear(tensor)
+    return 2 * d**2 * bulk * shear / (d * (d - 1) * bulk + 2 * shear)
+
+
+def youngs_moduli_of(theta: Any, state: State) -> Array:
+    """1/S_xxxx and the like, (d,): the moduli for uniaxial stress along each axis."""
+    compliance = compliance_of(theta, state)
+    axes = jnp.arange(compliance.shape[-1])
+    return 1.0 / compliance[axes, axes, axes, axes]
+
+
+def anisotropy_of(theta: Any, state: State) -> Array:
+    """The universal elastic anisotropy index, K_V/K_R + (n - 1) G_V/G_R - n, 0 if isotropic.
+
+    n = d(d + 1)/2; V and R are the averages of C and of its inverse. Source: Ranganathan and
+    Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008), eq. 6, here for either dimension.
+    """
+    tensor, compliance = elastic_tensor_of(theta, state), compliance_of(theta, state)
+    d = tensor.shape[-1]
+    n = d * (d + 1) // 2
+    trace = jnp.einsum("iijj->", compliance)
+    soft = 2 * (jnp.einsum("ijij->", compliance) - trace / d) / (n - 1)
+    return _bulk(tensor) * trace + (n - 1) * _shear(tensor) * soft - n
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,16 @@ from functools import partial
 import numpy as np
 
 from .elasticity import (
+    anisotropy_of,
     bulk_modulus_of,
+    elastic_constants_of,
     elastic_tensor_of,
     lowest_modulus_of,
     poisson_ratio_of,
     shear_modulus_of,
+    stress_components_of,
+    youngs_moduli_of,
+    youngs_modulus_of,
 )
 from .errors import FeatureError
 from .mechanics import energy_of, pressure_of, stress_of
@@ -18,7 +23,9 @@ from .registry import Feature, register, register_family
 from .vibrations import frequencies_of
 
 __all__ = [
+    "anisotropy",
     "bulk_modulus",
+    "elastic_constants",
     "elastic_tensor",
     "lowest_modulus",
     "poisson_ratio",
@@ -26,6 +33,9 @@ __all__ = [
     "psi_8",
     "psi_8_sharp",
     "shear_modulus",
+    "stress_components",
+    "youngs_moduli",
+    "youngs_modulus",
 ]
 
 poisson_ratio = register(
@@ -46,6 +56,25 @@ lowest_modulus = register(
         "lowest_modulus",
         lowest_modulus_of,
         describe="smallest eigenvalue of the elastic tensor",
+    )
+)
+youngs_modulus = register(
+    Feature("youngs_modulus", youngs_modulus_of, describe="Young's modulus E")
+)
+youngs_moduli = register(
+    Feature(
+        "youngs_moduli", youngs_moduli_of, describe="Young's moduli along the axes", listed=False
+    )
+)
+anisotropy = register(
+    Feature("anisotropy", anisotropy_of, describe="universal elastic anisotropy", listed=False)
+)
+elastic_constants = register(
+    Feature("elastic_constants", elastic_constants_of, describe="elastic constants", listed=False)
+)
+stress_components = register(
+    Feature(
+        "stress_components", stress_components_of, describe="components of the stress", listed=False
     )
 )
 _energy = register(Feature("energy", energy_of, needs_box=False, describe="energy U"))

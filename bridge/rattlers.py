@@ -56,10 +56,11 @@ def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArr
         number = np.bincount(ends, minlength=n)
         pulls = np.bincount(ends, weights=np.tile(attracts[live], 2), minlength=n) > 0
         # Do the directions span space? Their second moment has no zero eigenvalue.
-        moment = np.zeros((n, d, d))
-        outer = units[live][:, :, None] * units[live][:, None, :]
-        np.add.at(moment, i[live], outer)
-        np.add.at(moment, j[live], outer)
+        moment = np.empty((n, d, d))
+        for a in range(d):
+            for b in range(a, d):
+                outer = np.tile(units[live, a] * units[live, b], 2)
+                moment[:, a, b] = moment[:, b, a] = np.bincount(ends, outer, n)
         flat = np.linalg.eigvalsh(moment)[:, 0] < 1e-9
         found = ~out & (flat | (~pulls & (number < d + 1)))
         if not found.any():

@@ -62,6 +62,8 @@ class Feature:
         expressions that are stationary in each of them, as a frequency is.
     per_mode:
         Whether its component k belongs to mode k.
+    listed:
+        Whether `amorph analyze` measures it unless told otherwise.
     bounds:
         What is possible for an isotropic solid in 2 and 3 dimensions, if anything is known.
     """
@@ -75,6 +77,7 @@ class Feature:
     describe: str = ""
     modes: int = 0
     per_mode: bool = False
+    listed: bool = True
     bounds: Mapping[int, tuple[float, float]] | None = None
 
     def __call__(

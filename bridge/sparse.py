@@ -1,5 +1,7 @@
 """Sparse Hessians, and their factorisation by a library: PARDISO, CHOLMOD, or SciPy's SuperLU."""
 
+import os
+import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
@@ -163,6 +165,8 @@ class Pardiso(Direct):
         nothing = np.zeros((self._size, 1), dtype=self._dtype)
         self._call(11, nothing)
         self._bytes = 1024 * int(self._solver.get_iparm(16) + self._solver.get_iparm(17))
+        # Its memory is outside Python's: given back with this object.
+        weakref.finalize(self, _release, self._solver, self._matrix, nothing)
         self._call(22, nothing)
 
     def _call(self, phase: int, load: NDArray[Any]) -> NDArray[Any]:
@@ -189,17 +193,19 @@ class Pardiso(Direct):
     def n_bytes(self) -> int:
         return self._bytes
 
-    def __del__(self) -> None:
-        solver = getattr(self, "_solver", None)
-        if solver is not None and getattr(self, "_matrix", None) is not None:
-            solver.set_phase(-1)
-            solver._call_pardiso(self._matrix, np.zeros((self._size, 1), dtype=self._dtype))
+
+def _release(solver: Any, matrix: Any, nothing: NDArray[Any]) -> None:
+    solver.set_phase(-1)
+    solver._call_pardiso(matrix, nothing)
 
 
 def _pardiso() -> Any:
     from pypardiso import PyPardisoSolver
 
-    return PyPardisoSolver(mtype=2)
+    solver = PyPardisoSolver(mtype=2)
+    # It looks through the whole environment for Intel's library: once is enough.
+    os.environ.setdefault("PYPARDISO_MKL_RT", solver.libmkl._name)
+    return solver
 
 
 class Cholmod(Direct):
