@@ -36,7 +36,7 @@ from .features import (
 )
 from .files import frame_of, read_gsd, write_gsd
 from .following import Followed, crossings, follow
-from .jacobian import Jacobian, SecondOrder, jacobian, second_order
+from .jacobian import Jacobian, SecondOrder, frequency_slopes, jacobian, second_order
 from .linear_response import Response, default_tolerance, response
 from .measuring import Measurement, measure, value_and_grad
 from .mechanics import energy, forces, hessian, stress
@@ -109,6 +109,7 @@ __all__ = [
     "follow",
     "forces",
     "frame_of",
+    "frequency_slopes",
     "from_arrays",
     "hessian",
     "jacobian",

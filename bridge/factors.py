@@ -196,6 +196,13 @@ class Assembled:
     blocks: NDArray[np.float64]
     ground: NDArray[np.float64]
 
+    def ungrounded(self, state: State) -> "Assembled":
+        """The same with its rigid motions free."""
+        rattlers = np.asarray(state.rattlers)
+        ground = np.where(rattlers[:, None, None], self.ground, 0.0)
+        matrix = SparseHessian.of(self.matrix.pattern, self.blocks, ground)
+        return replace(self, matrix=matrix, ground=ground)
+
     def strong(self) -> SparseHessian:
         """The same without the pairs whose stiffness is small."""
         size = np.sqrt(np.max(np.sum(self.blocks**2, axis=2), axis=1))
@@ -280,11 +287,8 @@ class Iterative(Factor):
         self.stiffness = whole.stiffness
         # Held by a few coordinates, a matrix is far worse conditioned than without its rigid
         # motions, which the iteration leaves out by itself.
-        free = np.zeros_like(whole.ground)
-        free[np.asarray(state.rattlers)] = whole.ground[np.asarray(state.rattlers)]
-        own = replace(whole, ground=free)
-        matrix = SparseHessian.of(whole.matrix.pattern, whole.blocks, free)
-        self._krylov = Krylov(matrix, own.strong(), whole.stiffness, self.project, backend)
+        own = whole.ungrounded(state)
+        self._krylov = Krylov(own.matrix, own.strong(), own.stiffness, self.project, backend)
 
     def _solve(self, loads: NDArray[np.float64], rough: bool) -> NDArray[np.float64]:
         return self._krylov.solve(loads, *((ROUGH,) if rough else ()))
@@ -365,7 +369,7 @@ def lowest_mode(theta: Any, state: State) -> tuple[float, NDArray[np.float64], f
         matrix, stiffness = _held(theta, state, rigid)
         values, modes = np.linalg.eigh(np.asarray(matrix))
         return float(values[0]), modes[:, 0].reshape(n, d), float(stiffness)
-    whole = assembled(theta, state)
+    whole = assembled(theta, state).ungrounded(state)
     pattern, scale = whole.matrix.pattern, whole.stiffness
     shift = 1e-9
     while True:
@@ -377,11 +381,18 @@ def lowest_mode(theta: Any, state: State) -> tuple[float, NDArray[np.float64], f
             break
         except NotPositiveError:
             shift *= 10
-    inverse = scipy.sparse.linalg.LinearOperator(
-        (n * d, n * d), lambda v: raised.solve(v.reshape(-1, 1))[:, 0], dtype=np.float64
-    )
+
+    def inverse(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        loads = v.reshape(-1, 1)
+        loads = loads - rigid @ (rigid.T @ loads)
+        found = raised.solve(loads)
+        return (found - rigid @ (rigid.T @ found))[:, 0]
+
     values, modes = scipy.sparse.linalg.eigsh(
-        inverse, k=1, which="LA", v0=np.random.default_rng(0).standard_normal(n * d)
+        scipy.sparse.linalg.LinearOperator((n * d, n * d), inverse, dtype=np.float64),
+        k=1,
+        which="LA",
+        v0=np.random.default_rng(0).standard_normal(n * d),
     )
     lowest = 1.0 / float(values[0]) - shift * scale
     return lowest, modes[:, 0].reshape(n, d), scale

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError
 
-from .derivatives import by_choices
+from .derivatives import by_choices, coupling, degenerate_groups
 from .errors import FeatureError, NotAMinimumError
 from .linear_response import Response, strain_basis, strain_forces
 from .measuring import check_features, response_for
@@ -23,7 +23,7 @@ from .parameters import Choice, choices, of_strain
 from .registry import Feature, feature
 from .springs import Theta
 
-__all__ = ["Jacobian", "SecondOrder", "jacobian", "second_order"]
+__all__ = ["Jacobian", "SecondOrder", "frequency_slopes", "jacobian", "second_order"]
 
 HELD = ("box", "pressure", "stress")
 
@@ -365,3 +365,47 @@ def _added(change: Resolved, name: str, values: NDArray[np.float64]) -> Resolved
     parameters = {**change.near.parameters}
     parameters[name] = parameters[name] + values
     return Resolved(replace(change.near, parameters=parameters), change.springs)
+
+
+def frequency_slopes(
+    packing: Packing,
+    theta: Theta,
+    n_modes: int,
+    direction: "Mapping[str, ArrayLike]",
+    *,
+    solver: str = "auto",
+) -> NDArray[np.float64]:
+    """dω/dγ of the lowest frequencies along a direction, degenerate ones included, (n_modes,).
+
+    A degenerate group splits along a direction into branches, whose slopes are the eigenvalues of
+    the derivative of H within the group: ascending within each group, for γ > 0.
+
+    Parameters
+    ----------
+    packing, theta, solver:
+        As in `jacobian`.
+    n_modes:
+        How many of the lowest frequencies that are not zero.
+    direction:
+        By choice, named as in `jacobian`: how parameters change with γ. A choice that does not move
+        any parameter of the interactions (strain, box) serves too.
+
+    Raises as `jacobian` does, and `InputError` for a direction that does not fit.
+    """
+    wanted = feature(f"frequencies_{n_modes}")
+    chosen = [choices(name, theta)[0] for name in direction]
+    for choice in chosen:
+        choice.check(packing, theta)
+    found = response_for(packing, theta, [wanted], solver=solver)
+    have = found.state.modes.shape[2]
+    _, matrix = by_choices([coupling(0, have)], theta, found, chosen)
+    change = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in direction.values()])
+    if len(change) != matrix.shape[1]:
+        raise InputError(f"a direction has {matrix.shape[1]} components here, not {len(change)}.")
+    bent = (matrix @ change).reshape(have, have)
+    squared = np.diagonal(np.asarray(coupling(0, have).function(theta, found.state)))
+    slopes = np.diagonal(bent).copy()
+    for group in degenerate_groups(theta, found.state):
+        within = bent[group.start : group.stop, group.start : group.stop]
+        slopes[group.start : group.stop] = np.linalg.eigvalsh(0.5 * (within + within.T))
+    return (slopes / (2 * np.sqrt(squared)))[:n_modes]

@@ -19,6 +19,9 @@ from amorph.handover import InputError
 __all__ = ["BACKENDS", "Direct", "NotPositiveError", "SparseHessian", "direct", "installed"]
 
 
+SMALL = 500
+
+
 class NotPositiveError(Exception):
     """A matrix that was to be factorised is not positive definite."""
 
@@ -150,6 +153,7 @@ class Pardiso(Direct):
 
     def __init__(self, matrix: SparseHessian, *, single: bool = False) -> None:
         self._solver = _pardiso()
+        single &= matrix.pattern.n > SMALL  # it fails on some small matrices in float32
         self._dtype = np.float32 if single else np.float64
         pattern = matrix.pattern
         # Blocks, so that the analysis sees particles and not coordinates: a quarter of its work.
@@ -176,7 +180,9 @@ class Pardiso(Direct):
         try:
             return np.asarray(self._solver._call_pardiso(self._matrix, load))
         except PyPardisoError as error:
-            if getattr(error, "value", None) == -4:
+            # -4: a pivot that is not positive. Where another thread was at work it stops with -13,
+            # "interrupted", and either of the two is reported.
+            if getattr(error, "value", None) in (-4, -13):
                 raise NotPositiveError from error
             if getattr(error, "value", None) == -2:
                 raise MemoryError(

@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 
+# The largest matrix whose whole spectrum is computed: some minutes on one core.
+MOST_DENSE = 12_000
+
+
 def lowest_frequencies(packing: Packing, theta: Theta, n_modes: int = 16) -> NDArray[np.float64]:
     """The lowest frequencies sqrt(λ) of the eigenvalues λ of H, ascending, mass 1.
 
@@ -170,11 +174,14 @@ def _lowest(
     found: Response, theta: Theta, number: int, *, vectors: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """The lowest eigenvalues that are not zero modes', and their modes (N, d, number)."""
-    if isinstance(found.factor, Dense):
-        return _dense(found, theta, number, vectors=vectors)
     n, d = found.state.positions.shape
-    if number > n * d // 4:
-        raise InputError(f"{number} modes of {n * d} are too many for iterations: ask for fewer.")
+    if isinstance(found.factor, Dense) or number > n * d // 8:
+        if n * d > MOST_DENSE:
+            raise InputError(
+                f"{number} modes of {n * d} are too many for iterations, and dense algebra bears "
+                f"{MOST_DENSE} degrees of freedom: ask for fewer."
+            )
+        return _dense(found, theta, number, vectors=vectors)
 
     def inverse(v: NDArray[np.float64]) -> NDArray[np.float64]:
         return found.solve(v.reshape(n, d, 1)).reshape(n * d)
@@ -268,10 +275,6 @@ class DensityOfStates:
     edges: NDArray[np.float64]
     density: NDArray[np.float64]
     n_modes: int
-
-
-# The largest matrix whose whole spectrum is computed: some minutes on one core.
-MOST_DENSE = 12_000
 
 
 @one_blas_thread

@@ -1,0 +1,170 @@
+"""Dense, sparse and iterative solutions of one Hessian: the same numbers, the same refusals."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from amorph import bridge, ensemble
+from amorph.bridge import Packing
+from amorph.bridge.factors import factorise, lowest_mode
+from amorph.bridge.mechanics import state_of
+from amorph.bridge.rattlers import find_rattlers
+from amorph.bridge.sparse import Pattern, SparseHessian, installed
+from amorph.handover import InputError
+
+SPARSE = [*installed(), "krylov"]
+FEATURES = ["elastic_tensor", "poisson_ratio", "frequencies_4"]
+
+
+def test_the_libraries_are_here() -> None:
+    """The test environment has them all, so that none is left out in silence."""
+    assert installed() == ("pardiso", "cholmod", "superlu")
+
+
+@pytest.mark.parametrize("solver", SPARSE)
+@pytest.mark.parametrize("kind", ["plane", "space", "rattlers"])
+def test_same_answers(
+    solver: str, kind: str, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing,
+    references: Any,
+) -> None:  # fmt: skip
+    packing, theta = {
+        "plane": (solid, theta2),
+        "space": (solid3, spheres3),
+        "rattlers": references["soft2d_n128_rattlers_s12"][:2],
+    }[kind]
+    packing = bridge.relax(packing, theta)
+    fresh = packing.with_positions(packing.positions)
+    dense = bridge.jacobian(packing, theta, FEATURES, "diameters/particle")
+    assert dense.response.solver == "dense"
+    found = bridge.jacobian(fresh, theta, FEATURES, "diameters/particle", solver=solver)
+    assert found.response.solver == solver
+    for name in FEATURES:
+        np.testing.assert_allclose(found.values[name], dense.values[name], rtol=1e-9, atol=1e-12)
+    scale = np.abs(dense.matrix).max(axis=1)
+    assert (np.abs(found.matrix - dense.matrix).max(axis=1) < 1e-8 * scale).all()
+    np.testing.assert_array_equal(found.response.rattlers, dense.response.rattlers)
+
+
+@pytest.mark.parametrize("solver", SPARSE)
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_cluster(solver: str, dimension: int) -> None:
+    """In open space a few coordinates hold the rotations too."""
+    theta = bridge.HarmonicMorse(diameters=[1.0], binding=1.0, stiffness=50.0, alpha=6.0)
+    x = 1.1 * np.random.default_rng(0).uniform(-1, 1, (7, dimension))
+    cluster = bridge.relax(Packing.of(x, np.zeros(7, dtype=int)), theta)
+    dense = bridge.jacobian(cluster, theta, ["energy", "frequencies_3"])
+    fresh = cluster.with_positions(cluster.positions)
+    found = bridge.jacobian(fresh, theta, ["energy", "frequencies_3"], solver=solver)
+    assert found.response.solver == solver
+    np.testing.assert_allclose(found.matrix, dense.matrix, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("solver", ["dense", *SPARSE])
+def test_relaxes_to_the_same_minimum(solver: str, theta2: Any, solid: Packing) -> None:
+    push = 1e-5 * np.random.default_rng(1).standard_normal(solid.positions.shape)
+    found = bridge.relaxation(solid.with_positions(solid.positions + push), theta2, solver=solver)
+    back = found.packing.positions - solid.positions
+    assert np.abs(back - back.mean(axis=0)).max() < 1e-9
+    assert found.response.solver == solver
+
+
+@pytest.mark.parametrize("solver", ["dense", *SPARSE])
+def test_saddles_and_floppy_packings_are_refused(solver: str) -> None:
+    spheres = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
+    grid = 0.9 * np.stack(np.meshgrid(*[np.arange(6.0)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    lattice = Packing.of(grid, np.zeros(36, dtype=int), np.eye(2) * 5.4)
+    with pytest.raises(bridge.NotAMinimumError, match="eigenvalue"):
+        bridge.response(lattice, spheres, solver=solver)
+
+    # Two rows of bonded spheres that slide past each other for free: unstressed, no rattlers.
+    theta = bridge.HarmonicMorse(diameters=[1.0], binding=1.0, stiffness=50.0, alpha=20.0)
+    chain = Packing.of(
+        np.stack([np.arange(6.0), np.zeros(6)], axis=1), np.zeros(6, dtype=int), np.eye(2) * 6
+    )
+    with pytest.raises(bridge.NotAMinimumError):
+        bridge.response(chain, theta, solver=solver)
+
+
+def test_lowest_mode_of_a_large_saddle() -> None:
+    """Found by inverse iterations with a raised matrix: the same as densely."""
+    theta = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
+    side = 34  # 1156 particles: above what is done densely
+    grid = 0.9 * np.stack(np.meshgrid(*[np.arange(float(side))] * 2, indexing="ij"), -1)
+    lattice = Packing.of(
+        grid.reshape(-1, 2), np.zeros(side * side, dtype=int), np.eye(2) * 0.9 * side
+    )
+    state = state_of(lattice, theta)
+    lowest, mode, _ = lowest_mode(theta, state)
+    h = bridge.hessian(lattice, theta)
+    assert lowest == pytest.approx(np.linalg.eigvalsh(h)[0], rel=1e-8)
+    assert lowest < 0
+    v = mode.ravel()
+    np.testing.assert_allclose(h @ v, lowest * v, atol=1e-8)
+
+
+def test_choice_by_size(theta2: Any) -> None:
+    """Above a few thousand degrees of freedom a sparse factorisation is chosen by itself."""
+    batch = ensemble.quench(theta2, 1200, 1.4, 2, 1, seed=1, threads=1)
+    packing = bridge.relax(Packing(batch.positions[0], batch.typeid, batch.boxes[0]), theta2)
+    found = bridge.response(packing, theta2)
+    assert found.solver == installed()[0]
+    dense = bridge.measure(packing.with_positions(packing.positions), theta2, FEATURES)
+    again = packing.with_positions(packing.positions)
+    by_dense = bridge.response(again, theta2, solver="dense")
+    assert by_dense.solver == "dense"
+    compared = bridge.measure(again, theta2, FEATURES)
+    for name in FEATURES:
+        np.testing.assert_allclose(dense.values[name], compared.values[name], rtol=1e-8, atol=1e-11)
+
+
+def test_unknown_solver(theta2: Any, solid: Packing) -> None:
+    with pytest.raises(InputError, match="solver = 'lu'"):
+        bridge.response(solid.with_positions(solid.positions), theta2, solver="lu")
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_assembly(dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Any) -> None:
+    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
+    from amorph.bridge.factors import assembled
+
+    state = state_of(packing, theta)
+    whole = assembled(theta, state)
+    full = whole.matrix.full().toarray()
+    n, d = packing.positions.shape
+    ground = np.zeros((n * d, n * d))
+    ground[:d, :d] = whole.stiffness * np.eye(d)
+    np.testing.assert_allclose(full - ground, bridge.hessian(packing, theta), atol=1e-12)
+    upper = whole.matrix.upper().toarray()
+    np.testing.assert_array_equal(upper, np.triu(full))
+
+
+def test_pairs_listed_twice() -> None:
+    """A pair that is bonded and near stands there twice: its blocks are added."""
+    rng = np.random.default_rng(3)
+    i, j = np.array([0, 2, 0, 1]), np.array([1, 1, 1, 2])
+    blocks = rng.standard_normal((4, 2, 2))
+    blocks = blocks + blocks.transpose(0, 2, 1)
+    found = SparseHessian.of(Pattern.of(3, i, j), blocks).full().toarray()
+    expected = np.zeros((6, 6))
+    for a, b, k in zip(i, j, blocks, strict=True):
+        for p, q, s in ((a, a, 1), (b, b, 1), (a, b, -1), (b, a, -1)):
+            expected[2 * p : 2 * p + 2, 2 * q : 2 * q + 2] += s * k
+    np.testing.assert_allclose(found, expected, atol=1e-14)
+    assert scipy.sparse.issparse(SparseHessian.of(Pattern.of(3, i, j), blocks).upper())
+
+
+def test_residuals_are_small(theta2: Any, solid: Packing) -> None:
+    """H x = b, checked with the dense Hessian."""
+    state = state_of(solid, theta2)
+    rattlers = find_rattlers(theta2, state)
+    assert not rattlers.any()
+    h = bridge.hessian(solid, theta2)
+    load = np.random.default_rng(0).standard_normal((48, 2, 3))
+    load -= load.mean(axis=0)
+    for solver in ("dense", *SPARSE):
+        x = factorise(theta2, state, solver).solve(load)
+        off = h @ x.reshape(96, 3) - load.reshape(96, 3)
+        assert np.abs(off).max() < 1e-9, solver
+        assert np.abs(x.mean(axis=0)).max() < 1e-12
