@@ -7,6 +7,8 @@ units, mass 1.
 from .precision import require_float64  # first: it switches JAX to float64
 
 # isort: split
+from .contact_numbers import Contacts, contacts, coordination_feature
+from .deformation import Deformation, deform, deformation
 from .elasticity import BondContributions, bond_contributions
 from .errors import (
     ConvergenceError,
@@ -22,6 +24,7 @@ from .factors import SOLVERS
 from .features import (
     anisotropy,
     bulk_modulus,
+    coordination,
     elastic_constants,
     elastic_tensor,
     lowest_modulus,
@@ -41,6 +44,8 @@ from .linear_response import Response, default_tolerance, response
 from .measuring import Measurement, measure, value_and_grad
 from .mechanics import energy, forces, hessian, stress
 from .minimizer import Relaxation, relax, relaxation
+from .neighbours import FIRST_SHELL, FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER, Window
+from .order import bond_order, bond_order_feature
 from .packing import Packing
 from .parameters import by_bond, by_group, by_particle, by_type, of_box, of_strain
 from .potentials import (
@@ -52,8 +57,13 @@ from .potentials import (
     SoftSphere,
     from_arrays,
 )
+from .quasistatic import PlasticEvent
 from .registry import FAMILIES, FEATURES, Feature, feature, register, register_family
 from .springs import PairsAndSprings, Springs
+from .steinhardt import steinhardt_feature, steinhardt_order
+from .strain_response import nonaffine_displacement, nonaffine_forces, tangent_stiffness
+from .stress_strain import DeformationError, StressStrain, stress_strain, velocity_gradient
+from .structure import PairDistribution, pair_distribution, pair_distribution_feature
 from .vibrations import (
     Modes,
     density_of_states,
@@ -65,9 +75,15 @@ from .vibrations import (
 __all__ = [
     "FAMILIES",
     "FEATURES",
+    "FIRST_SHELL",
+    "FIRST_SHELL_SHARP",
     "SOLVERS",
+    "WITHIN_LARGEST_DIAMETER",
     "BondContributions",
+    "Contacts",
     "ConvergenceError",
+    "Deformation",
+    "DeformationError",
     "DegenerateModesError",
     "Feature",
     "FeatureError",
@@ -81,8 +97,10 @@ __all__ = [
     "Morse",
     "NotAMinimumError",
     "Packing",
+    "PairDistribution",
     "PairPotential",
     "PairsAndSprings",
+    "PlasticEvent",
     "PrecisionError",
     "RattlerError",
     "Relaxation",
@@ -92,15 +110,24 @@ __all__ = [
     "SingularHessianError",
     "SoftSphere",
     "Springs",
+    "StressStrain",
+    "Window",
     "anisotropy",
     "bond_contributions",
+    "bond_order",
+    "bond_order_feature",
     "bulk_modulus",
     "by_bond",
     "by_group",
     "by_particle",
     "by_type",
+    "contacts",
+    "coordination",
+    "coordination_feature",
     "crossings",
     "default_tolerance",
+    "deform",
+    "deformation",
     "density_of_states",
     "elastic_constants",
     "elastic_tensor",
@@ -117,8 +144,12 @@ __all__ = [
     "lowest_modes",
     "lowest_modulus",
     "measure",
+    "nonaffine_displacement",
+    "nonaffine_forces",
     "of_box",
     "of_strain",
+    "pair_distribution",
+    "pair_distribution_feature",
     "poisson_ratio",
     "pressure",
     "project_on_modes",
@@ -133,9 +164,14 @@ __all__ = [
     "response",
     "second_order",
     "shear_modulus",
+    "steinhardt_feature",
+    "steinhardt_order",
     "stress",
     "stress_components",
+    "stress_strain",
+    "tangent_stiffness",
     "value_and_grad",
+    "velocity_gradient",
     "write_gsd",
     "youngs_moduli",
     "youngs_modulus",

@@ -2,8 +2,7 @@
 
 from functools import partial
 
-import numpy as np
-
+from .contact_numbers import coordination_feature, coordination_of
 from .elasticity import (
     anisotropy_of,
     bulk_modulus_of,
@@ -18,13 +17,16 @@ from .elasticity import (
 )
 from .errors import FeatureError
 from .mechanics import energy_of, pressure_of, stress_of
-from .order import WINDOW, psi_sharp_of, psi_smooth_of
+from .neighbours import FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER
+from .order import bond_order_feature
 from .registry import Feature, register, register_family
+from .steinhardt import steinhardt_feature
 from .vibrations import frequencies_of
 
 __all__ = [
     "anisotropy",
     "bulk_modulus",
+    "coordination",
     "elastic_constants",
     "elastic_tensor",
     "lowest_modulus",
@@ -78,27 +80,15 @@ stress_components = register(
     )
 )
 _energy = register(Feature("energy", energy_of, needs_box=False, describe="energy U"))
-psi_8 = register(
+psi_8 = register(bond_order_feature(8))
+psi_8_sharp = register(bond_order_feature(8, WITHIN_LARGEST_DIAMETER))
+coordination = register(
     Feature(
-        "psi_8",
-        partial(psi_smooth_of, k=8),
-        reach=lambda theta: WINDOW[1] * float(np.max(theta.arrays()["diameters"])),
-        dimensions=(2,),
-        needs_box=False,
-        describe="8-fold order ψ₈",
-        bounds={2: (0.0, 1.0)},
-    )
-)
-psi_8_sharp = register(
-    Feature(
-        "psi_8_sharp",
-        partial(psi_sharp_of, k=8),
-        reach=lambda theta: float(np.max(theta.arrays()["diameters"])),
-        dimensions=(2,),
+        "coordination",
+        coordination_of,
         needs_box=False,
         differentiable=False,
-        describe="8-fold order ψ₈, sharp",
-        bounds={2: (0.0, 1.0)},
+        describe="mean contact number Z, rattlers left out",
     )
 )
 
@@ -117,3 +107,17 @@ def _frequencies(n: int) -> Feature:
 
 
 register_family("frequencies_{n}", _frequencies)
+# Families are measured only where they are asked for by name: their reach may be too much for a
+# small box.
+register_family("coordination_smooth", coordination_feature)
+register_family("psi_{k}", bond_order_feature)
+register_family("psi_{k}_sharp", lambda k: bond_order_feature(k, WITHIN_LARGEST_DIAMETER))
+register_family("steinhardt_{l}", steinhardt_feature)
+register_family(
+    "steinhardt_{l}_sharp", lambda degree: steinhardt_feature(degree, FIRST_SHELL_SHARP)
+)
+register_family("steinhardt_{l}_averaged", partial(steinhardt_feature, averaged=True))
+register_family(
+    "steinhardt_{l}_averaged_sharp",
+    lambda degree: steinhardt_feature(degree, FIRST_SHELL_SHARP, averaged=True),
+)

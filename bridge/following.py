@@ -11,8 +11,9 @@ from amorph.handover import InputError
 from .errors import NotAMinimumError
 from .linear_response import force_tolerance, largest, remember, respond
 from .mechanics import State, pair_terms, state_of
-from .minimizer import SKIN, Work, relaxation, run_newton
+from .minimizer import NEWTON_MOVE, SKIN, Work, relaxation, run_newton, settle_rattlers
 from .packing import Packing
+from .pairs import Pairs
 from .springs import Theta
 
 __all__ = ["Followed", "crossings", "follow"]
@@ -60,14 +61,34 @@ def crossings(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> in
     The packings must be the same particles, moved by less than a tenth of a diameter for the count
     to be exact: pairs are listed from the first, with a skin.
     """
+    return int(np.count_nonzero(crossed(before, after)[0]))
+
+
+def crossed(
+    before: tuple[Packing, Theta],
+    after: tuple[Packing, Theta],
+    *,
+    gradient: NDArray[np.float64] | None = None,
+    moved: float = 0.0,
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Which of the pairs near the first packing crossed a distance where u'' jumps, (M,).
+
+    `gradient` (d, d) is what took the first box's vectors to those of the second, where they
+    differ; `moved` the largest displacement beyond it, where more than a tenth of a diameter. The
+    pairs (M, 2) are the second result.
+    """
     packing, theta = before
-    skin = SKIN * theta.size_range()[1]
+    # A pair that is not listed was farther than the skin, and both its ends moved.
+    skin = max(SKIN * theta.size_range()[1], 2.0 * moved)
     state = state_of(packing, theta, skin=skin)
-    moved = replace(state, positions=after[0].positions)
-    real = int(state.pairs.count)
+    pairs = state.pairs
+    if gradient is not None:
+        pairs = replace(pairs, shift=np.asarray(pairs.shift) @ np.asarray(gradient).T)
+    there = replace(state, positions=after[0].positions, pairs=pairs)
+    real = int(pairs.count)
     old = np.asarray(_classes(theta, state))[:real]
-    new = np.asarray(_classes(after[1], moved))[:real]
-    return int(np.sum(old != new))
+    new = np.asarray(_classes(after[1], there))[:real]
+    return old != new, np.stack([pairs.i, pairs.j], axis=1)[:real]
 
 
 def _between(start: Theta, end: Theta, part: float) -> Theta:
@@ -76,12 +97,52 @@ def _between(start: Theta, end: Theta, part: float) -> Theta:
     return jax.tree_util.tree_map(lambda a, b: a + part * (b - a), start, end)
 
 
-def _step(packing: Packing, theta: Theta, tolerance: float) -> Packing | None:
-    """The same minimum at slightly changed parameters, or None if Newton does not lead to it."""
-    work = Work.start(packing, theta)
+def _without(pairs: Pairs, rattlers: NDArray[np.bool_], theta: Theta) -> Pairs:
+    """The pairs without those of rattlers, which become padding."""
+    i, j, shift = np.array(pairs.i), np.array(pairs.j), np.array(pairs.shift)
+    out = rattlers[i] | rattlers[j]
+    i[out], j[out], shift[out] = 0, 0, 0.0
+    shift[out, 0] = 10.0 * (theta.longest_cutoff() + 1.0)
+    return replace(pairs, i=i, j=j, shift=shift)
+
+
+def same_minimum(
+    packing: Packing,
+    theta: Theta,
+    tolerance: float,
+    predicted: NDArray[np.float64] | None = None,
+    rattlers: NDArray[np.bool_] | None = None,
+) -> Packing | None:
+    """The minimum of a packing under a slight change, or None if Newton does not lead to it.
+
+    The packing is at rest no longer, since its parameters or its box were changed. `predicted` is
+    its linear response (N, d), from which Newton starts; without it the first Newton step is taken
+    for it. None also if the displacement differs from the linear response by more than half.
+    `rattlers` (N,) are those before the change, if they are known.
+    """
+    smallest, largest_size = theta.size_range()
+    start = packing
+    if predicted is not None:
+        if not largest(predicted) <= NEWTON_MOVE * smallest:
+            return None
+        start = packing.with_positions(packing.positions + predicted)
+    work = Work.start(start, theta)
+    if rattlers is not None and not rattlers.any():
+        rattlers = None
+    if rattlers is not None:
+        # Rattlers rest at marginal contact. Pushed by the change, they would hide weak contacts of
+        # the others, which must carry more than the largest force to count; so they come last.
+        work.state = replace(work.state, pairs=_without(work.state.pairs, rattlers, theta))
     at_rest, _, first = run_newton(work, tolerance)
     if not at_rest:
         return None
+    if rattlers is not None:
+        work = Work.start(packing.with_positions(work.state.positions), theta)
+        if not settle_rattlers(work, rattlers):
+            # One of them is held from now on.
+            at_rest, _, _ = run_newton(work, tolerance)
+            if not at_rest:
+                return None
     final = packing.with_positions(work.state.positions)
     try:
         found = respond(state_of(final, theta), theta, tolerance)
@@ -89,9 +150,9 @@ def _step(packing: Packing, theta: Theta, tolerance: float) -> Packing | None:
         return None
     held = ~found.rattlers[:, None]
     change = np.where(held, final.positions - packing.positions, 0.0)
-    linear = np.where(held, first, 0.0)
+    linear = np.where(held, first if predicted is None else predicted, 0.0)
     # Below this size the difference is round-off of the minimisation.
-    noise = 1e-9 * theta.size_range()[1]
+    noise = 1e-9 * largest_size
     if largest(change - linear) > NONLINEARITY * largest(linear) + noise:
         return None
     remember(final, theta, 0.0, found)
@@ -141,7 +202,7 @@ def follow(
     rearranged = False
     while done < 1.0:
         target = min(1.0, done + part)
-        there = _step(here, _between(theta, new_theta, target), limit)
+        there = same_minimum(here, _between(theta, new_theta, target), limit)
         if there is not None:
             here, done = there, target
             part = min(2.0 * part, 1.0)

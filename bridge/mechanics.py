@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from amorph.handover import InputError
 
+from .errors import FeatureError
 from .packing import Packing
 from .pairs import CHUNK, Pairs, find_bonds, find_pairs
 from .potentials import OwnParameters
@@ -200,7 +201,12 @@ class PairTerms:
 @once
 def pair_terms(theta: Any, state: State) -> PairTerms:
     """The geometry of every listed pair, and the pair potential's parameters for it."""
-    near = next(part for part in interactions(theta, state) if part.kind.potential != "springs")
+    if theta.near is None:
+        raise FeatureError(
+            "neighbours are counted by diameters, and springs have none: this is not defined for a "
+            "network without a pair potential."
+        )
+    near = interactions(theta, state)[0]
     distance = near.distance
     return PairTerms(near.vector, distance, near.vector / distance[:, None], near.parameters)
 

@@ -131,6 +131,10 @@ class PairPotential(ABC):
         """The cutoffs of pairs of types, (n_types, n_types)."""
         return np.asarray(self.pair_cutoff(self.of_types()))
 
+    def longest_cutoff(self) -> float:
+        """The largest cutoff of any pair of types."""
+        return float(np.max(self.cutoffs()))
+
     def max_stiffness(self) -> float:
         """The largest u'' of any pair of types."""
         return float(np.max(self.pair_stiffness(self.of_types())))

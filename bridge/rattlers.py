@@ -1,38 +1,66 @@
 """Rattlers: particles that nothing holds in place."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from .mechanics import State, interactions, listed
 from .springs import Theta
 
-__all__ = ["find_rattlers"]
+__all__ = ["contacts_of", "find_rattlers"]
 
 FORCE_FRACTION = 1e-9
 
 
-@jax.jit
-def _contacts(theta: Any, state: State) -> list[tuple[Any, ...]]:
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Contact:
+    """Of each pair of a kind: its ends, direction, whether it is a contact, and may pull."""
+
+    i: Any
+    j: Any
+    unit: Any
+    counts: Any
+    attracts: Any
+
+
+def contacts_of(theta: Any, state: State, residual: Any = 0.0) -> list[Contact]:
+    """The contacts among each kind of interaction, rattlers' too.
+
+    A repulsive pair counts if its force is above 1e-9 of the mean contact force and above the
+    residual: a rattler comes to rest at marginal contact, where round-off decides whether there is
+    any. A pair with an attractive part counts wherever it lies below its cutoff: at the bottom of
+    the well it has no force, but holds. So does a spring.
+    """
+    parts = interactions(theta, state)
+    touching = [p.distance < p.kind.pair_cutoff(p.parameters) for p in parts]
+    carrying = [t & (p.slope != 0) for p, t in zip(parts, touching, strict=True)]
+    total = sum(
+        jnp.sum(jnp.where(c, jnp.abs(p.slope), 0.0)) for p, c in zip(parts, carrying, strict=True)
+    )
+    mean = total / jnp.maximum(sum(jnp.sum(c) for c in carrying), 1)
+    threshold = jnp.maximum(FORCE_FRACTION * mean, residual)
     out = []
-    for part in interactions(theta, state):
-        touching = part.distance < part.kind.pair_cutoff(part.parameters)
-        attracts = part.kind.pair_attracts(part.parameters) & touching
-        out.append((part.i, part.j, part.unit, part.slope, touching, attracts))
+    for part, near in zip(parts, touching, strict=True):
+        attracts = part.kind.pair_attracts(part.parameters) & near
+        counts = attracts | (near & (jnp.abs(part.slope) > threshold))
+        out.append(Contact(part.i, part.j, part.unit, counts, attracts))
     return out
+
+
+_contacts = jax.jit(contacts_of)
 
 
 def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArray[np.bool_]:
     """Which particles are rattlers, (N,), found recursively.
 
-    A repulsive pair counts as a contact if its force is above 1e-9 of the mean contact force: a
-    rattler comes to rest at marginal contact, where round-off decides whether there is any. A pair
-    with an attractive part counts wherever it lies below its cutoff: at the bottom of the well it
-    has no force, but holds. A particle is a rattler if its contacts leave it free to move, that is
-    if they do not span space, or if they all push and are fewer than d + 1. Contacts with rattlers
-    do not count.
+    What a contact is, `contacts_of` says. A particle is a rattler if its contacts leave it free to
+    move, that is if they do not span space, or if they all push and are fewer than d + 1. Contacts
+    with rattlers do not count.
 
     Parameters
     ----------
@@ -41,13 +69,8 @@ def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArr
     residual:
         Forces up to this size count as none: what is left in a packing not fully relaxed.
     """
-    i, j, units, slopes, touching, attracts = listed(theta, state, _contacts(theta, state))
-    size = np.abs(slopes)
-    pushing = touching & ~attracts
-    carrying = size[touching & (size > 0)]
-    threshold = max(FORCE_FRACTION * float(carrying.mean()) if carrying.size else 0.0, residual)
-    counts = attracts | (pushing & (size > threshold))
-
+    found = [(c.i, c.j, c.unit, c.counts, c.attracts) for c in _contacts(theta, state, residual)]
+    i, j, units, counts, attracts = listed(theta, state, found)
     n, d = state.positions.shape
     out = np.zeros(n, dtype=bool)
     while True:

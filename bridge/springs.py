@@ -99,6 +99,10 @@ class Springs:
         rest = (0, size - self.n_bonds)
         return {k: jnp.pad(v, rest) for k, v in self._values.items()}
 
+    def longest_cutoff(self) -> float:
+        """0: particles meet along bonds alone."""
+        return 0.0
+
     def max_stiffness(self) -> float:
         """The largest u''."""
         return float(np.max(self.arrays()["stiffness"]))
@@ -171,6 +175,10 @@ class PairsAndSprings:
         }
         rest = {k: v for k, v in parameters.items() if not k.startswith("springs.")}
         return type(self)(self.near.replace(**rest), self.springs.replace(**bonded))
+
+    def longest_cutoff(self) -> float:
+        """The pair potential's largest cutoff."""
+        return self.near.longest_cutoff()
 
     def max_stiffness(self) -> float:
         """The largest u''."""
