@@ -200,7 +200,7 @@ def settle_rattlers(work: Work, rattlers: NDArray[np.bool_]) -> bool:
     """Move rattlers alone out of the overlaps that hold them; False if that cannot be done.
 
     Nothing pushes a rattler back. Moves by the overlap creep where a cage is narrow; going on
-    almost as far again ends after a few rounds (forty times fewer in the narrowest that were tried).
+    almost as far again takes up to forty times fewer rounds.
     """
     for _ in range(100):
         pairs = work.state.pairs

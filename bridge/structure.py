@@ -17,7 +17,8 @@ from .errors import FeatureError
 from .mechanics import State, pair_terms, state_of, volume_of
 from .neighbours import fall
 from .packing import Packing
-from .potentials import SoftSphere, Theta
+from .potentials import SoftSphere
+from .springs import Theta
 from .registry import Feature
 
 __all__ = ["PairDistribution", "pair_distribution", "pair_distribution_feature"]
