@@ -1,30 +1,325 @@
-"""``amorph analyze``: a row of measured properties for each frame of GSD files."""
+"""What is measured of a frame: a row of properties for each frame of trajectories.
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+`analyze` gives the rows one at a time, in this process; `amorph.campaigns.analyzing` spreads them
+over processes and keeps what is finished.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from amorph import bridge
-from amorph.handover import InputError, OutputError, OutputExistsError
+from amorph.handover import AmorphError, CorruptFrameError
 
-from .records import write_json, written_whole
+from .errors import NotFiniteError
+from .formats import (
+    Reader,
+    Snapshot,
+    Source,
+    find_source,
+    open_source,
+    selected,
+    warn_if_rotated,
+    with_names,
+)
 
-__all__ = ["FORMATS", "analyze", "check_output", "default_features", "write_table"]
+__all__ = ["Request", "Selection", "analyze", "default_features", "measured_row", "select"]
 
-FORMATS = (".json", ".csv", ".parquet")
+FREQUENCIES = "lowest_frequencies"
 
 
-def default_features(dimension: int) -> list[str]:
-    """What is measured unless told otherwise: every feature defined in the dimension."""
-    return [name for name, f in bridge.FEATURES.items() if dimension in f.dimensions]
+def default_features(packing: bridge.Packing, registered: Iterable[str] | None = None) -> list[str]:
+    """What is measured unless told otherwise: every feature that is defined for a packing.
+
+    Of those in the registry, or of those named.
+    """
+    features = [bridge.feature(f) for f in (bridge.FEATURES if registered is None else registered)]
+    return [
+        f.name
+        for f in features
+        if packing.dimension in f.dimensions and not (f.needs_box and packing.box is None)
+    ]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every frame.
+
+    Attributes
+    ----------
+    features, gradients:
+        Names of features to measure (None: all that are defined) and to differentiate.
+    tolerance:
+        As in `amorph.bridge.relax`.
+    potential, parameters:
+        The potential by name and arrays, in place of the files' own; or None.
+    types:
+        What files call the types, in the order of the parameters; or None.
+    registered:
+        Without `features`, those that were registered when the request was made: all that are
+        defined are measured, in every process.
+    """
+
+    features: tuple[str, ...] | None = None
+    gradients: tuple[str, ...] = ()
+    tolerance: float | None = None
+    potential: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    types: tuple[str, ...] | None = None
+    registered: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        features: Sequence[str] | None = None,
+        gradients: Sequence[str] = (),
+        *,
+        theta: bridge.PairPotential | None = None,
+        types: Sequence[str] | None = None,
+        tolerance: float | None = None,
+    ) -> "Request":
+        """A request whose names are checked; raises `FeatureError` for one that is not known."""
+        return cls(
+            None if features is None else tuple(_known(f) for f in features),
+            tuple(bridge.feature(g).name for g in gradients),
+            tolerance,
+            None if theta is None else theta.potential,
+            {} if theta is None else {k: np.asarray(v) for k, v in theta.arrays().items()},
+            None if types is None else tuple(types),
+            tuple(bridge.FEATURES) if features is None else (),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every feature of the registry that may be measured or differentiated."""
+        asked = self.registered if self.features is None else self.features
+        return tuple(f for f in (*asked, *self.gradients) if f != FREQUENCIES)
+
+    @property
+    def theta(self) -> bridge.PairPotential | None:
+        """The potential that was given."""
+        if self.potential is None:
+            return None
+        return bridge.from_arrays(self.potential, dict(self.parameters))
+
+    def features_of(self, packing: bridge.Packing) -> tuple[str, ...]:
+        """What is measured of a packing."""
+        if self.features is not None:
+            return self.features
+        names = default_features(packing, self.registered)
+        if FREQUENCIES not in names and packing.box is not None:
+            names.append(FREQUENCIES)
+        return tuple(names)
+
+
+def _known(name: str) -> str:
+    # The one property that is no feature of the registry: its length depends on the rattlers.
+    return name if name == FREQUENCIES else bridge.feature(name).name
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The frames to analyse: those of several files, numbered through as rows.
+
+    Attributes
+    ----------
+    sources:
+        The files.
+    frames:
+        Which frames of each.
+    largest:
+        The number of particles of the largest packing among the files' first frames.
+    """
+
+    sources: tuple[Source, ...]
+    frames: tuple[range, ...]
+    largest: int = 1
+
+    def __post_init__(self) -> None:
+        ends = np.cumsum([len(f) for f in self.frames]).tolist()
+        object.__setattr__(self, "_ends", ends)
+
+    @property
+    def n_rows(self) -> int:
+        """How many frames there are in all."""
+        return int(self._ends[-1])  # type: ignore[attr-defined]
+
+    def at(self, row: int) -> tuple[int, int]:
+        """The file, as an index into `sources`, and the frame in it, of a row."""
+        ends: list[int] = self._ends  # type: ignore[attr-defined]
+        k = bisect_right(ends, row)
+        return k, self.frames[k][row - (ends[k - 1] if k else 0)]
+
+    def where(self, first: int, stop: int) -> str:
+        """What rows first to stop - 1 are, in words: the files and frames."""
+        parts = []
+        row = first
+        while row < stop:
+            k, frame = self.at(row)
+            last = min(stop, self._ends[k]) - 1  # type: ignore[attr-defined]
+            end = self.at(last)[1]
+            shown = f"frame {frame}" if end == frame else f"frames {frame} to {end}"
+            parts.append(f"{self.sources[k].path}, {shown}")
+            row = last + 1
+        return "; ".join(parts[:3]) + (" and others" if len(parts) > 3 else "")
+
+
+def select(paths: Iterable[Path], frames: slice | None, request: Request) -> Selection:
+    """Look at the files before any work: find their frames, and try the first of each.
+
+    Warns of files whose cells are rotated. Raises as `amorph.campaigns.formats.read_trajectory`
+    does, and `FeatureError` for a feature that is not defined for a file's first frame; what is
+    damaged in a frame alone is found when the frame is reached.
+    """
+    theta = request.theta
+    sources: list[Source] = []
+    ranges: list[range] = []
+    largest = 1
+    for path in paths:
+        source = find_source(path)
+        chosen = selected(source, frames)
+        reader = None
+        try:
+            if theta is not None:
+                source = with_names(source, chosen[0], theta, request.types)
+            reader = open_source(source, theta, request.types)
+            snapshot = reader.read(chosen[0])
+        except CorruptFrameError:
+            pass  # a row among the others, which says so
+        else:
+            warn_if_rotated(snapshot, f"{path}, frame {chosen[0]}")
+            _check_features(request, snapshot.packing, f"{path}, frame {chosen[0]}")
+            largest = max(largest, snapshot.packing.n_particles)
+        finally:
+            if reader is not None:
+                reader.close()
+        sources.append(source)
+        ranges.append(chosen)
+    return Selection(tuple(sources), tuple(ranges), largest)
+
+
+def _check_features(request: Request, packing: bridge.Packing, where: str) -> None:
+    asked = [f for f in (*(request.features or ()), *request.gradients) if f != FREQUENCIES]
+    for f in map(bridge.feature, asked):
+        if packing.dimension not in f.dimensions:
+            raise bridge.FeatureError(
+                f"{where}: feature {f.name!r} is defined in "
+                f"{' and '.join(map(str, f.dimensions))} dimensions, but the packing has "
+                f"{packing.dimension}: leave it out."
+            )
+        if f.needs_box and packing.box is None:
+            raise bridge.FeatureError(
+                f"{where}: feature {f.name!r} needs a volume, but the packing is a cluster in "
+                "open space: leave it out."
+            )
+    for f in map(bridge.feature, request.gradients):
+        if not f.differentiable:
+            raise bridge.FeatureError(
+                f"feature {f.name!r} jumps: it has no gradient. Use a smooth form."
+            )
+
+
+class Rows:
+    """Rows of a selection, computed one at a time; the file read last stays open."""
+
+    def __init__(self, selection: Selection, request: Request) -> None:
+        self.selection = selection
+        self.request = request
+        self._theta = request.theta
+        self._open: tuple[int, Reader] | None = None
+
+    def read(self, row: int) -> Snapshot:
+        """The packing of a row, as the file has it."""
+        k, frame = self.selection.at(row)
+        if self._open is None or self._open[0] != k:
+            self.close()
+            source = self.selection.sources[k]
+            self._open = k, open_source(source, self._theta, self.request.types)
+        return self._open[1].read(frame)
+
+    def row(self, number: int) -> tuple[dict[str, Any], AmorphError | None]:
+        """A row, and the error if its frame cannot be measured: then the row says so."""
+        k, frame = self.selection.at(number)
+        row: dict[str, Any] = {
+            "source": str(self.selection.sources[k].path),
+            "frame": frame,
+            "status": "ok",
+        }
+        try:
+            snapshot = self.read(number)
+            row["n_particles"] = snapshot.packing.n_particles
+            row["dimension"] = snapshot.packing.dimension
+            if snapshot.rotated:
+                row["rotated"] = True
+            row.update(measured_row(snapshot, self.request))
+        except bridge.PrecisionError:
+            raise  # of the process, not of the frame
+        except AmorphError as error:
+            row["status"] = type(error).__name__
+            row["message"] = str(error)
+            return row, error
+        return row, None
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
 
 
 def _plain(value: Any) -> Any:
     array = np.asarray(value)
     return array.item() if array.ndim == 0 else array.tolist()
+
+
+def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
+    """What is measured of a packing, relaxed first: see `analyze` for the keys.
+
+    Raises as `amorph.bridge.relax` and `amorph.bridge.measure` do, and `NotFiniteError`.
+    """
+    theta = snapshot.theta
+    rest = bridge.relaxation(snapshot.packing, theta, tolerance=request.tolerance)
+    asked = request.features_of(rest.packing)
+    found = bridge.measure(
+        rest.packing,
+        theta,
+        [f for f in asked if f != FREQUENCIES],
+        request.gradients,
+        tolerance=request.tolerance,
+    )
+    out: dict[str, Any] = {
+        "n_rattlers": int(found.response.rattlers.sum()),
+        "max_force": found.response.max_force,
+        "tolerance": found.response.tolerance,
+        "moved": rest.moved,
+    }
+    out.update({name: _plain(value) for name, value in found.values.items()})
+    if FREQUENCIES in asked:
+        out[FREQUENCIES] = bridge.lowest_frequencies(rest.packing, theta).tolist()
+    out["gradients"] = {
+        name: {p: v.tolist() for p, v in slope.arrays().items()}
+        for name, slope in found.gradients.items()
+    }
+    wrong = [name for name, value in out.items() if name != "gradients" and not _finite(value)]
+    wrong += [
+        f"the gradient of {name}"
+        for name, slope in out["gradients"].items()
+        if not all(_finite(values) for values in slope.values())
+    ]
+    if wrong:
+        raise NotFiniteError(
+            f"{', '.join(wrong)}: infinite, or not a number, for this packing. Leave it out of "
+            "what is measured."
+        )
+    return out
+
+
+def _finite(value: Any) -> bool:
+    return bool(np.isfinite(np.asarray(value, dtype=np.float64)).all())
 
 
 def analyze(
@@ -34,151 +329,53 @@ def analyze(
     gradients: Sequence[str] = (),
     frames: slice | None = None,
     theta: bridge.PairPotential | None = None,
+    types: Sequence[str] | None = None,
     tolerance: float | None = None,
     on_error: Callable[[str], object] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Relax and measure every frame of GSD files, one at a time.
+    """Relax and measure every frame of trajectories, one at a time, in this process.
 
     Parameters
     ----------
     paths:
-        GSD files, ours or HOOMD-blue's.
+        GSD files, ours or HOOMD-blue's; LAMMPS dumps; extended XYZ (see
+        `amorph.campaigns.formats.read_trajectory`).
     features, gradients:
-        What to measure (by default everything defined in the frame's dimension), and what to
+        What to measure (by default everything defined for the frame's packing), and what to
         differentiate by the parameters of types.
     frames:
         Which frames of each file.
     theta:
         The potential, for files without one or in place of theirs.
+    types:
+        What the files call the types, in the order of the potential's parameters.
     tolerance:
         As in `amorph.bridge.relax`.
     on_error:
         Called with a message for a frame that cannot be measured; the frame's row then has a
-        ``status`` other than ``ok``, the message, and no values. Without it the error is raised.
+        ``status`` other than ``ok``, the error's name, and a ``message``, but no values. Without
+        it the error is raised.
 
     Yields
     ------
     A dictionary a frame: ``source``, ``frame``, ``status``, ``n_particles``, ``dimension``,
-    ``n_rattlers``, ``max_force``, ``moved`` (the largest displacement of the re-minimisation), the
-    features by name, ``lowest_frequencies``, and ``gradients``: {feature: {parameter: [...]}}.
+    ``rotated`` (where it is true), ``n_rattlers``, ``max_force``, ``tolerance``, ``moved`` (the
+    largest displacement of the re-minimisation), the features by name, ``lowest_frequencies``, and
+    ``gradients``: {feature: {parameter: [...]}}.
 
-    Raises `FeatureError` for an unknown feature before a file is read; otherwise as `read_gsd`,
-    `relax` and `measure` do.
+    Raises `FeatureError` for an unknown feature before a file is read, and as `select` does before
+    a frame is analysed; otherwise as `relax` and `measure` do.
     """
-    names = None if features is None else [bridge.feature(f).name for f in features if f != FREQ]
-    slopes = [bridge.feature(g).name for g in gradients]
-    with_frequencies = features is None or FREQ in features
-    for path in paths:
-        first = 0 if frames is None else frames.indices(2**62)[0]
-        step = 1 if frames is None else frames.step or 1
-        for k, (packing, potential) in enumerate(bridge.read_gsd(path, frames, theta=theta)):
-            number = first + k * step
-            row: dict[str, Any] = {
-                "source": str(path),
-                "frame": number,
-                "status": "ok",
-                "n_particles": packing.n_particles,
-                "dimension": packing.dimension,
-            }
-            wanted = default_features(packing.dimension) if names is None else names
-            try:
-                row.update(
-                    _measured(packing, potential, wanted, slopes, with_frequencies, tolerance)
-                )
-            except (
-                bridge.RelaxationError,
-                bridge.NotAMinimumError,
-                bridge.RattlerError,
-            ) as error:
+    request = Request.of(features, gradients, theta=theta, types=types, tolerance=tolerance)
+    selection = select(paths, frames, request)
+    rows = Rows(selection, request)
+    try:
+        for number in range(selection.n_rows):
+            row, error = rows.row(number)
+            if error is not None:
                 if on_error is None:
-                    raise
-                on_error(f"{path}, frame {number}: {error}")
-                row["status"] = type(error).__name__
-                row["message"] = str(error)
+                    raise error
+                on_error(f"{row['source']}, frame {row['frame']}: {error}")
             yield row
-
-
-FREQ = "lowest_frequencies"
-
-
-def _measured(
-    packing: bridge.Packing,
-    theta: bridge.PairPotential,
-    features: Sequence[str],
-    gradients: Sequence[str],
-    with_frequencies: bool,
-    tolerance: float | None,
-) -> dict[str, Any]:
-    rest = bridge.relaxation(packing, theta, tolerance=tolerance)
-    found = bridge.measure(rest.packing, theta, features, gradients, tolerance=tolerance)
-    out: dict[str, Any] = {
-        "n_rattlers": int(found.response.rattlers.sum()),
-        "max_force": found.response.max_force,
-        "tolerance": found.response.tolerance,
-        "moved": rest.moved,
-    }
-    out.update({name: _plain(value) for name, value in found.values.items()})
-    if with_frequencies:
-        out[FREQ] = bridge.lowest_frequencies(rest.packing, theta).tolist()
-    out["gradients"] = {
-        name: {p: v.tolist() for p, v in slope.arrays().items()}
-        for name, slope in found.gradients.items()
-    }
-    return out
-
-
-def check_output(path: Path, *, overwrite: bool = False) -> None:
-    """Check before any work that a table can be written under a name.
-
-    Raises `InputError` for an unknown ending, `OutputExistsError` for a name that is taken unless
-    `overwrite`, `OutputError` for a directory that is not there or cannot be written to.
-    """
-    if path.suffix not in FORMATS:
-        raise InputError(f"{path}: the name must end with one of {', '.join(FORMATS)}.")
-    check_file_output(path, overwrite=overwrite)
-
-
-def check_file_output(path: Path, *, overwrite: bool = False) -> None:
-    """As `check_output`, whatever the ending."""
-    if path.is_dir():
-        raise OutputExistsError(f"{path}: is a directory; name a file.")
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path}: exists already; add --force to replace it.")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no directory {path.parent}; make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: the directory {path.parent} cannot be written to.")
-
-
-def _columns(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with a column for each element of an array: ``stress_0_1``, ``gradients.p.b_2``."""
-    out: dict[str, Any] = {}
-
-    def put(name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                put(f"{name}.{key}", inner)
-        elif isinstance(value, list):
-            for k, inner in enumerate(value):
-                put(f"{name}_{k}", inner)
-        else:
-            out[name] = value
-
-    for key, value in row.items():
-        put(key, value)
-    return out
-
-
-def write_table(rows: Iterable[dict[str, Any]], path: Path) -> None:
-    """Write rows as JSON, CSV or Parquet, by the name's ending; it appears only when whole."""
-    if path.suffix == ".json":
-        write_json(path, {"frames": list(rows)})
-        return
-    import pandas
-
-    table = pandas.DataFrame([_columns(row) for row in rows])
-    with written_whole(path) as partial:
-        if path.suffix == ".csv":
-            table.to_csv(partial, index=False)
-        else:
-            table.to_parquet(partial, index=False)
+    finally:
+        rows.close()

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
 
@@ -53,6 +55,21 @@ def _progress() -> Progress:
         TimeElapsedColumn(),
         TextColumn("{task.fields[info]}"),
         console=_err,
+    )
+
+
+def _frames_progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=_err,
+        speed_estimate_period=600,
     )
 
 
@@ -150,9 +167,9 @@ def prepare(
 
     The file grows while the ensemble is computed, and is whole up to its last frame at any time.
     """
-    from .analysis import check_file_output
     from .files import load_preparation
     from .preparing import prepare_to_gsd
+    from .row_files import check_file_output
     from .statistics import StatisticsFile
 
     if force and append:
@@ -205,9 +222,27 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [n for n in (x.strip() for x in text.split(",")) if n]
 
 
+def _frame_numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        numbers = [int(x) for x in text.split(",") if x.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0:
+        raise InputError(f"--plot-frames {text!r}: write numbers of frames, from 0 on: 0,5,12.")
+    return list(dict.fromkeys(numbers))
+
+
 @app.command()
 def analyze(
-    files: Annotated[list[Path], typer.Argument(help="GSD files, Amorph's or HOOMD-blue's.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Trajectories: GSD (Amorph's, HOOMD-blue's), LAMMPS dumps (.dump, .lammpstrj), "
+            "extended XYZ (.xyz, .extxyz)."
+        ),
+    ],
     output: Output,
     features: Annotated[
         str | None, typer.Option(help="What to measure, a,b,...; by default everything.")
@@ -215,39 +250,76 @@ def analyze(
     gradients: Annotated[
         str | None, typer.Option(help="What to differentiate by the parameters, a,b,...")
     ] = None,
-    frames: Annotated[str | None, typer.Option(help="Which frames, i:j.")] = None,
+    frames: Annotated[str | None, typer.Option(help="Which frames of each file, i:j.")] = None,
     potential: Annotated[
         Path | None, typer.Option(help="A TOML file with [potential], for files without one.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that compute; by default one a core.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an analysis that was ended.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="A folder for histograms and pictures of frames.")
+    ] = None,
+    plot_frames: Annotated[
+        str | None, typer.Option(help="Frames to draw, 0,5,...; by default the first.")
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Relax and measure every frame of GSD files: a row a frame, as JSON, CSV or Parquet."""
-    from .analysis import analyze as rows_of
-    from .analysis import check_output, write_table
-    from .files import load_potential
+    """Relax and measure every frame of trajectories: a row a frame, as JSON, CSV or Parquet.
 
-    check_output(output, overwrite=force)
+    Finished rows are kept beside the table until it is whole: --resume goes on after any kill.
+    """
+    from .workers import jax_on_one_thread
+
+    jax_on_one_thread()  # before what is imported below brings JAX
+    from .analyzing import analyze_to_file
+    from .files import load_named_potential
+    from .plotting import Plot
+
     chosen = _slice(frames)
-    theta = None if potential is None else load_potential(potential)
-    failed: list[str] = []
-    rows: list[dict[str, Any]] = []
-    with _progress() as progress:
-        bar = progress.add_task("frames", total=None, info="")
-        for row in rows_of(
+    numbers = _frame_numbers(plot_frames)
+    if plot is None and numbers is not None:
+        raise InputError("--plot-frames needs --plot DIR, where the pictures go.")
+    pictures = None if plot is None else Plot(plot, numbers, overwrite=force or resume)
+    theta, types = (None, None) if potential is None else load_named_potential(potential)
+    with _frames_progress() as progress:
+        bar = progress.add_task("frames", total=None, rate="")
+        began: list[tuple[int, float]] = []
+
+        def show(done: int, total: int) -> None:
+            now = time.monotonic()
+            if not began:
+                began.append((done, now))
+            first, start = began[0]
+            rate = f"{(done - first) / (now - start):.1f} frames/s" if done > first else ""
+            progress.update(bar, completed=done, total=total, rate=rate)
+
+        outcome = analyze_to_file(
             files,
+            output,
             features=_names(features),
             gradients=_names(gradients) or (),
             frames=chosen,
             theta=theta,
-            on_error=failed.append,
-        ):
-            rows.append(row)
-            progress.update(bar, completed=len(rows), info=row["source"])
-    write_table(rows, output)
-    for message in failed[:10]:
-        _err.print(f"amorph: {message}", style="yellow")
-    _out.print(f"{output}: {len(rows)} frames, {len(failed)} of them not measured.")
-    if failed and len(failed) == len(rows):
+            types=types,
+            workers=workers,
+            resume=resume,
+            overwrite=force,
+            before=None if pictures is None else pictures.check,
+            finished=None if pictures is None else pictures.draw,
+            progress=show,
+        )
+    undrawn = [] if pictures is None else pictures.notes
+    for message in (*outcome.notes, *outcome.failures, *undrawn):
+        _err.print(f"amorph: {message}", style="yellow", markup=False)
+    found = f", {outcome.found} of them found there" if outcome.found else ""
+    _out.print(f"{output}: {outcome.rows} frames{found}, {outcome.failed} of them not measured.")
+    if pictures is not None and pictures.written:
+        _out.print(f"Pictures: {', '.join(str(p) for p in pictures.written)}.")
+    if outcome.failed == outcome.rows:
         raise typer.Exit(1)
 
 
@@ -315,9 +387,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AmorphError as error:
         _err.print(f"amorph: {error}", style="red", markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        _err.print("amorph: interrupted; what was finished is on disk.", style="yellow")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # how typer ends on Ctrl-C
+            _err.print("amorph: interrupted; what was finished is on disk.", style="yellow")
+        raise
 
 
 if __name__ == "__main__":

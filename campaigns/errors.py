@@ -1,8 +1,17 @@
 """The campaigns' named failures."""
 
-from amorph.handover import AmorphError, InputError
+from amorph.handover import AmorphError, FrameError, InputError
 
-__all__ = ["CampaignFileError", "DesignError", "RecordError", "RunningError"]
+__all__ = [
+    "CampaignFileError",
+    "DesignError",
+    "NotFiniteError",
+    "ReaderMissingError",
+    "RecordError",
+    "RunningError",
+    "TrajectoryError",
+    "WorkerError",
+]
 
 
 class CampaignFileError(InputError):
@@ -10,12 +19,28 @@ class CampaignFileError(InputError):
 
 
 class RecordError(AmorphError):
-    """A run directory is not what a run left there."""
+    """A run directory, or an unfinished analysis, is not what a run left there."""
 
 
 class RunningError(RecordError):
-    """Another process is writing to the run directory."""
+    """Another process is writing to the run directory, or to the same analysis."""
 
 
 class DesignError(AmorphError):
     """A design cannot go on from where it is."""
+
+
+class TrajectoryError(FrameError):
+    """A file is not of the format that its name says."""
+
+
+class ReaderMissingError(InputError):
+    """A format needs a package that is not installed."""
+
+
+class NotFiniteError(AmorphError):
+    """A feature of a packing came out infinite or not a number."""
+
+
+class WorkerError(AmorphError):
+    """A worker process died, or failed in a way that has no name."""

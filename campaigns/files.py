@@ -29,6 +29,7 @@ __all__ = [
     "PreparationFile",
     "Stop",
     "load_campaign",
+    "load_named_potential",
     "load_potential",
     "load_preparation",
     "parse_campaign",
@@ -277,9 +278,41 @@ def parse_campaign(text: str, source: str) -> Campaign:
     return campaign
 
 
+class NamedPotential(Potential):
+    """``[potential]`` of a file for ``amorph analyze``: it may say what files call the types."""
+
+    types: Annotated[list[str], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> "NamedPotential":
+        if self.types is not None:
+            if len(set(self.types)) != len(self.types):
+                raise ValueError(f"types = {self.types}: a name stands twice.")
+            if len(self.types) != len(self.diameters):
+                raise ValueError(
+                    f"types = {self.types}: there must be a name for each of the "
+                    f"{len(self.diameters)} diameters, in their order."
+                )
+        return self
+
+    def _given(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"kind", "types"}, exclude_none=True)
+
+
 def load_potential(path: str | PathLike[str]) -> bridge.PairPotential:
-    """The potential of a TOML file with a ``[potential]`` table, for files that lack one."""
+    """The potential of a TOML file with a ``[potential]`` table, for files that lack one.
+
+    Raises `CampaignFileError`, which names every fault.
+    """
+    return load_named_potential(path)[0]
+
+
+def load_named_potential(
+    path: str | PathLike[str],
+) -> tuple[bridge.PairPotential, tuple[str, ...] | None]:
+    """As `load_potential`, with the names of ``types`` in the order of the parameters, or None."""
     raw = _read(path)
     if "potential" not in raw:
         raise CampaignFileError(f"{fspath(path)}: has no [potential] table.")
-    return _checked(Potential, raw["potential"], f"{fspath(path)}: potential").theta()
+    table = _checked(NamedPotential, raw["potential"], f"{fspath(path)}: potential")
+    return table.theta(), None if table.types is None else tuple(table.types)

@@ -1,12 +1,18 @@
-"""Run the Python blocks of the tutorials as tests, each page in one namespace and directory."""
+"""Run the Python and shell blocks of the tutorials as tests, each page in one directory.
 
+The Python blocks of a page share a namespace; a shell block fails if its last command does.
+"""
+
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> "Page | None":
@@ -27,9 +33,22 @@ class Tutorial(pytest.Item):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.config._tmp_path_factory.mktemp(self.name))
             for block in BLOCK.finditer(text):
+                kind, code = block.groups()
+                if kind == "sh":
+                    self.run_shell(code)
+                    continue
                 # Blank lines keep the page's line numbers in tracebacks.
-                padding = "\n" * text[: block.start(1)].count("\n")
-                exec(compile(padding + block.group(1), str(self.path), "exec"), namespace)
+                padding = "\n" * text[: block.start(2)].count("\n")
+                exec(compile(padding + code, str(self.path), "exec"), namespace)
+
+    def run_shell(self, code: str) -> None:
+        # The commands of this Python's environment, whether it is activated or not.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        done = subprocess.run(
+            code, shell=True, env={**os.environ, "PATH": path}, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise AssertionError(f"{code}ended with {done.returncode}:\n{done.stderr}")
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.path, 0, f"tutorial {self.name}"

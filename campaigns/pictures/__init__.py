@@ -1,11 +1,24 @@
-"""Pictures of designs: functions of arrays that return matplotlib figures.
+"""Pictures of designs and of frames: functions of arrays that return matplotlib figures.
 
 Nothing here reads or writes files, and no global state of matplotlib is changed. Colours are Okabe
 and Ito's, which the colour-blind can tell apart. All quantities are in reduced units.
 """
 
 from .designs import overview, success
+from .frames import frame
+from .histograms import Quantity, histograms
 from .packing import View, bonds, packings
 from .traces import parameters, trace
 
-__all__ = ["View", "bonds", "overview", "packings", "parameters", "success", "trace"]
+__all__ = [
+    "Quantity",
+    "View",
+    "bonds",
+    "frame",
+    "histograms",
+    "overview",
+    "packings",
+    "parameters",
+    "success",
+    "trace",
+]

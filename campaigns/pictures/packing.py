@@ -51,7 +51,7 @@ class View:
     diameters:
         (n_types,).
     box:
-        (d, d), columns the box vectors.
+        (d, d), columns the box vectors; None for a cluster in open space.
     pairs:
         (M, 2) the interacting pairs.
     vector:
@@ -62,19 +62,27 @@ class View:
         (M,) contributions b_ij and g_ij of the pairs to the bulk and the shear modulus.
     label:
         What the packing is, for titles.
+    rattlers:
+        (N,): which particles are rattlers, drawn hollow; None where that is not shown.
     """
 
     positions: Floats
     typeid: NDArray[np.int32]
     types: tuple[str, ...]
     diameters: Floats
-    box: Floats
+    box: Floats | None
     pairs: NDArray[np.int32]
     vector: Floats
     force: Floats
     bulk: Floats
     shear: Floats
     label: str = ""
+    rattlers: NDArray[np.bool_] | None = None
+
+    @property
+    def dimension(self) -> int:
+        """2 or 3."""
+        return int(self.positions.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +90,15 @@ class Flat:
     """What of a packing is drawn in the plane: all of it in 2D, a layer of it in 3D.
 
     centres (K, 2) and radii (K,) of discs with their images, in the order in which they are drawn;
-    kind (K,) their types; depth (K,) from 0, far, to 1, near; start and end (L, 2) of lines and the
-    pair (L,) each belongs to; corners (4, 2) of the cell.
+    kind (K,) their types; hollow (K,) which are rattlers; depth (K,) from 0, far, to 1, near;
+    start and end (L, 2) of lines and the pair (L,) each belongs to; corners (4, 2) of the cell, or
+    of what encloses a cluster.
     """
 
     centres: Floats
     radii: Floats
     kind: NDArray[np.int32]
+    hollow: NDArray[np.bool_]
     depth: Floats
     start: Floats
     end: Floats
@@ -101,7 +111,9 @@ _SHIFTS = np.array([[a, b] for a in (-1, 0, 1) for b in (-1, 0, 1)], dtype=np.fl
 
 def flatten(view: View) -> Flat:
     """Put a packing into the plane, with the images that reach into the cell."""
-    d = view.box.shape[0]
+    if view.box is None:
+        return _flatten_cluster(view)
+    d = view.dimension
     cell = view.box[:2, :2]
     inverse = np.linalg.inv(view.box)
     fractions = view.positions @ inverse.T
@@ -143,6 +155,7 @@ def flatten(view: View) -> Flat:
         centres=centres[order],
         radii=radii[which][order],
         kind=view.typeid[which][order],
+        hollow=_hollow(view)[which][order],
         depth=depth[order],
         start=start[crosses],
         end=end[crosses],
@@ -151,8 +164,40 @@ def flatten(view: View) -> Flat:
     )
 
 
-def _frame(axes: Axes, flat: Flat) -> Polygon:
-    """Set the cell's limits, draw its outline, and return what clips to it."""
+def _hollow(view: View) -> NDArray[np.bool_]:
+    if view.rattlers is None:
+        return np.zeros(len(view.positions), dtype=np.bool_)
+    return view.rattlers
+
+
+def _flatten_cluster(view: View) -> Flat:
+    """A cluster seen along z, with a margin around it."""
+    plane = view.positions[:, :2]
+    radii = 0.5 * view.diameters[view.typeid]
+    low = (plane - radii[:, None]).min(axis=0) - 0.5 * radii.max()
+    high = (plane + radii[:, None]).max(axis=0) + 0.5 * radii.max()
+    order = np.arange(len(plane))
+    depth = np.ones(len(plane))
+    if view.dimension == 3:
+        height = view.positions[:, 2]
+        order = np.argsort(height, kind="stable")
+        depth = (height - height.min()) / max(float(np.ptp(height)), 1e-300)
+    start = plane[view.pairs[:, 0]]
+    return Flat(
+        centres=plane[order],
+        radii=radii[order],
+        kind=view.typeid[order],
+        hollow=_hollow(view)[order],
+        depth=depth[order],
+        start=start,
+        end=start + view.vector[:, :2],
+        pair=np.arange(len(view.pairs)),
+        corners=np.array([low, [high[0], low[1]], high, [low[0], high[1]]]),
+    )
+
+
+def _frame(axes: Axes, flat: Flat, *, drawn: bool = True) -> Polygon:
+    """Set the cell's limits, draw its outline unless it is no box, and return what clips to it."""
     low, high = flat.corners.min(axis=0), flat.corners.max(axis=0)
     margin = 0.012 * float((high - low).max())
     axes.set_xlim(low[0] - margin, high[0] + margin)
@@ -160,7 +205,12 @@ def _frame(axes: Axes, flat: Flat) -> Polygon:
     axes.set_aspect("equal")
     axes.set_axis_off()
     outline = Polygon(
-        flat.corners.tolist(), closed=True, fill=False, edgecolor="#333333", lw=0.9, zorder=5
+        flat.corners.tolist(),
+        closed=True,
+        fill=False,
+        edgecolor="#333333" if drawn else "none",
+        lw=0.9,
+        zorder=5,
     )
     axes.add_patch(outline)
     return outline
@@ -171,6 +221,7 @@ def _draw_discs(axes: Axes, flat: Flat, outline: Polygon, *, filled: bool) -> No
     colours = np.array([colour_of(int(k)) for k in flat.kind]).reshape(-1, 3)
     # In a layer of a 3D packing, what lies deeper is darker.
     shade = (0.62 + 0.38 * flat.depth)[:, None]
+    faces = np.where(flat.hollow[:, None], 1.0, colours * shade)
     thin = 0.55 if len(flat.radii) < 600 else 0.25
     common: dict[str, Any] = {
         "units": "xy",
@@ -183,7 +234,7 @@ def _draw_discs(axes: Axes, flat: Flat, outline: Polygon, *, filled: bool) -> No
             widths,
             widths,
             angles,
-            facecolors=colours * shade,
+            facecolors=faces,
             edgecolors="none",
             zorder=1,
             **common,
@@ -249,7 +300,7 @@ def strongest_of(forces: Sequence[Floats]) -> float:
 def draw_network(axes: Axes, view: View, strongest: float) -> float:
     """Draw a packing with its forces; returns the greatest width, in points."""
     flat = flatten(view)
-    outline = _frame(axes, flat)
+    outline = _frame(axes, flat, drawn=view.box is not None)
     _draw_discs(axes, flat, outline, filled=True)
     force = view.force[flat.pair]
     size = np.minimum(np.abs(force) / strongest, 1.0)
@@ -291,12 +342,25 @@ def network_handles(strongest: float, widest: float, views: Sequence[View]) -> l
                 label=f"type {name}",
             )
         )
+    if any(view.rattlers is not None and view.rattlers.any() for view in views):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                ls="none",
+                marker="o",
+                markersize=9,
+                markerfacecolor="white",
+                markeredgecolor="#8A8A8A",
+                label="rattler",
+            )
+        )
     return handles
 
 
 def _slab(view: View) -> str:
     """How the picture shows a packing in 3D; nothing in 2D."""
-    if view.box.shape[0] == 2:
+    if view.dimension == 2 or view.box is None:
         return ""
     return (
         f"Layer |z| < {float(view.diameters.max()) / 2:.2g} through the middle of the box, seen "

@@ -337,7 +337,8 @@ def _parameter_table(history: History) -> str:
 
 def _moduli_table(before: pictures.View, after: pictures.View) -> str:
     def measured(view: pictures.View) -> tuple[float, ...]:
-        d = view.box.shape[0]
+        assert view.box is not None  # `view_of` refuses a frame without one
+        d = view.dimension
         bulk, shear = float(view.bulk.sum()), float(view.shear.sum())
         poisson = (d * bulk - 2 * shear) / (d * (d - 1) * bulk + 2 * shear)
         volume = float(np.prod(np.diagonal(view.box)))

@@ -24,7 +24,7 @@ from .errors import (
     UnknownTypeError,
 )
 from .frame import Frame
-from .gsd_io import GSDWriter, count_frames, read_gsd, write_gsd
+from .gsd_io import GSDReader, GSDWriter, count_frames, read_gsd, write_gsd
 from .potentials import (
     POTENTIALS,
     Parameter,
@@ -49,6 +49,7 @@ __all__ = [
     "FileMissingError",
     "Frame",
     "FrameError",
+    "GSDReader",
     "GSDWriter",
     "InputError",
     "NotGSDError",

@@ -27,7 +27,7 @@ from .frame import Frame
 from .potentials import check_parameters
 from .schema import LOG_PREFIX, SCHEMA_NAME, SCHEMA_VERSION, frame_to_chunks, read_frame
 
-__all__ = ["GSDWriter", "count_frames", "read_gsd", "write_gsd"]
+__all__ = ["GSDReader", "GSDWriter", "count_frames", "read_gsd", "write_gsd"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -288,11 +288,7 @@ def read_gsd(
         A frame cannot be used; the message names it.
     """
     source = Path(path)
-    if (potential is None) != (parameters is None):
-        raise InputError("give both potential and parameters, or neither.")
-    given: dict[str, NDArray[np.float64]] = {}
-    if potential is not None and parameters is not None:
-        given = check_parameters(potential, parameters)
+    given = _given(potential, parameters)
     if frames is not None and not isinstance(frames, slice):
         raise InputError(f"frames = {frames!r}: it must be a slice, as slice(0, 10), or None.")
     with _open(source) as file:
@@ -311,6 +307,16 @@ def read_gsd(
     return _frames(source, indices, need_potential, potential, given)
 
 
+def _given(
+    potential: str | None, parameters: Mapping[str, ArrayLike] | None
+) -> dict[str, NDArray[np.float64]]:
+    if (potential is None) != (parameters is None):
+        raise InputError("give both potential and parameters, or neither.")
+    if potential is None or parameters is None:
+        return {}
+    return check_parameters(potential, parameters)
+
+
 def _frames(
     source: Path,
     indices: range,
@@ -326,6 +332,55 @@ def _frames(
                 potential=potential,
                 parameters=parameters,
             )
+
+
+class GSDReader:
+    """A GSD file held open, of which any frame is read at the same cost.
+
+    A context manager, which closes at the end. Arguments and errors as in `read_gsd`, but a file
+    without frames can be opened; what cannot be used of a frame is raised by `read`.
+    """
+
+    def __init__(
+        self,
+        path: PathLike,
+        *,
+        need_potential: bool = True,
+        potential: str | None = None,
+        parameters: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._need_potential = need_potential
+        self._potential = potential
+        self._parameters = _given(potential, parameters)
+        self._file = _open(self.path)
+        self.n_frames = int(self._file.nframes)
+
+    def read(self, index: int) -> Frame:
+        """Frame ``index``, counted from 0; raises `InputError` for one that is not there."""
+        if not 0 <= index < self.n_frames:
+            raise InputError(f"{self.path}: there is no frame {index}: it has {self.n_frames}.")
+        return read_frame(
+            FrameChunks(self._file, str(self.path), index),
+            need_potential=self._need_potential,
+            potential=self._potential,
+            parameters=self._parameters,
+        )
+
+    def close(self) -> None:
+        """Close the file; closing again does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def _open(path: Path) -> "gsd.fl.GSDFile":

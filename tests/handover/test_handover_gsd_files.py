@@ -17,6 +17,7 @@ from amorph.handover import (
     FileMissingError,
     Frame,
     FrameError,
+    GSDReader,
     GSDWriter,
     InputError,
     NotGSDError,
@@ -53,6 +54,22 @@ def test_a_file_cut_short_anywhere(good: Path, tmp_path: Path) -> None:
             list(read_gsd(cut))
         with pytest.raises(NotGSDError):
             count_frames(cut)
+
+
+def test_any_frame_of_an_open_file(good: Path, tmp_path: Path) -> None:
+    expected = [checksum(frame) for frame in read_gsd(good)]
+    with GSDReader(good) as file:
+        assert file.n_frames == 3
+        assert [checksum(file.read(k)) for k in (2, 0, 1)] == [expected[k] for k in (2, 0, 1)]
+        assert file.read(2).index == 2
+        for wrong in (-1, 3):
+            with pytest.raises(InputError, match=rf"no frame {wrong}: it has 3"):
+                file.read(wrong)
+    file.close()
+    with pytest.raises(InputError, match="both potential and parameters"):
+        GSDReader(good, potential="soft_sphere")
+    with pytest.raises(FileMissingError):
+        GSDReader(tmp_path / "none.gsd")
 
 
 def test_zeroed_bytes_are_caught_by_the_checksum(good: Path, tmp_path: Path) -> None:
