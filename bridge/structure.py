@@ -18,8 +18,8 @@ from .mechanics import State, pair_terms, state_of, volume_of
 from .neighbours import fall
 from .packing import Packing
 from .potentials import SoftSphere
-from .springs import Theta
 from .registry import Feature
+from .springs import Theta
 
 __all__ = ["PairDistribution", "pair_distribution", "pair_distribution_feature"]
 
