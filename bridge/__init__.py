@@ -37,7 +37,7 @@ from .features import (
     youngs_moduli,
     youngs_modulus,
 )
-from .files import frame_of, read_gsd, write_gsd
+from .files import frame_of, read_gsd, theta_of, write_gsd
 from .following import Followed, crossings, follow
 from .jacobian import Jacobian, SecondOrder, frequency_slopes, jacobian, second_order
 from .linear_response import Response, default_tolerance, response
@@ -59,7 +59,7 @@ from .potentials import (
 )
 from .quasistatic import PlasticEvent
 from .registry import FAMILIES, FEATURES, Feature, feature, register, register_family
-from .springs import PairsAndSprings, Springs
+from .springs import PairsAndSprings, Springs, Theta
 from .steinhardt import steinhardt_feature, steinhardt_order
 from .strain_response import nonaffine_displacement, nonaffine_forces, tangent_stiffness
 from .stress_strain import DeformationError, StressStrain, stress_strain, velocity_gradient
@@ -111,6 +111,7 @@ __all__ = [
     "SoftSphere",
     "Springs",
     "StressStrain",
+    "Theta",
     "Window",
     "anisotropy",
     "bond_contributions",
@@ -170,6 +171,7 @@ __all__ = [
     "stress_components",
     "stress_strain",
     "tangent_stiffness",
+    "theta_of",
     "value_and_grad",
     "velocity_gradient",
     "write_gsd",

@@ -11,9 +11,9 @@ from amorph.handover import Frame
 
 from .packing import Packing
 from .potentials import from_arrays
-from .springs import Theta
+from .springs import PairsAndSprings, Springs, Theta
 
-__all__ = ["frame_of", "read_gsd", "write_gsd"]
+__all__ = ["frame_of", "read_gsd", "theta_of", "write_gsd"]
 
 
 def read_gsd(
@@ -38,28 +38,53 @@ def read_gsd(
     FrameError
         One of its kinds, by name: not a GSD file, truncated, empty, without a potential, with
         positions that are not numbers, with more types than the potential.
+    InputError
+        For springs that cannot be.
     """
-    given = None if theta is None else theta.potential
-    arrays = None if theta is None else theta.arrays()
-    for frame in handover.read_gsd(path, frames, potential=given, parameters=arrays):
-        assert frame.potential is not None  # the reader refuses frames without one
-        yield Packing.from_frame(frame), theta or from_arrays(frame.potential, frame.parameters)
+    near = None if theta is None else theta.near
+    read = handover.read_gsd(
+        path,
+        frames,
+        need_potential=theta is None,
+        potential=None if near is None else near.potential,
+        parameters=None if near is None else near.arrays(),
+    )
+    for frame in read:
+        yield Packing.from_frame(frame), theta or theta_of(frame)
+
+
+def theta_of(frame: Frame) -> Theta:
+    """What a frame's particles interact by: its potential, its springs, or both.
+
+    Raises `InputError` for springs that cannot be, `UnknownPotentialError` as `from_arrays` does.
+    """
+    stiffness = frame.log.get("springs/stiffness")
+    springs = None if stiffness is None else Springs(stiffness, frame.log["springs/length"])
+    if frame.potential is None:
+        assert springs is not None  # the reader refuses frames with neither
+        return springs
+    near = from_arrays(frame.potential, frame.parameters)
+    return near if springs is None else PairsAndSprings(near, springs)
 
 
 def frame_of(packing: Packing, theta: Theta, log: Mapping[str, ArrayLike] | None = None) -> Frame:
     """A packing and its potential as a frame of a GSD file; particles are put into the box."""
     wrapped = packing.wrapped()
-    names = handover.type_names(theta.n_types)
+    near, springs = theta.near, theta.springs
+    n_types = int(np.max(packing.typeid)) + 1 if near is None else near.n_types
+    logged = dict(log or {})
+    if springs is not None:
+        logged.update({f"springs/{k}": v for k, v in springs.arrays().items()})
     return Frame(
         positions=wrapped.positions,
         typeid=wrapped.typeid,
-        types=names,
+        types=handover.type_names(n_types),
         box=wrapped.box,
         images=wrapped.images,
         bonds=wrapped.bonds,
-        potential=theta.potential,
-        parameters=theta.arrays(),
-        log={key: np.asarray(value) for key, value in (log or {}).items()},
+        potential=None if near is None else near.potential,
+        parameters={} if near is None else near.arrays(),
+        log={key: np.asarray(value) for key, value in logged.items()},
     )
 
 

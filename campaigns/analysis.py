@@ -78,7 +78,7 @@ class Request:
         features: Sequence[str] | None = None,
         gradients: Sequence[str] = (),
         *,
-        theta: bridge.PairPotential | None = None,
+        theta: bridge.Theta | None = None,
         types: Sequence[str] | None = None,
         tolerance: float | None = None,
     ) -> "Request":
@@ -100,7 +100,7 @@ class Request:
         return tuple(f for f in (*asked, *self.gradients) if f != FREQUENCIES)
 
     @property
-    def theta(self) -> bridge.PairPotential | None:
+    def theta(self) -> bridge.Theta | None:
         """The potential that was given."""
         if self.potential is None:
             return None
@@ -328,7 +328,7 @@ def analyze(
     features: Sequence[str] | None = None,
     gradients: Sequence[str] = (),
     frames: slice | None = None,
-    theta: bridge.PairPotential | None = None,
+    theta: bridge.Theta | None = None,
     types: Sequence[str] | None = None,
     tolerance: float | None = None,
     on_error: Callable[[str], object] | None = None,

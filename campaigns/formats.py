@@ -44,7 +44,7 @@ class Snapshot:
     """
 
     packing: bridge.Packing
-    theta: bridge.PairPotential
+    theta: bridge.Theta
     rotated: bool = False
 
 
@@ -109,7 +109,7 @@ def find_source(path: Path) -> Source:
 
 def open_source(
     source: Source,
-    theta: bridge.PairPotential | None = None,
+    theta: bridge.Theta | None = None,
     types: Sequence[str] | None = None,
 ) -> Reader:
     """Open a file; errors as in `read_trajectory`."""
@@ -129,7 +129,7 @@ class _GSD:
     def __init__(
         self,
         source: Source,
-        theta: bridge.PairPotential | None,
+        theta: bridge.Theta | None,
         types: Sequence[str] | None,
     ) -> None:
         self._theta = theta
@@ -147,8 +147,7 @@ class _GSD:
         frame = self._file.read(index)
         packing = bridge.Packing.from_frame(frame)
         if self._theta is None:
-            assert frame.potential is not None  # the reader refuses frames without one
-            return Snapshot(packing, bridge.from_arrays(frame.potential, frame.parameters))
+            return Snapshot(packing, bridge.theta_of(frame))
         if self._types is not None:
             names = [frame.types[k] for k in frame.typeid]
             typeid = _by_name(names, self._types, frame.where)
@@ -164,9 +163,7 @@ class _GSD:
 class _Text:
     """Frames of a LAMMPS dump or of extended XYZ, with a potential."""
 
-    def __init__(
-        self, source: Source, theta: bridge.PairPotential, types: Sequence[str] | None
-    ) -> None:
+    def __init__(self, source: Source, theta: bridge.Theta, types: Sequence[str] | None) -> None:
         assert source.begins is not None
         self._theta = theta
         self._names = source.names if types is None else tuple(types)
@@ -215,7 +212,7 @@ def _by_number(names: Sequence[object], n_types: int, where: str) -> NDArray[np.
 
 
 def with_names(
-    source: Source, first: int, theta: bridge.PairPotential, types: Sequence[str] | None
+    source: Source, first: int, theta: bridge.Theta, types: Sequence[str] | None
 ) -> Source:
     """A source that knows what its types are called; other sources as they are.
 
@@ -254,9 +251,9 @@ def read_trajectory(
     path: str | PathLike[str],
     frames: slice | None = None,
     *,
-    theta: bridge.PairPotential | None = None,
+    theta: bridge.Theta | None = None,
     types: Sequence[str] | None = None,
-) -> Iterator[tuple[bridge.Packing, bridge.PairPotential]]:
+) -> Iterator[tuple[bridge.Packing, bridge.Theta]]:
     """The packings of a trajectory with their potentials, one frame at a time.
 
     GSD files (Amorph's, HOOMD-blue's), LAMMPS dumps in text form (``.dump``, ``.lammpstrj``) and
@@ -300,7 +297,7 @@ def read_trajectory(
 
 def _snapshots(
     reader: Reader, indices: range, path: str
-) -> Iterator[tuple[bridge.Packing, bridge.PairPotential]]:
+) -> Iterator[tuple[bridge.Packing, bridge.Theta]]:
     try:
         for index in indices:
             found = reader.read(index)

@@ -178,6 +178,11 @@ def _view(rows: Rows, number: int, snapshot: Snapshot) -> "tuple[pictures.View, 
 
     k, frame = rows.selection.at(number)
     theta, tolerance = snapshot.theta, rows.request.tolerance
+    if theta.near is not None:
+        diameters = theta.near.arrays()["diameters"]
+    else:  # of a network: nodes, drawn much smaller than the springs are long
+        n_types = int(np.max(snapshot.packing.typeid)) + 1
+        diameters = np.full(n_types, 0.3 * theta.size_range()[0])
 
     def drawn(
         packing: bridge.Packing,
@@ -188,8 +193,8 @@ def _view(rows: Rows, number: int, snapshot: Snapshot) -> "tuple[pictures.View, 
         return pictures.View(
             positions=np.asarray(packing.positions),
             typeid=np.asarray(packing.typeid),
-            types=rows.request.types or type_names(theta.n_types),
-            diameters=np.asarray(theta.arrays()["diameters"]),
+            types=rows.request.types or type_names(len(diameters)),
+            diameters=diameters,
             box=None if packing.box is None else np.asarray(packing.box),
             pairs=np.zeros((0, 2), dtype=np.int32) if found is None else found.pairs,
             vector=nowhere if found is None else found.vector,

@@ -272,7 +272,8 @@ def read_gsd(
     frames:
         Which frames, counted as in a list; None for all.
     need_potential:
-        Whether a frame without a potential is an error; if not, its ``potential`` is None.
+        Whether a frame without a potential and without springs is an error; if not, its
+        ``potential`` is None.
     potential, parameters:
         Both or neither: used for every frame in place of what the file says, in the form that
         `check_parameters` takes.

@@ -346,7 +346,7 @@ def _read_potential(
             "potential to use when reading."
         )
     if not present:
-        if not needed:
+        if not needed or "springs/stiffness" in log:  # a network needs no pair potential
             return None, {}
         unknown = [key.removesuffix("/diameters") for key in log if key.endswith("/diameters")]
         if unknown:

@@ -1,5 +1,6 @@
 """Dense, sparse and iterative solutions of one Hessian: the same numbers, the same refusals."""
 
+import platform
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ FEATURES = ["elastic_tensor", "poisson_ratio", "frequencies_4"]
 
 def test_the_libraries_are_here() -> None:
     """The test environment has them all, so that none is left out in silence."""
-    assert installed() == ("pardiso", "cholmod", "superlu")
+    expected = ("pardiso", "cholmod", "superlu")
+    # Intel's library is for its kind of processor alone.
+    assert installed() == (expected if platform.machine() == "x86_64" else expected[1:])
 
 
 @pytest.mark.parametrize("solver", SPARSE)

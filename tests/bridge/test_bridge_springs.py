@@ -1,0 +1,217 @@
+"""Networks of springs, alone and beside a pair potential."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amorph import bridge, ensemble
+from amorph.bridge import Packing
+from amorph.handover import BoxTooSmallError, InputError
+
+FEATURES = ["poisson_ratio", "bulk_modulus", "shear_modulus", "pressure", "frequencies_5"]
+
+
+def network(packing: Packing, theta: Any, stretch: float, seed: int) -> tuple[Packing, Any]:
+    """The contact network of a packing: springs nearly as long as the contacts."""
+    found = bridge.bond_contributions(packing, theta)
+    close = np.argsort(np.sqrt((found.vector**2).sum(axis=1)))[: int(2.6 * packing.n_particles)]
+    rng = np.random.default_rng(seed)
+    length = np.sqrt((found.vector[close] ** 2).sum(axis=1))
+    springs = bridge.Springs(
+        rng.uniform(0.5, 2.0, len(close)),
+        length * rng.uniform(1 - stretch, 1 + stretch, len(close)),
+    )
+    bonded = Packing.of(packing.positions, packing.typeid, packing.box, found.pairs[close])
+    return bonded, springs
+
+
+@pytest.fixture(scope="module", params=["springs", "pairs and springs", "space"])
+def bonded(
+    request: Any, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
+) -> tuple[Packing, Any]:
+    if request.param == "space":
+        packing, theta = solid3, spheres3
+        found = bridge.bond_contributions(packing, theta)
+        length = np.sqrt((found.vector**2).sum(axis=1))
+        rng = np.random.default_rng(1)
+        springs = bridge.Springs(
+            rng.uniform(1, 2, len(length)), length * rng.uniform(0.98, 1.02, len(length))
+        )
+        return bridge.relax(
+            Packing.of(packing.positions, packing.typeid, packing.box, found.pairs), springs
+        ), springs
+    packing, springs = network(solid, theta2, 0.01, 3)
+    both = springs if request.param == "springs" else bridge.PairsAndSprings(theta2, springs)
+    return bridge.relax(packing, both), both
+
+
+def test_energy_by_hand(bonded: tuple[Packing, Any]) -> None:
+    packing, theta = bonded
+    springs = theta.springs
+    i, j = packing.bonds.T
+    vector = packing.positions[j] - packing.positions[i]
+    vector -= np.round(vector / np.diag(packing.box)) * np.diag(packing.box)
+    r = np.sqrt((vector**2).sum(axis=1))
+    k, rest = (np.asarray(v) for v in springs.arrays().values())
+    energy = 0.5 * np.sum(k * (r - rest) ** 2)
+    if theta.near is not None:
+        energy += bridge.energy(packing, theta.near)
+    assert bridge.energy(packing, theta) == pytest.approx(energy, rel=1e-12)
+    # Derivatives of the energy, by differences.
+    rng = np.random.default_rng(0)
+    moved = packing.positions + 0.01 * rng.standard_normal(packing.positions.shape)
+    shaken = packing.with_positions(moved)
+    along = rng.standard_normal(moved.shape)
+    h = 1e-6
+    ends = [shaken.with_positions(moved + s * h * along) for s in (1, -1)]
+    slope = (bridge.energy(ends[0], theta) - bridge.energy(ends[1], theta)) / (2 * h)
+    assert slope == pytest.approx(-np.vdot(bridge.forces(shaken, theta), along), rel=1e-6)
+    bent = -(bridge.forces(ends[0], theta) - bridge.forces(ends[1], theta)) / (2 * h)
+    hessian = bridge.hessian(shaken, theta)
+    assert np.median(np.abs((hessian @ along.ravel()).reshape(moved.shape) - bent)) < 1e-7
+
+
+def differences(packing: Packing, theta: Any, change: Callable[[float], Any], h: float) -> Any:
+    ends = []
+    for sign in (1, -1):
+        there = change(sign * h)
+        found = bridge.measure(bridge.relax(packing, there), there, FEATURES).values
+        ends.append(np.concatenate([np.ravel(found[f]) for f in FEATURES]))
+    return (ends[0] - ends[1]) / (2 * h)
+
+
+@pytest.mark.parametrize("parameter", ["stiffness", "length"])
+def test_jacobian_by_bond(parameter: str, bonded: tuple[Packing, Any]) -> None:
+    packing, theta = bonded
+    name = parameter if theta.near is None else f"springs.{parameter}"
+    values = theta.arrays()[name]
+    v = np.random.default_rng(2).standard_normal(len(values))
+
+    def change(g: float) -> Any:
+        return theta.replace(**{name: values + g * v})
+
+    # Springs alone are smooth: a longer step leaves less round-off.
+    step = 1e-4 if theta.near is None else 1e-6
+    wide, narrow = (differences(packing, theta, change, h) for h in (2 * step, step))
+    expected = (4 * narrow - wide) / 3
+    found = bridge.jacobian(packing, theta, FEATURES, name)
+    assert found.matrix.shape[1] == len(values) == len(packing.bonds)
+    for feature, rows in found.row_slices.items():
+        scale = np.abs(expected[rows]).max()
+        off = np.abs(found.matrix[rows] @ v - expected[rows]).max()
+        # Beside a pair potential a pair may cross a break within the stencil: two steps tell.
+        if np.abs(wide - narrow)[rows].max() < 1e-6 * scale or theta.near is None:
+            assert off < 1e-6 * scale, feature
+    bond = bridge.jacobian(packing, theta, FEATURES, f"{name}/bond")
+    np.testing.assert_array_equal(bond.matrix, found.matrix)
+    gradient = bridge.value_and_grad("pressure")(theta, packing)[1]
+    np.testing.assert_allclose(
+        gradient.arrays()[name], found.block("pressure", name), rtol=1e-9, atol=1e-14
+    )
+
+
+def test_second_order(theta2: Any, solid: Packing) -> None:
+    packing, theta = network(solid, theta2, 0.01, 3)
+    packing = bridge.relax(packing, theta)
+    v = np.random.default_rng(4).standard_normal(len(packing.bonds))
+    features = ["poisson_ratio", "pressure"]
+    found = bridge.second_order(packing, theta, features, {"stiffness": v})
+    ends = []
+    for h in (1e-5, -1e-5):
+        there = theta.replace(stiffness=theta.stiffness + h * v)
+        ends.append(bridge.jacobian(bridge.relax(packing, there), there, features, "stiffness"))
+    bent = (ends[0].matrix - ends[1].matrix) @ v / 2e-5
+    for name, expected in zip(features, bent, strict=True):
+        assert found.curvatures[name] == pytest.approx(expected, rel=1e-6)
+
+
+def test_contributions_sum_up(bonded: tuple[Packing, Any]) -> None:
+    packing, theta = bonded
+    found = bridge.bond_contributions(packing, theta)
+    assert found.bulk.sum() == pytest.approx(bridge.bulk_modulus(theta, packing), rel=1e-10)
+    assert found.shear.sum() == pytest.approx(bridge.shear_modulus(theta, packing), rel=1e-10)
+    if theta.near is None:
+        np.testing.assert_array_equal(found.pairs, packing.bonds)
+
+
+def test_triangular_network() -> None:
+    """Unstressed: λ = μ = √3 k / 4, ν = 1/3, in closed form."""
+    side = 6
+    cell = np.array([[0.0, 0.0], [0.5, np.sqrt(3) / 2]])
+    at = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(-1, 2)
+    x = (at[:, None] * [1.0, np.sqrt(3)] + cell).reshape(-1, 2)
+    box = np.diag([side, np.sqrt(3) * side])
+    bonds = ensemble.Bonds.within(x, box, 1.1, 1.0)
+    lattice = Packing.of(x, np.zeros(len(x), dtype=int), box, bonds.pairs)
+    k = 1.7
+    springs = bridge.Springs(np.full(len(lattice.bonds), k), np.ones(len(lattice.bonds)))
+    found = bridge.measure(lattice, springs, ["elastic_tensor", "poisson_ratio"]).values
+    lame = np.sqrt(3) * k / 4
+    c = found["elastic_tensor"]
+    assert c[0, 0, 0, 0] == pytest.approx(3 * lame, rel=1e-12)
+    assert c[0, 0, 1, 1] == pytest.approx(lame, rel=1e-12)
+    assert c[0, 1, 0, 1] == pytest.approx(lame, rel=1e-12)
+    assert found["poisson_ratio"] == pytest.approx(1 / 3, rel=1e-12)
+    # A bond that is cut is one of stiffness 0.
+    cut = springs.replace(stiffness=np.where(np.arange(len(lattice.bonds)) == 4, 0.0, k))
+    kept = np.arange(len(lattice.bonds)) != 4
+    fewer = Packing.of(x, lattice.typeid, box, lattice.bonds[kept])
+    rest = bridge.Springs(np.full(kept.sum(), k), np.ones(kept.sum()))
+    assert bridge.poisson_ratio(cut, lattice) == pytest.approx(
+        bridge.poisson_ratio(rest, fewer), rel=1e-12
+    )
+
+
+def test_files(bonded: tuple[Packing, Any], tmp_path: Path) -> None:
+    packing, theta = bonded
+    bridge.write_gsd(tmp_path / "network.gsd", [(packing.wrapped(), theta)])
+    ((read, again),) = bridge.read_gsd(tmp_path / "network.gsd")
+    assert type(again) is type(theta)
+    for name, values in theta.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[name], values)
+    np.testing.assert_array_equal(read.bonds, packing.bonds)
+    nu = bridge.poisson_ratio(again, bridge.relax(read, again))
+    assert nu == pytest.approx(bridge.poisson_ratio(theta, packing), rel=1e-9)
+
+
+def test_what_the_engine_prepared(tmp_path: Path) -> None:
+    """A network relaxed by the engine is at rest here too, with its own springs."""
+    packed = ensemble.quench(
+        bridge.SoftSphere(diameters=[1.4], stiffness=1.0), 60, 60 / 81, 2, 1, seed=3, threads=1
+    )
+    x = packed.positions[0]
+    bonds = ensemble.Bonds.within(x, packed.boxes[0], 1.6, 1.0, 1.1)
+    stages = [ensemble.Minimize(tolerance=1e-11)]
+    types = np.zeros(60, dtype=np.int32)
+    batch = ensemble.prepare(None, x[None], types, packed.boxes[0], stages, bonds=bonds)
+    batch.write(tmp_path / "engine.gsd")
+    ((packing, springs),) = bridge.read_gsd(tmp_path / "engine.gsd")
+    assert isinstance(springs, bridge.Springs)
+    assert bridge.energy(packing, springs) == pytest.approx(float(batch.energy[0]), rel=1e-10)
+    found = bridge.relaxation(packing, springs)
+    assert found.moved < 1e-8
+
+
+def test_named_failures(solid: Packing, theta2: Any) -> None:
+    bonded, springs = network(solid, theta2, 0.01, 3)
+    with pytest.raises(InputError, match="0 bonds"):
+        bridge.relax(solid, springs)
+    with pytest.raises(InputError, match="stiffness"):
+        bridge.Springs([1.0, -1.0], [1.0, 1.0])
+    with pytest.raises(InputError, match="every stiffness is 0"):
+        bridge.Springs([0.0, 0.0], [1.0, 1.0])
+    with pytest.raises(InputError, match="a value for each bond"):
+        bridge.Springs([1.0], [1.0, 1.0])
+    far = Packing.of(bonded.positions, bonded.typeid, bonded.box, [[0, 1]])
+    length = float(bonded.box[0, 0])
+    apart = far.with_positions(
+        np.where(np.arange(48)[:, None] == 1, bonded.positions[0] + 0.499 * length,
+                 bonded.positions)
+    )  # fmt: skip
+    with pytest.raises(BoxTooSmallError):
+        bridge.energy(apart, bridge.Springs([1.0], [1.0]))
+    with pytest.raises(bridge.FeatureError, match="springs have none"):
+        bridge.psi_8(springs, bridge.relax(bonded, springs))
