@@ -149,11 +149,15 @@ class Dense(Factor):
     method = "dense"
 
     @one_blas_thread
-    def __init__(self, theta: Any, state: State, rigid: NDArray[np.float64]) -> None:
+    def __init__(
+        self, theta: Any, state: State, rigid: NDArray[np.float64], raised: float = 0.0
+    ) -> None:
         super().__init__(state, rigid)
         matrix, stiffness = _held(theta, state, rigid)
         self.stiffness = float(stiffness)
         held = np.array(matrix).T  # symmetric: this is LAPACK's order of it
+        if raised:
+            held[np.diag_indices(len(held))] += raised * self.stiffness
         self.lower, info = scipy.linalg.lapack.dpotrf(held, lower=1, clean=0, overwrite_a=1)
         if info != 0:
             raise NotPositiveError
@@ -191,6 +195,7 @@ class Assembled:
 
     matrix: SparseHessian
     stiffness: float
+    raised: float
     i: NDArray[np.int32]
     j: NDArray[np.int32]
     blocks: NDArray[np.float64]
@@ -198,8 +203,9 @@ class Assembled:
 
     def ungrounded(self, state: State) -> "Assembled":
         """The same with its rigid motions free."""
-        rattlers = np.asarray(state.rattlers)
-        ground = np.where(rattlers[:, None, None], self.ground, 0.0)
+        ground = _diagonal(
+            np.asarray(state.rattlers), self.stiffness, self.raised, len(self.ground[0])
+        )
         matrix = SparseHessian.of(self.matrix.pattern, self.blocks, ground)
         return replace(self, matrix=matrix, ground=ground)
 
@@ -211,8 +217,11 @@ class Assembled:
         return SparseHessian.of(pattern, self.blocks[kept], self.ground)
 
 
-def assembled(theta: Any, state: State) -> Assembled:
-    """The sparse Hessian of a state, its zero modes held by a few coordinates."""
+def assembled(theta: Any, state: State, raised: float = 0.0) -> Assembled:
+    """The sparse Hessian of a state, its zero modes held by a few coordinates.
+
+    Every diagonal element is ``raised`` by this part of their mean.
+    """
     n, d = state.positions.shape
     i, j, blocks = listed(theta, state, _blocks(theta, state))
     kept = np.flatnonzero(np.any(blocks, axis=(1, 2)))  # none beyond its cutoff, no rattlers
@@ -221,12 +230,18 @@ def assembled(theta: Any, state: State) -> Assembled:
     rattlers = np.asarray(state.rattlers)
     n_held = int(np.sum(~rattlers))
     stiffness = 2 * float(np.einsum("mii->", blocks)) / max(n_held * d, 1)
-    ground = np.zeros((n, d, d))
-    ground[rattlers] = stiffness * np.eye(d)
+    ground = _diagonal(rattlers, stiffness, raised, d)
     for particle, axes in _grounds(np.asarray(state.positions), rattlers, state.box is None):
         ground[particle] += stiffness * axes
     matrix = SparseHessian.of(Pattern.of(n, i, j), blocks, ground)
-    return Assembled(matrix, stiffness, i, j, blocks, ground)
+    return Assembled(matrix, stiffness, raised, i, j, blocks, ground)
+
+
+def _diagonal(
+    rattlers: NDArray[np.bool_], stiffness: float, raised: float, d: int
+) -> NDArray[np.float64]:
+    """What is added to the diagonal blocks, (N, d, d): a stiffness to rattlers' own."""
+    return stiffness * np.where(rattlers, 1.0, raised)[:, None, None] * np.eye(d)
 
 
 def _grounds(
@@ -255,10 +270,15 @@ class Sparse(Factor):
     """By a library's sparse Cholesky factorisation."""
 
     def __init__(
-        self, theta: Any, state: State, rigid: NDArray[np.float64], backend: str | None
+        self,
+        theta: Any,
+        state: State,
+        rigid: NDArray[np.float64],
+        backend: str | None = None,
+        raised: float = 0.0,
     ) -> None:
         super().__init__(state, rigid)
-        whole = assembled(theta, state)
+        whole = assembled(theta, state, raised)
         self.stiffness = whole.stiffness
         self._direct = direct(whole.matrix, backend)
         self.method = self._direct.name
@@ -280,10 +300,15 @@ class Iterative(Factor):
     method = "krylov"
 
     def __init__(
-        self, theta: Any, state: State, rigid: NDArray[np.float64], backend: str | None = None
+        self,
+        theta: Any,
+        state: State,
+        rigid: NDArray[np.float64],
+        backend: str | None = None,
+        raised: float = 0.0,
     ) -> None:
         super().__init__(state, rigid)
-        whole = assembled(theta, state)
+        whole = assembled(theta, state, raised)
         self.stiffness = whole.stiffness
         # Held by a few coordinates, a matrix is far worse conditioned than without its rigid
         # motions, which the iteration leaves out by itself.
@@ -325,11 +350,12 @@ def smallest_by_iteration(factor: Factor, steps: int = 3) -> float:
     return estimate / factor.stiffness
 
 
-def factorise(theta: Any, state: State, solver: str = "auto") -> Factor:
+def factorise(theta: Any, state: State, solver: str = "auto", raised: float = 0.0) -> Factor:
     """Factorise the Hessian of a state, its rattlers known.
 
     ``auto`` takes the dense form for small packings, a library's sparse factorisation for large
-    ones, and iterations where that would take more than 6 GiB.
+    ones, and iterations where that would take more than 6 GiB. Every diagonal element is
+    ``raised`` by this part of their mean.
 
     Raises `NotPositiveError` where the Hessian has a negative mode (or one that is zero to
     round-off), `InputError` for a solver that is unknown or not installed.
@@ -345,10 +371,10 @@ def factorise(theta: Any, state: State, solver: str = "auto") -> Factor:
         elif direct_bytes(n, d, int(state.pairs.count)) > DIRECT_BYTES:
             solver = "krylov"
     if solver == "dense":
-        return Dense(theta, state, rigid)
+        return Dense(theta, state, rigid, raised)
     if solver == "krylov":
-        return Iterative(theta, state, rigid)
-    return Sparse(theta, state, rigid, None if solver == "direct" else solver)
+        return Iterative(theta, state, rigid, None, raised)
+    return Sparse(theta, state, rigid, None if solver == "direct" else solver, raised)
 
 
 def direct_bytes(n: int, d: int, pairs: int) -> float:

@@ -12,7 +12,7 @@ from jax import Array, lax
 from numpy.typing import NDArray
 
 from .errors import NotAMinimumError, RelaxationError, SingularHessianError
-from .factors import factorise, lowest_mode
+from .factors import DENSE, factorise, lowest_mode
 from .linear_response import (
     Response,
     force_tolerance,
@@ -38,6 +38,9 @@ NEWTON_MOVE = 0.05
 FIRE_GAIN = 1e-2
 CHORD = 4.0
 MOST_CHORDS = 12
+# Large packings whose forces are this small are not left to FIRE: see `descend`.
+DAMPED_FORCE = 1e-6
+MOST_DAMPED = 60
 SKIN = 0.2  # of the largest diameter
 
 
@@ -285,6 +288,64 @@ def run_newton(
                 break
 
 
+def descend(work: Work, tolerance: float, solver: str = "auto") -> bool:
+    """Newton's method with every particle's step bounded, from where plain steps are refused.
+
+    In a large packing there is always a place so soft, or unstable, that a Newton step leaves its
+    basin; FIRE would take tens of thousands of steps to settle that one place. Here the matrix is
+    raised until it is positive definite, each particle moves by at most `NEWTON_MOVE`, and a step
+    along which the forces turn back is halved. Returns whether the packing is ready for plain
+    steps, or at rest.
+    """
+    limit = NEWTON_MOVE * work.theta.size_range()[0]
+    for _ in range(MOST_DAMPED):
+        force = largest(_forces(work.theta, work.state))
+        rattlers = find_rattlers(work.theta, work.state, residual=force)
+        if rattlers.all():
+            return False
+        if rattlers.any() and not settle_rattlers(work, rattlers):
+            return False
+        work.state = replace(work.state, rattlers=rattlers)
+        forces = np.asarray(_held_forces(work.theta, work.state))
+        force = largest(forces)
+        if force <= tolerance:
+            return True
+        step, raised = _raised_step(work, forces, solver)
+        size = np.sqrt(np.sum(step**2, axis=1))
+        bounded = bool(np.any(size > limit))
+        if bounded:
+            step = step * np.minimum(1.0, limit / np.maximum(size, 1e-300))[:, None]
+        before = work.state.positions
+        slope = float(np.vdot(forces, step))
+        for _ in range(10):
+            work.move_to(before + step)
+            forces = np.asarray(_held_forces(work.theta, work.state))
+            if float(np.vdot(forces, step)) >= -0.5 * abs(slope):
+                break
+            step = 0.5 * step
+            slope *= 0.5
+        if not bounded and raised == 0.0 and largest(forces) <= 0.5 * force:
+            return True
+    return False
+
+
+def _raised_step(
+    work: Work, forces: NDArray[np.float64], solver: str
+) -> tuple[NDArray[np.float64], float]:
+    """The Newton step of a matrix raised until it is positive definite, and by how much."""
+    for raised in (0.0, *10.0 ** np.arange(-6.0, 1.0)):
+        try:
+            factor = factorise(work.theta, work.state, solver, raised)
+            if not factor.singular():
+                return factor.solve(forces[:, :, None], rough=True)[:, :, 0], raised
+        except NotPositiveError:
+            continue
+    raise RelaxationError(
+        "no multiple of the identity makes the Hessian positive definite: the forces are not "
+        "those of a packing. Start from another one."
+    )
+
+
 def _leave_saddle(work: Work) -> None:
     """Step off a saddle along its lowest mode, downhill."""
     _, mode, _ = lowest_mode(work.theta, work.state)
@@ -333,6 +394,11 @@ def relaxation(
             fire_steps += _run_fire(work, target, max_steps - fire_steps)
         at_rest, steps, _ = run_newton(work, limit, solver)
         newton_steps += steps
+        stuck = not at_rest and packing.positions.size > DENSE[packing.dimension]
+        stuck = stuck and force <= max(DAMPED_FORCE * scale, limit)
+        if stuck and descend(work, limit, solver):
+            at_rest, steps, _ = run_newton(work, limit, solver)
+            newton_steps += steps
         force = largest(_forces(theta, work.state))
         if not at_rest and force > limit:
             continue
