@@ -82,7 +82,9 @@ def _through(
         part, size = parts.pop(0), springs._values["stiffness"].shape[1]
         wide = {k: jnp.pad(v, ((0, 0), (0, part.i.shape[0] - size))) for k, v in found.items()}
         total = {k: v[:, :size] for k, v in of(part, wide).items()}
-        springs = jax.tree_util.tree_structure(springs).unflatten(list(total.values()))
+        springs = jax.tree_util.tree_unflatten(
+            jax.tree_util.tree_structure(springs), list(total.values())
+        )
     if by_strain is not None:
         by_strain = by_strain - jnp.einsum("ndr,nda->ra", adjoint, strain_forces(theta, state))
     return Resolved(near, springs), by_strain

@@ -205,7 +205,7 @@ class BondContributions:
 @jax.jit
 def _bonds(theta: Any, state: State) -> list[tuple[Array, ...]]:
     index = strain_index(state.positions.shape[1])
-    out = []
+    out: list[tuple[Array, ...]] = []
     for part in interactions(theta, state):
         voigt = pair_moduli(part, state.nonaffine) / volume_of(state)
         tensors = voigt[:, index[:, :, None, None], index[None, None]]

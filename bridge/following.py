@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,8 +52,12 @@ class Followed:
 
 @jax.jit
 def _classes(theta: Theta, state: State) -> jax.Array:
-    terms = pair_terms(theta, state)
-    return sum(terms.distance >= at for at in theta.pair_breaks(terms.parameters))
+    classes = jnp.zeros(state.pairs.i.shape, dtype=int)
+    if theta.near is not None:  # springs are smooth
+        terms = pair_terms(theta, state)
+        for at in theta.near.pair_breaks(terms.parameters):
+            classes = classes + (terms.distance >= at)
+    return classes
 
 
 def crossings(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> int:

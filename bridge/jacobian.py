@@ -342,7 +342,7 @@ def second_order(
     if state.nonaffine is not None:
         nonaffine = found.solve(np.asarray(_nonaffine_change(state, own, change, first)))
     slopes, curvatures = _second(tuple(wanted), state, own, change, (first, nonaffine), second)
-    values = {f.name: np.asarray(f.function(own, state)) for f in wanted}
+    now = [np.asarray(f.function(own, state)) for f in wanted]
 
     def plain(arrays: Sequence[Any]) -> dict[str, Any]:
         return {
@@ -350,7 +350,7 @@ def second_order(
             for f, v in zip(wanted, arrays, strict=True)
         }
 
-    return SecondOrder(plain(list(values.values())), plain(slopes), plain(curvatures), first)
+    return SecondOrder(plain(now), plain(slopes), plain(curvatures), first)
 
 
 def _added(change: Resolved, name: str, values: NDArray[np.float64]) -> Resolved:
@@ -359,7 +359,9 @@ def _added(change: Resolved, name: str, values: NDArray[np.float64]) -> Resolved
         assert change.springs is not None
         leaves = {**change.springs._values}
         leaves[key] = leaves[key] + values
-        made = jax.tree_util.tree_structure(change.springs).unflatten(list(leaves.values()))
+        made = jax.tree_util.tree_unflatten(
+            jax.tree_util.tree_structure(change.springs), list(leaves.values())
+        )
         return Resolved(change.near, made)
     assert change.near is not None
     parameters = {**change.near.parameters}

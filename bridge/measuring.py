@@ -87,7 +87,7 @@ def _values(features: tuple[Feature, ...], theta: Theta, state: State) -> list[A
     return [f.function(theta, state) for f in features]
 
 
-def _plain(value: Array) -> Any:
+def _plain(value: Any) -> Any:
     array = np.asarray(value)
     return float(array) if array.ndim == 0 else array
 
@@ -145,7 +145,9 @@ def measure(
             values[f.name] = _plain(value)
             part = slice(rows, rows + value.size)
             leaves = [c[part].reshape(*value.shape, -1) for c in columns]
-            slopes[f.name] = jax.tree_util.tree_structure(theta).unflatten(leaves)
+            slopes[f.name] = jax.tree_util.tree_unflatten(
+                jax.tree_util.tree_structure(theta), leaves
+            )
             rows += value.size
     return Measurement(values, slopes, found)
 

@@ -1,6 +1,7 @@
 """Who is a neighbour: weights of pairs that fall from 1 to 0 with their distance."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -78,14 +79,14 @@ class Window:
             return self.outer
         return self.outer * theta.size_range()[1]
 
-    def weights(self, theta: Theta, state: State) -> Array:
+    def weights(self, theta: Any, state: State) -> Array:
         """w of each pair, (M,)."""
         terms = pair_terms(theta, state)
         r, unit = terms.distance, jnp.asarray(1.0)
         if self.unit == "sigma":
             unit = terms.parameters["sigma"]
         elif self.unit == "largest_diameter":
-            unit = jnp.max(theta.diameters)
+            unit = jnp.max(theta.near.diameters)
         if self.is_sharp:
             return jnp.where(r < self.outer * unit, 1.0, 0.0)
         return fall((r / unit - self.inner) / (self.outer - self.inner))

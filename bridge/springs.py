@@ -211,7 +211,7 @@ jax.tree_util.register_pytree_with_keys(
 jax.tree_util.register_pytree_with_keys(
     PairsAndSprings,
     lambda both: _flat({"near": both.near, "springs": both.springs}),
-    lambda _, leaves: _made(PairsAndSprings, near=leaves[0], springs=leaves[1]),
+    lambda _, leaves: _made(PairsAndSprings, **dict(zip(("near", "springs"), leaves, strict=True))),
 )
 
 Theta = PairPotential | Springs | PairsAndSprings

@@ -235,10 +235,9 @@ def pair_distribution_feature(
     reach = float(e[-1]) + 0.5 * (spread or 0.0)
 
     def checked_reach(theta: Theta) -> float:
-        if pair is not None and max(pair) >= theta.n_types:
-            raise FeatureError(
-                f"g(r) is asked for types {pair}, but the potential has {theta.n_types}."
-            )
+        known = 0 if theta.near is None else theta.near.n_types
+        if pair is not None and max(pair) >= known:
+            raise FeatureError(f"g(r) is asked for types {pair}, but the potential has {known}.")
         return reach
 
     if name is None:

@@ -305,7 +305,7 @@ def density_of_states(
     values = scipy.linalg.eigvalsh(matrix, overwrite_a=True, check_finite=False)[:number]
     frequencies = np.sqrt(values)
     edges = (
-        np.linspace(0.0, float(frequencies[-1]) * (1 + 1e-12), int(bins) + 1)
+        np.linspace(0.0, float(frequencies[-1]) * (1 + 1e-12), int(np.asarray(bins)) + 1)
         if np.ndim(bins) == 0
         else np.asarray(bins, dtype=np.float64)
     )

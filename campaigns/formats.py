@@ -175,7 +175,7 @@ class _Text:
         if self._names is not None:
             typeid = _by_name(frame.names, self._names, where)
         else:
-            typeid = _by_number(frame.names, self._theta.n_types, where)
+            typeid = _by_number(frame.names, _types(self._theta), where)
         try:
             packing = bridge.Packing.of(frame.positions, typeid, frame.box)
         except InputError as error:
@@ -196,6 +196,13 @@ def _by_name(names: Sequence[object], types: Sequence[str], where: str) -> NDArr
             f"{', '.join(types)}. Name them all, in the order of the parameters, by types = "
             "[...] in the [potential] table."
         ) from None
+
+
+def _types(theta: bridge.Theta) -> int:
+    """The number of types; raises `InputError` for springs alone: these formats have none."""
+    if theta.near is None:
+        raise InputError("LAMMPS dumps and XYZ files have no springs: give a pair potential.")
+    return theta.near.n_types
 
 
 def _by_number(names: Sequence[object], n_types: int, where: str) -> NDArray[np.int32]:
@@ -227,10 +234,10 @@ def with_names(
     finally:
         file.close()
     names = sorted({str(name) for name in found if not isinstance(name, int)})
-    if names and len(names) != theta.n_types:
+    if names and len(names) != _types(theta):
         raise UnknownTypeError(
             f"{source.path}, frame {first}: its types are {', '.join(names)}, but the potential "
-            f"has parameters for {theta.n_types}: say which is which by types = [...], a name for "
+            f"has parameters for {_types(theta)}: say which is which by types = [...], a name for "
             "each diameter, in the [potential] table."
         )
     return Source(source.path, source.n_frames, source.begins, tuple(names) or None)
