@@ -7,6 +7,7 @@ units, mass 1.
 from .precision import require_float64  # first: it switches JAX to float64
 
 # isort: split
+from .batch import BatchMeasurement, measure_batch
 from .contact_numbers import Contacts, contacts, coordination_feature
 from .deformation import Deformation, deform, deformation
 from .elasticity import BondContributions, bond_contributions
@@ -79,6 +80,7 @@ __all__ = [
     "FIRST_SHELL_SHARP",
     "SOLVERS",
     "WITHIN_LARGEST_DIAMETER",
+    "BatchMeasurement",
     "BondContributions",
     "Contacts",
     "ConvergenceError",
@@ -145,6 +147,7 @@ __all__ = [
     "lowest_modes",
     "lowest_modulus",
     "measure",
+    "measure_batch",
     "nonaffine_displacement",
     "nonaffine_forces",
     "of_box",

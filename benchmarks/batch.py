@@ -1,0 +1,84 @@
+"""Poisson's ratios with gradients a second: a batch as one array computation, and one by one.
+
+Packings (harmonic-Morse, a = 6, two types, number density 1.6) quenched to 1e-6. The batch runs on
+JAX's first device, a GPU where there is one; one by one they run on one core of the CPU, each with
+`relax` and `value_and_grad`. Compilation is not in the times. The share that ended as they should is
+given beside them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+from common import OURS, Contender, Report, Sample, parser, race
+
+from amorph import bridge, ensemble
+
+DENSITY = 1.6
+BATCH = f"{OURS}, batch"
+
+
+def prepared(n: int, replicas: int, seed: int) -> tuple[Any, Any]:
+    theta = bridge.HarmonicMorse([0.8, 1.0], 0.1, 5.0, 6.0)
+    return theta, ensemble.quench(theta, n, DENSITY, 2, replicas, seed=seed, tolerance=1e-6)
+
+
+def main() -> None:
+    """Compare, print, write."""
+    options = parser(__doc__.splitlines()[0], n=0, repetitions=3)
+    options.add_argument("--replicas", type=int, default=1024)
+    options.add_argument("--single", type=int, default=64, help="one by one, so many (%(default)s)")
+    chosen = options.parse_args()
+    replicas = 32 if chosen.quick else chosen.replicas
+    device = jax.devices()[0]
+    cpu = jax.devices("cpu")[0]
+    report = Report(
+        "Poisson's ratios with gradients, a second",
+        {"replicas": replicas, "device": f"{device.platform}: {device.device_kind}"},
+    )
+    for n in (128,) if chosen.quick else (128, 368):
+        theta, batch = prepared(n, replicas, chosen.seed)
+        few = min(chosen.single, replicas)
+
+        def at_once(i: int, theta: Any = theta, batch: Any = batch) -> Sample:
+            began = time.perf_counter()
+            found = bridge.measure_batch(
+                batch.positions, batch.typeid, batch.boxes, theta, (), ["poisson_ratio"]
+            )
+            seconds = time.perf_counter() - began
+            return Sample(
+                seconds / replicas,
+                len(found.replicas) / replicas,
+                {"a second": replicas / seconds, "went alone": found.single / replicas},
+            )
+
+        def alone(i: int, theta: Any = theta, batch: Any = batch, few: int = few) -> Sample:
+            ok = 0
+            differentiate = bridge.value_and_grad("poisson_ratio")
+            began = time.perf_counter()
+            with jax.default_device(cpu):
+                for x in batch.positions[:few]:
+                    packing = bridge.Packing(x, batch.typeid, batch.boxes[0])
+                    try:
+                        differentiate(theta, bridge.relax(packing, theta))
+                    except bridge.NotAMinimumError:
+                        continue
+                    ok += 1
+            seconds = time.perf_counter() - began
+            return Sample(seconds / few, ok / few, {"a second": few / seconds, "went alone": 1.0})
+
+        for run in (at_once, alone):
+            run(0)  # compiles
+        samples = race(
+            [Contender(BATCH, at_once), Contender(OURS, alone)],
+            2 if chosen.quick else chosen.repetitions,
+            what=f"N = {n}",
+        )
+        report.add(f"N = {n}", samples, unit="s", reference=BATCH)
+    report.finish(chosen.json)
+
+
+if __name__ == "__main__":
+    main()
