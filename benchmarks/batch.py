@@ -2,8 +2,8 @@
 
 Packings (harmonic-Morse, a = 6, two types, number density 1.6) quenched to 1e-6. The batch runs on
 JAX's first device, a GPU where there is one; one by one they run on one core of the CPU, each with
-`relax` and `value_and_grad`. Compilation is not in the times. The share that ended as they should is
-given beside them.
+`relax` and `value_and_grad`. Compilation is not in the times. The share that ended as they should
+is given beside them.
 """
 
 from __future__ import annotations
