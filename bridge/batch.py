@@ -126,6 +126,8 @@ def measure_batch(
     one = [theta] if isinstance(theta, PairPotential) else list(theta)
     if len(one) not in (1, r) or not all(isinstance(t, PairPotential) for t in one):
         raise InputError(f"theta: give one pair potential, or {r} of them.")
+    if len({(t.potential, t.n_types) for t in one}) > 1:
+        raise InputError("theta: potentials of one batch are of one kind and number of types.")
     differentiated = tuple(feature(f) for f in gradients)
     plain = tuple(f for f in map(feature, features) if f not in differentiated)
     check_features(Packing.of(x[0], types[0], box[0]), plain, differentiated)
@@ -140,7 +142,8 @@ def measure_batch(
             f"parameters for {one[0].n_types} types."
         )
     for k in range(1 if given.ndim == 2 else r):
-        check_box(check_box_matrix(box[k]), float(cutoffs[k if len(one) > 1 else 0].max()))
+        own = cutoffs if given.ndim == 2 or len(one) == 1 else cutoffs[k]
+        check_box(check_box_matrix(box[k]), float(own.max()))
 
     where = device or jax.devices()[0]
     size = chunk or max(1, CHUNK_BYTES.get(where.platform, 2**33) // (8 * (n * d) ** 2))
@@ -204,7 +207,7 @@ def _near(x: Array, typeid: Array, box: Array, cutoffs: Array) -> tuple[Array, A
     return shift, upper & (distance < cutoffs[typeid[:, None], typeid[None]] ** 2)
 
 
-# A pair may come into reach while its packing relaxes: lists are this much longer, in diameters.
+# A pair may come into reach while its packing relaxes: lists reach this much farther (length).
 SKIN = 0.1
 
 
@@ -345,6 +348,10 @@ def _one(
         scale = jnp.maximum(jnp.max(jnp.abs(loads)), 1.0)
         # What depends on where rattlers lie has no gradient: single packings say so by name.
         ok &= jnp.max(jnp.where(held, 0.0, jnp.abs(loads))) <= 1e-12 * scale
+        # So does what depends on where the packing lies.
+        along = rigid(rattlers).T @ loads.reshape(n * d, -1)
+        length = jnp.sqrt(jnp.max(jnp.sum(loads**2, axis=(0, 1))))
+        ok &= jnp.max(jnp.abs(along)) <= 1e-7 * jnp.maximum(length, 1e-5)
         adjoint = solve(loads)
         _, force_pull_back = jax.vjp(lambda t: -forces_of(t, state), theta)
         through = jax.vmap(lambda a: force_pull_back(a)[0])(adjoint.transpose(2, 0, 1))

@@ -83,9 +83,16 @@ class Contacts:
 def _held_contacts(theta: Theta, state: State, residual: Any) -> list[tuple[Array, ...]]:
     """Ends of each pair, and whether it is a contact of particles that are no rattlers."""
     held = ~jnp.asarray(state.rattlers)
-    return [
+    n = len(state.typeid)
+    found = [
         (c.i, c.j, c.counts & held[c.i] & held[c.j]) for c in contacts_of(theta, state, residual)
     ]
+    if len(found) == 2:
+        # A pair that touches and is bonded is one contact.
+        (i, j, near), (a, b, bonded) = found
+        key = jnp.where(bonded, jnp.minimum(a, b) * n + jnp.maximum(a, b), -1)
+        found[0] = (i, j, near & ~jnp.isin(i * n + j, key))
+    return found
 
 
 def coordination_of(theta: Theta, state: State) -> Array:
@@ -136,6 +143,7 @@ def coordination_feature(window: Window = FIRST_SHELL, *, name: str | None = Non
         partial(coordination_smooth_of, window=window),
         reach=window.reach,
         needs_box=False,
+        needs_pairs=True,
         differentiable=window.differentiable,
         describe="mean number of neighbours Z",
     )
@@ -183,7 +191,7 @@ def contacts(packing: Packing, theta: Theta, *, tolerance: float | None = None) 
     rattlers = find_rattlers(theta, state, residual=limit)
     state = replace(state, rattlers=rattlers)
     i, j, counted = listed(theta, state, _examined(theta, state, limit))
-    pairs = np.column_stack([i[counted], j[counted]])
+    pairs = np.sort(np.column_stack([i[counted], j[counted]]), axis=1)
     d = packing.dimension
     return Contacts(
         pairs,

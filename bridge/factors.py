@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from amorph.handover import InputError
 
 from .blas import one_blas_thread
+from .errors import ConvergenceError
 from .krylov import WEAK, Krylov
 from .mechanics import Interactions, State, hessian_of, interactions, listed
 from .sparse import BACKENDS, NotPositiveError, Pattern, SparseHessian, direct
@@ -368,13 +369,19 @@ def factorise(theta: Any, state: State, solver: str = "auto", raised: float = 0.
         solver = "direct"
         if n * d <= DENSE[d]:
             solver = "dense"
-        elif direct_bytes(n, d, int(state.pairs.count)) > DIRECT_BYTES:
+        elif direct_bytes(n, d, _blocks_of(theta, state)) > DIRECT_BYTES:
             solver = "krylov"
     if solver == "dense":
         return Dense(theta, state, rigid, raised)
     if solver == "krylov":
         return Iterative(theta, state, rigid, None, raised)
     return Sparse(theta, state, rigid, None if solver == "direct" else solver, raised)
+
+
+def _blocks_of(theta: Any, state: State) -> int:
+    """How many pairs can have a stiffness."""
+    bonds = 0 if state.bonds is None else int(state.bonds.count)
+    return bonds + (0 if theta.near is None else int(state.pairs.count))
 
 
 def direct_bytes(n: int, d: int, pairs: int) -> float:
@@ -414,11 +421,14 @@ def lowest_mode(theta: Any, state: State) -> tuple[float, NDArray[np.float64], f
         found = raised.solve(loads)
         return (found - rigid @ (rigid.T @ found))[:, 0]
 
-    values, modes = scipy.sparse.linalg.eigsh(
-        scipy.sparse.linalg.LinearOperator((n * d, n * d), inverse, dtype=np.float64),
-        k=1,
-        which="LA",
-        v0=np.random.default_rng(0).standard_normal(n * d),
-    )
+    try:
+        values, modes = scipy.sparse.linalg.eigsh(
+            scipy.sparse.linalg.LinearOperator((n * d, n * d), inverse, dtype=np.float64),
+            k=1,
+            which="LA",
+            v0=np.random.default_rng(0).standard_normal(n * d),
+        )
+    except scipy.sparse.linalg.ArpackNoConvergence as error:
+        raise ConvergenceError(f"the lowest mode was not found: {error}.") from error
     lowest = 1.0 / float(values[0]) - shift * scale
     return lowest, modes[:, 0].reshape(n, d), scale

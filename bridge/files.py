@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from amorph import handover
-from amorph.handover import Frame
+from amorph.handover import Frame, InputError
 
 from .packing import Packing
-from .potentials import from_arrays
+from .potentials import PairPotential, from_arrays
 from .springs import PairsAndSprings, Springs, Theta
 
 __all__ = ["frame_of", "read_gsd", "theta_of", "write_gsd"]
@@ -31,7 +31,8 @@ def read_gsd(
     frames:
         Which frames; by default all.
     theta:
-        The potential, for files that have none, or in place of theirs.
+        The potential, for files that have none, or in place of theirs; the springs of a file stay
+        unless there are some here.
 
     Raises
     ------
@@ -50,20 +51,27 @@ def read_gsd(
         parameters=None if near is None else near.arrays(),
     )
     for frame in read:
-        yield Packing.from_frame(frame), theta or theta_of(frame)
+        whole = theta is not None and theta.springs is not None
+        yield Packing.from_frame(frame), theta if whole and theta else theta_of(frame, near)
 
 
-def theta_of(frame: Frame) -> Theta:
+def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
     """What a frame's particles interact by: its potential, its springs, or both.
+
+    ``near`` takes the place of the frame's pair potential; its springs stay.
 
     Raises `InputError` for springs that cannot be, `UnknownPotentialError` as `from_arrays` does.
     """
     stiffness = frame.log.get("springs/stiffness")
-    springs = None if stiffness is None else Springs(stiffness, frame.log["springs/length"])
-    if frame.potential is None:
+    length = frame.log.get("springs/length")
+    if (stiffness is None) != (length is None):
+        raise InputError(f"{frame.where}: springs need both a stiffness and a length.")
+    springs = None if stiffness is None or length is None else Springs(stiffness, length)
+    if near is None and frame.potential is not None:
+        near = from_arrays(frame.potential, frame.parameters)
+    if near is None:
         assert springs is not None  # the reader refuses frames with neither
         return springs
-    near = from_arrays(frame.potential, frame.parameters)
     return near if springs is None else PairsAndSprings(near, springs)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError
 
-from .derivatives import by_choices, coupling, degenerate_groups
+from .derivatives import by_choices, coupling, degenerate_groups, slopes_of
 from .errors import FeatureError, NotAMinimumError
 from .linear_response import Response, strain_basis, strain_forces
 from .measuring import check_features, response_for
@@ -139,6 +139,8 @@ def jacobian(
     """
     if held not in HELD:
         raise InputError(f"held = {held!r}: it must be one of {', '.join(HELD)}.")
+    if held != "box":
+        _ = packing.volume
     if degenerate not in ("raise", "mean"):
         raise InputError(f"degenerate = {degenerate!r}: it must be 'raise' or 'mean'.")
     chosen = choices(with_respect_to, theta)
@@ -148,6 +150,8 @@ def jacobian(
             raise InputError(f"{choice.name} cannot change while the {held} is held by the box.")
     given = [features] if isinstance(features, (str, Feature)) else list(features)
     wanted = [feature(f) for f in given]
+    _check_names("features", [f.name for f in wanted])
+    _check_names("with_respect_to", [c.name for c in chosen])
     check_features(packing, (), wanted)
     extra = {"box": [], "pressure": ["pressure"], "stress": ["stress"]}[held]
     followed = [feature(name) for name in extra]
@@ -185,6 +189,18 @@ def jacobian(
         row_slices,
         column_slices,
     )
+
+
+def _check_names(what: str, names: Sequence[str]) -> None:
+    """Raise `InputError` for names that are none, or stand there twice."""
+    if not names:
+        raise InputError(f"{what}: name at least one.")
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError(
+            f"{what}: {', '.join(twice)} stands there twice: leave one out, or give by_group a "
+            "name."
+        )
 
 
 def _relaxed_box(
@@ -326,6 +342,7 @@ def second_order(
     for choice in chosen:
         choice.check(packing, theta)
     found = response_for(packing, theta, wanted, tolerance=tolerance, solver=solver)
+    slopes_of(wanted, theta, found)  # raises for what the parameters do not determine
     state = found.state
     own = resolved(theta, state)
     change = jax.tree_util.tree_map(jnp.zeros_like, own)

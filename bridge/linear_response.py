@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from amorph.handover import InputError
 
 from .errors import NotAMinimumError, SingularHessianError
-from .factors import SMALLEST_PIVOT, Factor, factorise, lowest_mode
+from .factors import SMALLEST_PIVOT, SOLVERS, Factor, factorise, lowest_mode
 from .mechanics import State, energy_of, forces_of, interactions, state_of
 from .packing import Packing
 from .precision import require_float64
@@ -200,7 +200,7 @@ def response(
     packing, theta:
         A packing as `relax` returns it, and its potential.
     tolerance:
-        The largest |F| allowed; by default `default_tolerance`.
+        The largest |F| allowed; by default `default_tolerance`, or what the packing was relaxed to.
     reach:
         Pairs up to this distance are listed, if it is beyond the potential's cutoff.
     solver:
@@ -216,8 +216,12 @@ def response(
     """
     require_float64()
     limit = force_tolerance(packing, theta, tolerance)
+    if solver not in SOLVERS:
+        raise InputError(f"solver = {solver!r}: it must be one of {', '.join(SOLVERS)}.")
     for known_theta, known_reach, known_limit, found in _known.get(packing, ()):
-        if known_theta() is theta and known_reach >= reach and known_limit <= limit:
+        # What was found to be at rest for a tolerance that was asked for stays so.
+        enough = tolerance is None or known_limit <= limit
+        if known_theta() is theta and known_reach >= reach and enough:
             return found
     found = respond(state_of(packing, theta, reach=reach), theta, limit, solver)
     remember(packing, theta, reach, found)

@@ -17,7 +17,7 @@ from .packing import Packing
 from .parameters import by_type
 from .registry import Feature, feature, theta_and_packing
 from .springs import Theta
-from .vibrations import with_modes
+from .vibrations import has_modes, with_modes
 
 __all__ = ["Measurement", "measure", "value_and_grad"]
 
@@ -75,8 +75,7 @@ def response_for(
     n_modes = max((f.modes for f in features), default=0)
     if n_modes == 0:
         return found
-    known = found.state.modes
-    if known is None or known.shape[2] < n_modes:
+    if not has_modes(found, theta, n_modes):
         found = with_modes(found, theta, n_modes)
         remember(packing, theta, reach, found)
     return found

@@ -219,6 +219,14 @@ class Resolved:
     near: OwnParameters | None
     springs: Springs | None
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what JAX and Python look for by themselves
+            raise AttributeError(name)
+        raise FeatureError(
+            f"a feature reads theta.{name}, which has no derivative by pairs' own parameters: read "
+            "pair_terms(theta, state).parameters instead (sigma for diameters)."
+        )
+
 
 def resolved(theta: Any, state: State) -> Resolved:
     """Theta with each pair's own parameters."""

@@ -20,7 +20,7 @@ from .linear_response import (
     remember,
     respond,
 )
-from .mechanics import State, energy_of, forces_of, interactions, pair_terms, state_of
+from .mechanics import State, energy_of, forces_of, interactions, state_of
 from .packing import Packing
 from .pairs import within
 from .precision import require_float64
@@ -109,9 +109,10 @@ def _energy(theta: Theta, state: State) -> Array:
 
 @jax.jit
 def _overlaps(theta: Theta, state: State) -> tuple[Array, Array]:
-    """How deep each pair within its cutoff pushes, (M,), and its unit vector."""
-    terms = pair_terms(theta, state)
-    return terms.parameters["sigma"] - terms.distance, terms.unit
+    """How far each pair that only pushes lies within its cutoff, (M,), and its unit vector."""
+    near = interactions(theta, state)[0]
+    depth = near.kind.pair_cutoff(near.parameters) - near.distance
+    return jnp.where(near.kind.pair_attracts(near.parameters), 0.0, depth), near.unit
 
 
 @partial(jax.jit, static_argnames="max_steps")
@@ -174,6 +175,11 @@ def _run_fire(work: Work, target: float, max_steps: int) -> int:
     velocities: Any = np.zeros_like(work.origin)
     dt, mixing, downhill = np.float64(0.3 * dt_max), np.float64(0.25), np.int64(0)
     taken = 0
+    if max_steps <= 0:
+        raise RelaxationError(
+            f"FIRE used up its steps before the forces fell below {target:.1e}: give more with "
+            "max_steps, or start from another packing."
+        )
     while True:
         x, velocities, f, dt, mixing, downhill, steps = _fire(
             work.theta,
@@ -203,8 +209,11 @@ def settle_rattlers(work: Work, rattlers: NDArray[np.bool_]) -> bool:
     """Move rattlers alone out of the overlaps that hold them; False if that cannot be done.
 
     Nothing pushes a rattler back. Moves by the overlap creep where a cage is narrow; going on
-    almost as far again takes up to forty times fewer rounds.
+    almost as far again takes up to forty times fewer rounds. What attracts is left to the
+    minimisation: it has a place where it rests.
     """
+    if work.theta.near is None:
+        return True
     for _ in range(100):
         pairs = work.state.pairs
         i, j = np.asarray(pairs.i), np.asarray(pairs.j)
@@ -257,6 +266,9 @@ def run_newton(
         if force <= tolerance:
             return True, taken, first
         if rattlers.all() or taken == 30:
+            return False, taken, first
+        if largest(_held_forces(work.theta, work.state)) <= tolerance:
+            # What is left is on particles that are held, but not rigidly: nothing for Newton.
             return False, taken, first
         try:
             factor = factorise(work.theta, work.state, solver)

@@ -95,6 +95,7 @@ def bond_order_feature(k: int, window: Window = FIRST_SHELL, *, name: str | None
         reach=window.reach,
         dimensions=(2,),
         needs_box=False,
+        needs_pairs=True,
         differentiable=window.differentiable,
         describe=f"{k}-fold order ψ{str(k).translate(SUBSCRIPTS)}"
         + (", sharp" if window.is_sharp else ""),

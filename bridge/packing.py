@@ -45,9 +45,9 @@ class Packing:
         for name in ("positions", "typeid", "box", "bonds", "images"):
             value = getattr(self, name)
             if isinstance(value, np.ndarray) and value.flags.writeable:
-                view = value.view()
-                view.flags.writeable = False
-                object.__setattr__(self, name, view)
+                own = value.copy()  # whoever made the array may go on writing into it
+                own.flags.writeable = False
+                object.__setattr__(self, name, own)
 
     @classmethod
     def of(
@@ -72,11 +72,12 @@ class Packing:
             raise InputError(
                 f"positions are in {points.shape[1]} dimensions, box in {len(matrix)}."
             )
+        pairs = None if bonds is None else _checked_bonds(bonds, len(points))
         return cls(
             points,
             types.astype(np.int32),
             matrix,
-            None if bonds is None else np.asarray(bonds, dtype=np.int32).reshape(-1, 2),
+            pairs,
             None if images is None else np.asarray(images, dtype=np.int32).reshape(points.shape),
         )
 
@@ -115,3 +116,19 @@ class Packing:
             return replace(self, positions=positions)
         images = crossed if self.images is None else self.images + crossed
         return replace(self, positions=positions, images=images.astype(np.int32))
+
+
+def _checked_bonds(bonds: ArrayLike, n: int) -> NDArray[np.int32]:
+    """Bonds (M, 2) of n particles; raises `InputError` for what cannot be."""
+    pairs = np.asarray(bonds)
+    if pairs.size == 0:
+        return np.zeros((0, 2), dtype=np.int32)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise InputError(f"bonds have shape {pairs.shape}: they must be integers (M, 2).")
+    if pairs.min() < 0 or pairs.max() >= n:
+        raise InputError(
+            f"bonds reach from {pairs.min()} to {pairs.max()}: there are {n} particles."
+        )
+    if (pairs[:, 0] == pairs[:, 1]).any():
+        raise InputError("a bond joins a particle with itself.")
+    return pairs.astype(np.int32)

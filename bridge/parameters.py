@@ -125,10 +125,12 @@ class _ByGroup(Choice):
 
     parameter: str
     groups: NDArray[np.int64] | None  # None: the types
+    called: str | None = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        return self.parameter if self.groups is None else f"{self.parameter}/group"
+        kind = self.parameter if self.groups is None else f"{self.parameter}/group"
+        return self.called or kind
 
     def check(self, packing: Packing, theta: Theta) -> None:
         if _known(theta, self.parameter):
@@ -331,7 +333,7 @@ def by_type(parameter: str) -> Choice:
     return _ByGroup(parameter, None)
 
 
-def by_group(parameter: str, groups: ArrayLike) -> Choice:
+def by_group(parameter: str, groups: ArrayLike, *, name: str | None = None) -> Choice:
     """A parameter of groups of particles, as if each group were a type of its own.
 
     Parameters
@@ -341,6 +343,8 @@ def by_group(parameter: str, groups: ArrayLike) -> Choice:
         ``numpy.triu_indices(n_groups)``.
     groups:
         (N,) integers from 0: each particle's group.
+    name:
+        By default ``PARAMETER/group``.
 
     Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids", where
     particles are assigned to new species at random.
@@ -353,7 +357,7 @@ def by_group(parameter: str, groups: ArrayLike) -> Choice:
         or numbers.min() < 0
     ):
         raise InputError("groups must be an integer of at least 0 for each particle.")
-    return _ByGroup(parameter, numbers.astype(np.int64))
+    return _ByGroup(parameter, numbers.astype(np.int64), name)
 
 
 def by_particle(parameter: str = "diameters") -> Choice:

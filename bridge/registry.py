@@ -53,6 +53,8 @@ class Feature:
         Where it is defined.
     needs_box:
         Whether it is undefined for clusters.
+    needs_pairs:
+        Whether it counts neighbours by diameters, so that it is undefined for springs alone.
     differentiable:
         False for counts and other discontinuous measures.
     describe:
@@ -73,6 +75,7 @@ class Feature:
     reach: Callable[[Theta], float] = _no_reach
     dimensions: tuple[int, ...] = (2, 3)
     needs_box: bool = True
+    needs_pairs: bool = False
     differentiable: bool = True
     describe: str = ""
     modes: int = 0

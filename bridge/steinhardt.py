@@ -164,6 +164,7 @@ def steinhardt_feature(
         reach=window.reach,
         dimensions=(3,),
         needs_box=False,
+        needs_pairs=True,
         differentiable=window.differentiable,
         describe=f"Steinhardt's Q, l = {degree}"
         + (", neighbour-averaged" if averaged else "")

@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 
+# Squared frequencies that differ by more than this part belong to no common group.
+CLOSED = 1e-6
 # The largest matrix whose whole spectrum is computed: some minutes on one core.
 MOST_DENSE = 12_000
 
@@ -152,6 +154,20 @@ def _checked_number(found: Response, n_modes: int) -> int:
     return min(n_modes, n * d - n_zero_modes(found))
 
 
+def has_modes(found: Response, theta: Theta, n_modes: int) -> bool:
+    """Whether the lowest modes are there, with all that share the last one's frequency."""
+    modes = found.state.modes
+    if modes is None or modes.shape[2] < n_modes:
+        return False
+    n, d = found.state.positions.shape
+    if modes.shape[2] == n * d - n_zero_modes(found):
+        return True
+    if modes.shape[2] == n_modes:
+        return False
+    squared = np.diagonal(np.asarray(_squared(theta, found.state)))
+    return bool(np.any(squared[n_modes:] - squared[n_modes - 1] > CLOSED * squared[n_modes:]))
+
+
 def with_modes(found: Response, theta: Theta, n_modes: int) -> Response:
     """A response whose state has the lowest modes, one more than asked for if there is one.
 
@@ -164,7 +180,7 @@ def with_modes(found: Response, theta: Theta, n_modes: int) -> Response:
             raise InputError(f"the packing has {number} modes, fewer than {n_modes}.")
         values, vectors = _lowest(found, theta, number, vectors=True)
         # A degenerate group is had whole: its mean has a derivative where its members have none.
-        closed = values[-1] - values[n_modes - 1] > 1e-6 * values[-1]
+        closed = values[-1] - values[n_modes - 1] > CLOSED * values[-1]
         if closed or number < n_modes + extra:
             return replace(found, state=replace(found.state, modes=vectors))
         extra *= 2
@@ -242,6 +258,11 @@ def squared_between(theta: Any, state: State, modes: Any) -> Array:
     return sum_over_pairs(of, interactions(theta, state))
 
 
+@jax.jit
+def _squared(theta: Theta, state: State) -> Array:
+    return squared_between(theta, state, state.modes)
+
+
 def frequencies_of(theta: Any, state: State, n_modes: int) -> Array:
     """The lowest frequencies that are not zero, (n_modes,), with the modes held fixed."""
     modes = state.modes[:, :, :n_modes]
@@ -304,6 +325,8 @@ def density_of_states(
     matrix = np.array(_held_far_up(theta, found.state, found.factor.rigid))
     values = scipy.linalg.eigvalsh(matrix, overwrite_a=True, check_finite=False)[:number]
     frequencies = np.sqrt(values)
+    if np.ndim(bins) == 0 and int(np.asarray(bins)) < 1:
+        raise InputError(f"bins = {bins}: there must be at least one.")
     edges = (
         np.linspace(0.0, float(frequencies[-1]) * (1 + 1e-12), int(np.asarray(bins)) + 1)
         if np.ndim(bins) == 0

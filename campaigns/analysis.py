@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from amorph import bridge
-from amorph.handover import AmorphError, CorruptFrameError
+from amorph.handover import AmorphError, CorruptFrameError, InputError
 
 from .errors import NotFiniteError
 from .formats import (
@@ -32,16 +32,24 @@ __all__ = ["Request", "Selection", "analyze", "default_features", "measured_row"
 FREQUENCIES = "lowest_frequencies"
 
 
-def default_features(packing: bridge.Packing, registered: Iterable[str] | None = None) -> list[str]:
-    """What is measured unless told otherwise: every feature that is defined for a packing.
+def default_features(
+    packing: bridge.Packing,
+    registered: Iterable[str] | None = None,
+    theta: bridge.Theta | None = None,
+) -> list[str]:
+    """What is measured unless told otherwise: every listed feature that is defined for a packing.
 
-    Of those in the registry, or of those named.
+    Of those in the registry, or of those named; theta tells a network of springs.
     """
+    network = theta is not None and theta.near is None
     features = [bridge.feature(f) for f in (bridge.FEATURES if registered is None else registered)]
     return [
         f.name
         for f in features
-        if packing.dimension in f.dimensions and not (f.needs_box and packing.box is None)
+        if f.listed
+        and packing.dimension in f.dimensions
+        and not (f.needs_box and packing.box is None)
+        and not (f.needs_pairs and network)
     ]
 
 
@@ -82,7 +90,13 @@ class Request:
         types: Sequence[str] | None = None,
         tolerance: float | None = None,
     ) -> "Request":
-        """A request whose names are checked; raises `FeatureError` for one that is not known."""
+        """A request whose names are checked.
+
+        Raises `FeatureError` for one that is not known, `InputError` for springs in theta: they
+        belong to a file's bonds, and are read with them.
+        """
+        if theta is not None and theta.springs is not None:
+            raise InputError("theta: springs are read from the files: give the pair potential.")
         return cls(
             None if features is None else tuple(_known(f) for f in features),
             tuple(bridge.feature(g).name for g in gradients),
@@ -106,11 +120,11 @@ class Request:
             return None
         return bridge.from_arrays(self.potential, dict(self.parameters))
 
-    def features_of(self, packing: bridge.Packing) -> tuple[str, ...]:
+    def features_of(self, packing: bridge.Packing, theta: bridge.Theta) -> tuple[str, ...]:
         """What is measured of a packing."""
         if self.features is not None:
             return self.features
-        names = default_features(packing, self.registered)
+        names = default_features(packing, self.registered, theta)
         if FREQUENCIES not in names and packing.box is not None:
             names.append(FREQUENCIES)
         return tuple(names)
@@ -283,7 +297,7 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
     """
     theta = snapshot.theta
     rest = bridge.relaxation(snapshot.packing, theta, tolerance=request.tolerance)
-    asked = request.features_of(rest.packing)
+    asked = request.features_of(rest.packing, theta)
     found = bridge.measure(
         rest.packing,
         theta,

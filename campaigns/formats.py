@@ -154,7 +154,7 @@ class _GSD:
             packing = bridge.Packing.of(
                 packing.positions, typeid, packing.box, packing.bonds, packing.images
             )
-        return Snapshot(packing, self._theta)
+        return Snapshot(packing, bridge.theta_of(frame, self._theta.near))
 
     def close(self) -> None:
         self._file.close()

@@ -121,3 +121,21 @@ def test_named_failures(theta2: Any, solid: Packing) -> None:
         bridge.measure_batch(x, types, box, theta2, ["frequencies_3"])
     with pytest.raises(InputError, match="tolerance"):
         bridge.measure_batch(x, types, box, theta2, ["energy"], tolerance=-1.0)
+
+
+def test_one_box_for_different_cutoffs(theta2: Any, solid: Packing) -> None:
+    wide = theta2.replace(alpha=4.0)
+    x = np.stack([solid.positions] * 2)
+    with pytest.raises(BoxTooSmallError):
+        bridge.measure_batch(x, solid.typeid, solid.box, [theta2, wide], ["energy"])
+    with pytest.raises(InputError, match="one kind"):
+        soft = bridge.SoftSphere([0.85, 1.1], 1.0)
+        bridge.measure_batch(x, solid.typeid, solid.box, [theta2, soft], ["energy"])
+
+
+def test_what_moves_with_the_packing_has_no_gradient(theta2: Any, solid: Packing) -> None:
+    where = bridge.Feature("where", lambda theta, state: state.positions[:, 0].mean())
+    found = bridge.measure_batch(
+        solid.positions[None], solid.typeid, solid.box, theta2, (), [where]
+    )
+    assert found.status.tolist() == ["FeatureError"]

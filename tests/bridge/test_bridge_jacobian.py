@@ -404,6 +404,17 @@ def test_second_order(theta2: Any, minima: Any, classes: Any) -> None:
     pytest.fail(f"no packing without crossings was found: {why}")
 
 
+def test_second_order_refuses_what_rattlers_decide(references: Any) -> None:
+    packing, theta, _ = references["soft2d_n128_rattlers_s12"]
+    packing = bridge.relax(packing, theta)
+    direction = {"diameters": np.eye(theta.n_types)[0]}
+    with pytest.raises(bridge.RattlerError):
+        bridge.second_order(packing, theta, "psi_6", direction)
+    assert np.isfinite(
+        bridge.second_order(packing, theta, "pressure", direction).curvatures["pressure"]
+    )
+
+
 def test_rank_and_susceptibilities(theta2: Any, solid: Packing) -> None:
     """Disordered packings are fully independent (P1); a clone of a feature is not."""
     found = bridge.jacobian(solid, theta2, ["elastic_constants"], "diameters/particle")
@@ -438,6 +449,24 @@ def test_named_failures(theta2: Any, solid: Packing, spheres3: Any, solid3: Pack
         bridge.second_order(solid, theta2, ["frequencies_2"], {"diameters": [1.0, 0.0]})
     with pytest.raises(InputError, match="2 components"):
         bridge.second_order(solid, theta2, ["pressure"], {"diameters": [1.0]})
+
+    with pytest.raises(InputError, match="at least one"):
+        bridge.jacobian(solid, theta2, [])
+    groups = [bridge.by_group("diameters", np.arange(48) % k) for k in (2, 3)]
+    with pytest.raises(InputError, match="stands there twice"):
+        bridge.jacobian(solid, theta2, "pressure", groups)
+    named = bridge.by_group("diameters", np.arange(48) % 3, name="thirds")
+    whole = bridge.jacobian(solid, theta2, "pressure", [groups[0], named])
+    assert whole.block("pressure", "thirds").shape == (3,)
+
+    def volume(theta: Any, state: Any) -> Any:
+        return (theta.diameters[state.typeid] ** 2).sum()
+
+    with pytest.raises(bridge.FeatureError, match="pairs' own parameters"):
+        bridge.jacobian(solid, theta2, bridge.Feature("volume", volume))
+    cluster = bridge.relax(Packing.of(solid.positions, solid.typeid), theta2)
+    with pytest.raises(InputError, match="volume"):
+        bridge.jacobian(cluster, theta2, "energy", held="pressure")
 
     def first_particle(theta: Any, state: Any) -> Any:
         return state.positions[0, 0]

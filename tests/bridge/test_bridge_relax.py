@@ -377,3 +377,45 @@ def test_potentials_are_frozen_pytrees(theta2: Any) -> None:
         theta2.replace(binding=-1.0)
     with pytest.raises(InputError, match="did you mean 'stiffness'"):
         bridge.from_arrays("soft_sphere", {"diameters": [1.0], "stifness": 1.0})
+
+
+def test_a_dangling_particle_comes_to_rest_or_is_named() -> None:
+    """It hangs in one well: no rattler to be pushed away, and nothing for Newton's method."""
+    theta = bridge.Morse([1.0], 1.0, 50.0)
+    x = [[0.0, 0.0], [1.0, 0.0], [0.5, 0.8660254], [2.01, 0.01]]
+    found = bridge.relaxation(Packing.of(x, [0] * 4), theta, max_steps=50_000)
+    assert found.response.rattlers.tolist() == [False, False, False, True]
+    r = np.linalg.norm(found.packing.positions[3] - found.packing.positions[1])
+    assert r == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_tolerance_asked_for_stays(theta2: Any, solid: Packing) -> None:
+    """What was relaxed to a larger force can be measured without saying so again."""
+    push = 1e-9 * np.random.default_rng(1).standard_normal(solid.positions.shape)
+    loose = bridge.relax(solid.with_positions(solid.positions + push), theta2, tolerance=1e-6)
+    assert np.abs(bridge.forces(loose, theta2)).max() > bridge.default_tolerance(loose, theta2)
+    bridge.lowest_frequencies(loose, theta2)
+    bridge.bond_contributions(loose, theta2)
+    bridge.value_and_grad("pressure")(theta2, loose)
+    fresh = loose.with_positions(loose.positions)
+    with pytest.raises(bridge.NotAMinimumError):
+        bridge.pressure(theta2, fresh)
+
+
+def test_arrays_of_others_are_copied(theta2: Any, solid: Packing) -> None:
+    x = solid.positions.copy()
+    packing = solid.with_positions(x)
+    before = bridge.pressure(theta2, packing)
+    x[0] += 0.1
+    np.testing.assert_array_equal(packing.positions, solid.positions)
+    assert bridge.pressure(theta2, packing) == before
+
+
+def test_bonds_are_checked() -> None:
+    x, types = np.zeros((3, 2)) + np.arange(3)[:, None], [0, 0, 0]
+    for bonds, message in [
+        ([[0, 3]], "3 particles"), ([[-1, 0]], "3 particles"), ([[1, 1]], "itself"),
+        ([0, 1, 2], "shape"), ([[0.5, 1.0]], "integers"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            Packing.of(x, types, None, bonds)

@@ -215,3 +215,35 @@ def test_named_failures(solid: Packing, theta2: Any) -> None:
         bridge.energy(apart, bridge.Springs([1.0], [1.0]))
     with pytest.raises(bridge.FeatureError, match="springs have none"):
         bridge.psi_8(springs, bridge.relax(bonded, springs))
+
+
+def test_a_dangling_node(theta2: Any, solid: Packing) -> None:
+    """A node on one bond, and one on none, are rattlers; the rest answers."""
+    bonded, springs = network(solid, theta2, 0.01, 3)
+    keep = np.ones(len(bonded.bonds), dtype=bool)
+    for node, left in ((0, 1), (1, 0)):
+        own = np.flatnonzero((bonded.bonds == node).any(axis=1))
+        keep[own[left:]] = False
+    cut = springs.replace(stiffness=np.where(keep, springs.stiffness, 0.0))
+    found = bridge.relaxation(bonded, cut)
+    assert found.response.rattlers[:2].all()
+    fewer = Packing.of(bonded.positions, bonded.typeid, bonded.box, bonded.bonds[keep])
+    kept = bridge.Springs(springs.stiffness[keep], springs.length[keep])
+    same = bridge.relax(fewer, kept)
+    assert bridge.poisson_ratio(cut, found.packing) == pytest.approx(
+        bridge.poisson_ratio(kept, same), rel=1e-8
+    )
+
+
+def test_bonded_and_touching_is_one_contact(spheres3: Any, solid3: Packing) -> None:
+    alone = bridge.contacts(solid3, spheres3)
+    some = alone.pairs[::7][:, ::-1]  # written the other way round
+    vector = solid3.positions[some[:, 1]] - solid3.positions[some[:, 0]]
+    vector -= np.round(vector / np.diag(solid3.box)) * np.diag(solid3.box)
+    springs = bridge.Springs(np.ones(len(some)), np.sqrt((vector**2).sum(axis=1)))
+    both = bridge.PairsAndSprings(spheres3, springs)
+    packing = Packing.of(solid3.positions, solid3.typeid, solid3.box, some)
+    found = bridge.contacts(packing, both)
+    assert found.n_contacts == alone.n_contacts
+    assert (found.pairs[:, 0] < found.pairs[:, 1]).all()
+    assert bridge.coordination(both, packing) == pytest.approx(alone.mean)

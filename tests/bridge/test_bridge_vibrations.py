@@ -193,3 +193,21 @@ def test_named_failures(theta2: Any, solid: Packing, spheres3: Any, solid3: Pack
     )
     with pytest.raises(AmorphError, match="relax"):
         bridge.lowest_modes(moved, theta2)
+
+
+def test_what_was_asked_before_does_not_matter() -> None:
+    """Modes that are kept with a packing are used only where their last group is whole."""
+    theta = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
+    v = np.random.default_rng(0).standard_normal(72)
+    answers = []
+    for before in ([], ["frequencies_1"], ["frequencies_2"], ["frequencies_5"]):
+        lattice = triangular(6, 0.9)
+        if before:
+            bridge.measure(lattice, theta, before)
+        found = bridge.jacobian(
+            lattice, theta, "frequencies_3", "diameters/particle", degenerate="mean"
+        )
+        slopes = bridge.frequency_slopes(lattice, theta, 3, {"diameters/particle": v})
+        answers.append(np.concatenate([found.matrix @ v, slopes]))
+    for answer in answers[1:]:
+        np.testing.assert_allclose(answer, answers[0], rtol=1e-7, atol=1e-10)
