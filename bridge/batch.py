@@ -232,7 +232,8 @@ def _listed(x: Array, typeid: Array, box: Array, cutoffs: Array, size: int) -> P
     count = jnp.sum(near)
     real = (jnp.arange(size) < count)[:, None]
     far = jnp.zeros(x.shape[1]).at[0].set(10.0 * (jnp.max(cutoffs) + 1.0))
-    return Pairs(i.astype(jnp.int32), j.astype(jnp.int32), jnp.where(real, shift[i, j], far), count)
+    at: Any = i.astype(jnp.int32), j.astype(jnp.int32), jnp.where(real, shift[i, j], far)
+    return Pairs(at[0], at[1], at[2], count)
 
 
 def _rattlers(theta: Any, state: State, residual: Array) -> Array:
@@ -314,7 +315,7 @@ def _one(
         return there, smaller, new, good, steps + 1
 
     first = forces(x)
-    begin = (x, largest(first), first, jnp.array(True), jnp.zeros((), dtype=int))
+    begin: Any = (x, largest(first), first, jnp.array(True), jnp.zeros((), dtype=int))
     at, force, _, good, _ = lax.while_loop(going, step, begin)
     rattlers = _rattlers(theta, replace(state, positions=at), limit)
     lower, positive = factor(at, rattlers)
@@ -398,7 +399,7 @@ def _finished(
         for name, value in found.values.items():
             values[name][k] = value
         for name, gradient in found.gradients.items():
-            for parameter, slope in gradient._values.items():
+            for parameter, slope in gradient.arrays().items():
                 slopes[name][parameter][k] = slope
     kept = np.flatnonzero(status == "ok")
     return BatchMeasurement(

@@ -84,7 +84,7 @@ def _held_contacts(theta: Theta, state: State, residual: Any) -> list[tuple[Arra
     """Ends of each pair, and whether it is a contact of particles that are no rattlers."""
     held = ~jnp.asarray(state.rattlers)
     n = len(state.typeid)
-    found = [
+    found: list[tuple[Array, ...]] = [
         (c.i, c.j, c.counts & held[c.i] & held[c.j]) for c in contacts_of(theta, state, residual)
     ]
     if len(found) == 2:

@@ -326,7 +326,7 @@ def density_of_states(
     values = scipy.linalg.eigvalsh(matrix, overwrite_a=True, check_finite=False)[:number]
     frequencies = np.sqrt(values)
     if np.ndim(bins) == 0 and int(np.asarray(bins)) < 1:
-        raise InputError(f"bins = {bins}: there must be at least one.")
+        raise InputError(f"bins = {bins!r}: there must be at least one.")
     edges = (
         np.linspace(0.0, float(frequencies[-1]) * (1 + 1e-12), int(np.asarray(bins)) + 1)
         if np.ndim(bins) == 0

@@ -128,8 +128,8 @@ def test_one_box_for_different_cutoffs(theta2: Any, solid: Packing) -> None:
     x = np.stack([solid.positions] * 2)
     with pytest.raises(BoxTooSmallError):
         bridge.measure_batch(x, solid.typeid, solid.box, [theta2, wide], ["energy"])
+    soft = bridge.SoftSphere([0.85, 1.1], 1.0)
     with pytest.raises(InputError, match="one kind"):
-        soft = bridge.SoftSphere([0.85, 1.1], 1.0)
         bridge.measure_batch(x, solid.typeid, solid.box, [theta2, soft], ["energy"])
 
 
