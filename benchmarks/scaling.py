@@ -1,12 +1,12 @@
 """What relaxing, measuring and differentiating one packing costs against its size.
 
 Packings (harmonic-Morse, a = 6, two types; number density 1.6 in two dimensions, P0's standard
-case, and 2.0 in three, where 1.6 would be in tension and tear) are quenched by the engine and written to a folder, from which they are taken when the
-script is run again. Each size is measured in a process of its own: re-minimisation to the
-bridge's tolerance, which includes the proof of the minimum and the linear response; the elastic
-tensor; Poisson's ratio with its gradient by all parameters. The second time in a process counts,
-without compilation, which is given beside it. Memory is the process's peak resident set at the
-end, the first pass and JAX's compiler included.
+case, and 2.0 in three, where 1.6 would be in tension and tear) are quenched by the engine and
+written to a folder, from which they are taken when the script is run again. Each size is measured
+in a process of its own: re-minimisation to the bridge's tolerance, which includes the proof of the
+minimum and the linear response; the elastic tensor; Poisson's ratio with its gradient by all
+parameters. The second time in a process counts, without compilation. Memory is the process's peak
+resident set at the end, the first pass and JAX's compiler included.
 """
 
 from __future__ import annotations
