@@ -36,9 +36,10 @@ __all__ = [
     "rigid_modes",
 ]
 
-# Up to this many degrees of freedom dense algebra is faster (measured on two cores: the two take
-# equally long at about 2,000 in the plane, 3,500 in space).
-DENSE = {2: 2000, 3: 3000}
+# Up to this many degrees of freedom dense algebra is as fast (measured on two cores: a relaxation
+# by PARDISO takes 0.9 and 0.3 times as long at N = 368 and 1,000 in the plane, 1.1 and 0.9 times in
+# space).
+DENSE = {2: 1000, 3: 2400}
 # A direct factorisation larger than this, in bytes, gives way to iterations.
 DIRECT_BYTES = 6 * 2**30
 # A pivot or an eigenvalue this small beside the mean diagonal is a zero mode that should not be
@@ -387,7 +388,7 @@ def _blocks_of(theta: Any, state: State) -> int:
 def direct_bytes(n: int, d: int, pairs: int) -> float:
     """About how large a sparse factor becomes (nested dissection; fitted to PARDISO's)."""
     blocks = n + pairs
-    growth = 1.1 * np.log2(max(n, 2)) if d == 2 else 0.55 * n ** (2 / 3)
+    growth = 1.1 * np.log2(max(n, 2)) if d == 2 else 0.09 * n ** (2 / 3)
     return 8.0 * d * d * blocks * float(growth)
 
 
