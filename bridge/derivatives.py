@@ -23,7 +23,7 @@ from .mechanics import Resolved, State, interactions, resolved, strained
 from .parameters import Choice, Slopes
 from .registry import Feature
 from .springs import Theta
-from .vibrations import squared_between
+from .vibrations import squared_between, squared_frequencies
 
 __all__ = ["by_choices", "slopes_of"]
 
@@ -119,6 +119,20 @@ def check_loads(
             )
 
 
+def partials(
+    features: Sequence[Feature], theta: Theta, found: Response, *, strain: bool = False
+) -> tuple[list[NDArray[np.float64]], Resolved, NDArray[np.float64], Any]:
+    """Features' values and partial derivatives by pairs' parameters, positions and the strain.
+
+    Those by positions are (rows, N, d). Raises as `check_loads` does.
+    """
+    y, by_own, by_position, by_strain = _partials(tuple(features), theta, found.state, strain)
+    values = [np.asarray(v) for v in y]
+    loads = np.asarray(by_position)
+    check_loads(features, [v.size for v in values], found, loads)
+    return values, by_own, loads, by_strain
+
+
 def slopes_of(
     features: Sequence[Feature], theta: Theta, found: Response, *, strain: bool = False
 ) -> tuple[list[NDArray[np.float64]], Slopes]:
@@ -127,11 +141,7 @@ def slopes_of(
     The rows of the derivatives are the features' components, one feature after the other.
     """
     state = found.state
-    y, by_own, by_position, by_strain = _partials(tuple(features), theta, state, strain)
-    values = [np.asarray(v) for v in y]
-    sizes = [v.size for v in values]
-    loads = np.asarray(by_position)
-    check_loads(features, sizes, found, loads)
+    values, by_own, loads, by_strain = partials(features, theta, found, strain=strain)
     adjoint = found.solve(np.ascontiguousarray(loads.transpose(1, 2, 0)))
     total, by_strain = _through(theta, state, by_own, by_strain, adjoint)
     count = int(state.pairs.count)
@@ -152,15 +162,10 @@ DEGENERATE = 1e-8
 
 def degenerate_groups(theta: Theta, state: State) -> list[range]:
     """The groups of more than one mode among the state's modes that share a frequency."""
-    squared = np.diagonal(np.asarray(_between(theta, state)))
+    squared = squared_frequencies(theta, state)
     new = np.abs(np.diff(squared)) > DEGENERATE * np.abs(squared[1:])
     ends = [0, *(np.flatnonzero(new) + 1).tolist(), len(squared)]
     return [range(a, b) for a, b in pairwise(ends) if b - a > 1]
-
-
-@jax.jit
-def _between(theta: Theta, state: State) -> Array:
-    return squared_between(theta, state, state.modes)
 
 
 @cache

@@ -7,7 +7,7 @@ free of rigid motions couples to either.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -193,38 +193,54 @@ def _blocks(theta: Any, state: State) -> list[tuple[Array, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class Assembled:
-    """A sparse Hessian with its zero modes held, and what it was made from."""
+    """The pairs of a sparse Hessian and their stiffness matrices, and what its diagonal gets.
 
-    matrix: SparseHessian
+    Attributes
+    ----------
+    stiffness:
+        H's mean diagonal element.
+    i, j, blocks:
+        The pairs with a stiffness, (M,), and their matrices (M, d, d).
+    free:
+        For each particle (N, d, d): a stiffness for rattlers, and by what the others are raised.
+    grounds:
+        Particles, and the axes along which they are held against rigid motions.
+    """
+
     stiffness: float
-    raised: float
     i: NDArray[np.int32]
     j: NDArray[np.int32]
     blocks: NDArray[np.float64]
-    ground: NDArray[np.float64]
+    free: NDArray[np.float64]
+    grounds: list[tuple[int, NDArray[np.float64]]]
 
-    def ungrounded(self, state: State) -> "Assembled":
-        """The same with its rigid motions free."""
-        ground = _diagonal(
-            np.asarray(state.rattlers), self.stiffness, self.raised, len(self.ground[0])
-        )
-        matrix = SparseHessian.of(self.matrix.pattern, self.blocks, ground)
-        return replace(self, matrix=matrix, ground=ground)
+    def _matrix(self, kept: Any, diagonal: NDArray[np.float64]) -> SparseHessian:
+        pattern = Pattern.of(len(self.free), self.i[kept], self.j[kept])
+        return SparseHessian.of(pattern, self.blocks[kept], diagonal)
+
+    def grounded(self) -> SparseHessian:
+        """H with its rigid motions held by a few coordinates."""
+        diagonal = self.free.copy()
+        for particle, axes in self.grounds:
+            diagonal[particle] += self.stiffness * axes
+        return self._matrix(slice(None), diagonal)
+
+    def ungrounded(self) -> SparseHessian:
+        """H with its rigid motions free."""
+        return self._matrix(slice(None), self.free)
 
     def strong(self) -> SparseHessian:
         """The same without the pairs whose stiffness is small."""
         size = np.sqrt(np.max(np.sum(self.blocks**2, axis=2), axis=1))
-        kept = size > WEAK * self.stiffness
-        pattern = Pattern.of(self.matrix.pattern.n, self.i[kept], self.j[kept])
-        return SparseHessian.of(pattern, self.blocks[kept], self.ground)
+        return self._matrix(size > WEAK * self.stiffness, self.free)
 
 
 def assembled(theta: Any, state: State, raised: float = 0.0) -> Assembled:
-    """The sparse Hessian of a state, its zero modes held by a few coordinates.
+    """The sparse Hessian of a state, in parts.
 
     Every diagonal element is ``raised`` by this part of their mean.
     """
-    n, d = state.positions.shape
+    d = state.positions.shape[1]
     i, j, blocks = listed(theta, state, _blocks(theta, state))
     kept = np.flatnonzero(np.any(blocks, axis=(1, 2)))  # none beyond its cutoff, no rattlers
     if len(kept) < len(i):
@@ -232,18 +248,9 @@ def assembled(theta: Any, state: State, raised: float = 0.0) -> Assembled:
     rattlers = np.asarray(state.rattlers)
     n_held = int(np.sum(~rattlers))
     stiffness = 2 * float(np.einsum("mii->", blocks)) / max(n_held * d, 1)
-    ground = _diagonal(rattlers, stiffness, raised, d)
-    for particle, axes in _grounds(np.asarray(state.positions), rattlers, state.box is None):
-        ground[particle] += stiffness * axes
-    matrix = SparseHessian.of(Pattern.of(n, i, j), blocks, ground)
-    return Assembled(matrix, stiffness, raised, i, j, blocks, ground)
-
-
-def _diagonal(
-    rattlers: NDArray[np.bool_], stiffness: float, raised: float, d: int
-) -> NDArray[np.float64]:
-    """What is added to the diagonal blocks, (N, d, d): a stiffness to rattlers' own."""
-    return stiffness * np.where(rattlers, 1.0, raised)[:, None, None] * np.eye(d)
+    free = stiffness * np.where(rattlers, 1.0, raised)[:, None, None] * np.eye(d)
+    grounds = _grounds(np.asarray(state.positions), rattlers, state.box is None)
+    return Assembled(stiffness, i, j, blocks, free, grounds)
 
 
 def _grounds(
@@ -272,17 +279,11 @@ class Sparse(Factor):
     """By a library's sparse Cholesky factorisation."""
 
     def __init__(
-        self,
-        theta: Any,
-        state: State,
-        rigid: NDArray[np.float64],
-        backend: str | None = None,
-        raised: float = 0.0,
+        self, whole: Assembled, state: State, rigid: NDArray[np.float64], backend: str | None
     ) -> None:
         super().__init__(state, rigid)
-        whole = assembled(theta, state, raised)
         self.stiffness = whole.stiffness
-        self._direct = direct(whole.matrix, backend)
+        self._direct = direct(whole.grounded(), backend)
         self.method = self._direct.name
 
     def _solve(self, loads: NDArray[np.float64], rough: bool) -> NDArray[np.float64]:
@@ -301,21 +302,12 @@ class Iterative(Factor):
 
     method = "krylov"
 
-    def __init__(
-        self,
-        theta: Any,
-        state: State,
-        rigid: NDArray[np.float64],
-        backend: str | None = None,
-        raised: float = 0.0,
-    ) -> None:
+    def __init__(self, whole: Assembled, state: State, rigid: NDArray[np.float64]) -> None:
         super().__init__(state, rigid)
-        whole = assembled(theta, state, raised)
         self.stiffness = whole.stiffness
         # Held by a few coordinates, a matrix is far worse conditioned than without its rigid
         # motions, which the iteration leaves out by itself.
-        own = whole.ungrounded(state)
-        self._krylov = Krylov(own.matrix, own.strong(), own.stiffness, self.project, backend)
+        self._krylov = Krylov(whole.ungrounded(), whole.strong(), whole.stiffness, self.project)
 
     def _solve(self, loads: NDArray[np.float64], rough: bool) -> NDArray[np.float64]:
         return self._krylov.solve(loads, *((ROUGH,) if rough else ()))
@@ -374,9 +366,10 @@ def factorise(theta: Any, state: State, solver: str = "auto", raised: float = 0.
             solver = "krylov"
     if solver == "dense":
         return Dense(theta, state, rigid, raised)
+    whole = assembled(theta, state, raised)
     if solver == "krylov":
-        return Iterative(theta, state, rigid, None, raised)
-    return Sparse(theta, state, rigid, None if solver == "direct" else solver, raised)
+        return Iterative(whole, state, rigid)
+    return Sparse(whole, state, rigid, None if solver == "direct" else solver)
 
 
 def _blocks_of(theta: Any, state: State) -> int:
@@ -403,15 +396,13 @@ def lowest_mode(theta: Any, state: State) -> tuple[float, NDArray[np.float64], f
         matrix, stiffness = _held(theta, state, rigid)
         values, modes = np.linalg.eigh(np.asarray(matrix))
         return float(values[0]), modes[:, 0].reshape(n, d), float(stiffness)
-    whole = assembled(theta, state).ungrounded(state)
-    pattern, scale = whole.matrix.pattern, whole.stiffness
+    whole = assembled(theta, state)
+    free, scale = whole.ungrounded(), whole.stiffness
     shift = 1e-9
     while True:
         # Raised until it can be factorised: inverse iterations then find the lowest modes.
-        blocks = whole.matrix.blocks.copy()
-        blocks[pattern.diagonal] += shift * scale * np.eye(d)
         try:
-            raised = direct(SparseHessian(pattern, blocks))
+            raised = direct(free.raised(shift * scale))
             break
         except NotPositiveError:
             shift *= 10

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError
 
-from .derivatives import by_choices, coupling, degenerate_groups, slopes_of
+from .derivatives import by_choices, coupling, degenerate_groups, partials
 from .errors import FeatureError, NotAMinimumError
 from .linear_response import Response, strain_basis, strain_forces
 from .measuring import check_features, response_for
@@ -342,7 +342,7 @@ def second_order(
     for choice in chosen:
         choice.check(packing, theta)
     found = response_for(packing, theta, wanted, tolerance=tolerance, solver=solver)
-    slopes_of(wanted, theta, found)  # raises for what the parameters do not determine
+    partials(wanted, theta, found)  # raises for what the parameters do not determine
     state = found.state
     own = resolved(theta, state)
     change = jax.tree_util.tree_map(jnp.zeros_like, own)

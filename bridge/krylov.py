@@ -32,7 +32,6 @@ class Krylov:
         strong: SparseHessian,
         scale: float,
         project: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-        backend: str | None = None,
     ) -> None:
         """Prepare the preconditioner from ``strong``, the matrix without its weak pairs.
 
@@ -40,7 +39,7 @@ class Krylov:
         """
         self._full = matrix.full()
         self._project = project
-        self._inner = _raised(strong, scale, backend)
+        self._inner = _raised(strong, scale)
         self.steps = 0
 
     @property
@@ -89,14 +88,11 @@ class Krylov:
         return self._project(x)
 
 
-def _raised(strong: SparseHessian, scale: float, backend: str | None) -> Direct:
+def _raised(strong: SparseHessian, scale: float) -> Direct:
     """Factorise with the diagonal raised as far as it takes to be positive definite."""
-    pattern, d = strong.pattern, strong.dimension
     for raised in RAISED * 10.0 ** np.arange(5):
-        blocks = strong.blocks.copy()
-        blocks[pattern.diagonal] += raised * scale * np.eye(d)
         try:
-            return direct(SparseHessian(pattern, blocks), backend, single=True)
+            return direct(strong.raised(raised * scale), single=True)
         except NotPositiveError:
             continue
     raise NotPositiveError

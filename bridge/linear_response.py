@@ -21,6 +21,7 @@ from .errors import NotAMinimumError, SingularHessianError
 from .factors import SMALLEST_PIVOT, SOLVERS, Factor, factorise, lowest_mode
 from .mechanics import State, energy_of, forces_of, interactions, state_of
 from .packing import Packing
+from .pairs import find_pairs
 from .precision import require_float64
 from .rattlers import find_rattlers
 from .sparse import NotPositiveError
@@ -220,9 +221,14 @@ def response(
         raise InputError(f"solver = {solver!r}: it must be one of {', '.join(SOLVERS)}.")
     for known_theta, known_reach, known_limit, found in _known.get(packing, ()):
         # What was found to be at rest for a tolerance that was asked for stays so.
-        enough = tolerance is None or known_limit <= limit
-        if known_theta() is theta and known_reach >= reach and enough:
-            return found
+        if known_theta() is not theta or not (tolerance is None or known_limit <= limit):
+            continue
+        if known_reach < reach:
+            # Pairs beyond the cutoff have no stiffness: the factorisation is the same.
+            pairs = find_pairs(packing, theta.near, reach=reach)
+            found = replace(found, state=replace(found.state, pairs=pairs))
+            remember(packing, theta, reach, found)
+        return found
     found = respond(state_of(packing, theta, reach=reach), theta, limit, solver)
     remember(packing, theta, reach, found)
     return found

@@ -98,6 +98,12 @@ class SparseHessian:
         blocks[pattern.diagonal] = own
         return cls(pattern, blocks)
 
+    def raised(self, by: float) -> "SparseHessian":
+        """The same with every diagonal element raised."""
+        blocks = self.blocks.copy()
+        blocks[self.pattern.diagonal] += by * np.eye(self.dimension)
+        return SparseHessian(self.pattern, blocks)
+
     @property
     def dimension(self) -> int:
         """d."""

@@ -164,7 +164,7 @@ def has_modes(found: Response, theta: Theta, n_modes: int) -> bool:
         return True
     if modes.shape[2] == n_modes:
         return False
-    squared = np.diagonal(np.asarray(_squared(theta, found.state)))
+    squared = squared_frequencies(theta, found.state)
     return bool(np.any(squared[n_modes:] - squared[n_modes - 1] > CLOSED * squared[n_modes:]))
 
 
@@ -261,6 +261,11 @@ def squared_between(theta: Any, state: State, modes: Any) -> Array:
 @jax.jit
 def _squared(theta: Theta, state: State) -> Array:
     return squared_between(theta, state, state.modes)
+
+
+def squared_frequencies(theta: Theta, state: State) -> NDArray[np.float64]:
+    """The squared frequencies of the state's modes, (n_modes,)."""
+    return np.diagonal(np.asarray(_squared(theta, state)))
 
 
 def frequencies_of(theta: Any, state: State, n_modes: int) -> Array:
