@@ -284,11 +284,14 @@ def energy_of(theta: Any, state: State) -> Array:
     return sum_over_pairs(lambda part: jnp.sum(part.energy), interactions(theta, state))
 
 
-def forces_of(theta: Any, state: State) -> Array:
-    """Forces (N, d)."""
+def forces_of(theta: Any, state: State, *, held: bool = False) -> Array:
+    """Forces (N, d); ``held``: between the particles that are held, rattlers left out."""
     out = jnp.zeros_like(state.positions)
     for part in interactions(theta, state):
-        pull = part.slope[:, None] * part.unit  # on i, towards j
+        slope = part.slope
+        if held:
+            slope = jnp.where(state.rattlers[part.i] | state.rattlers[part.j], 0.0, slope)
+        pull = slope[:, None] * part.unit  # on i, towards j
         out = out.at[part.i].add(pull).at[part.j].add(-pull)
     return out
 

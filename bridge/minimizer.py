@@ -103,6 +103,11 @@ def _forces(theta: Theta, state: State) -> Array:
 
 
 @jax.jit
+def _held_forces(theta: Theta, state: State) -> Array:
+    return forces_of(theta, state, held=True)
+
+
+@jax.jit
 def _energy(theta: Theta, state: State) -> Array:
     return energy_of(theta, state)
 
@@ -230,17 +235,6 @@ def settle_rattlers(work: Work, rattlers: NDArray[np.bool_]) -> bool:
         np.add.at(step, j, np.where(rattlers[j][:, None], share, 0.0))
         work.move_to(work.state.positions + step)
     return False
-
-
-@jax.jit
-def _held_forces(theta: Theta, state: State) -> Array:
-    """Forces between the particles that are held, rattlers left out."""
-    out = jnp.zeros_like(state.positions)
-    for part in interactions(theta, state):
-        free = state.rattlers[part.i] | state.rattlers[part.j]
-        pull = jnp.where(free, 0.0, part.slope)[:, None] * part.unit
-        out = out.at[part.i].add(pull).at[part.j].add(-pull)
-    return out
 
 
 def run_newton(

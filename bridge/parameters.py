@@ -17,6 +17,7 @@ from amorph.handover import InputError, type_names
 from .linear_response import strain_basis
 from .mechanics import State
 from .packing import Packing
+from .potentials import pair_places
 from .springs import Theta
 
 __all__ = [
@@ -65,13 +66,6 @@ class Slopes:
 def _sums(values: Array, places: NDArray[Any], size: int) -> Array:
     """The sum of each row's values by place, (rows, size)."""
     return np.stack([np.bincount(places, row, size) for row in values])
-
-
-def _pair_places(n: int) -> NDArray[np.int64]:
-    """Where a pair of n kinds stands in ``numpy.triu_indices(n)``, (n, n)."""
-    places = np.zeros((n, n), dtype=np.int64)
-    places[np.triu_indices(n)] = np.arange(n * (n + 1) // 2)
-    return np.maximum(places, places.T)
 
 
 class Choice(ABC):
@@ -150,6 +144,9 @@ class _ByGroup(Choice):
         assert theta.near is not None
         return np.asarray(state.typeid, dtype=np.int64), theta.near.n_types
 
+    def _names(self, n: int) -> tuple[str, ...]:
+        return type_names(n) if self.groups is None else tuple(map(str, range(n)))
+
     def columns(self, slopes: Slopes) -> Array:
         if _known(slopes.theta, self.parameter):
             return slopes.springs[self.parameter.removeprefix("springs.")]
@@ -158,13 +155,13 @@ class _ByGroup(Choice):
         if self.parameter == "diameters":  # σ = (D_i + D_j)/2
             half = 0.5 * slopes.near["sigma"]
             return _sums(half, i, n) + _sums(half, j, n)
-        return _sums(slopes.near[self.parameter], _pair_places(n)[i, j], n * (n + 1) // 2)
+        return _sums(slopes.near[self.parameter], pair_places(n)[i, j], n * (n + 1) // 2)
 
     def labels(self, state: State, theta: Theta) -> list[str]:
         if _known(theta, self.parameter):
             return [f"{self.parameter}[{k}]" for k in range(theta.springs.n_bonds)]  # type: ignore[union-attr]
         _, n = self._places(state, theta)
-        names = type_names(n) if self.groups is None else tuple(map(str, range(n)))
+        names = self._names(n)
         if self.parameter == "diameters":
             return [f"diameters[{a}]" for a in names]
         between = "" if self.groups is None else ","
@@ -184,7 +181,7 @@ class _ByGroup(Choice):
         i, j = places[np.asarray(state.pairs.i)], places[np.asarray(state.pairs.j)]
         if self.parameter == "diameters":
             return {"sigma": 0.5 * (change[i] + change[j])}
-        return {self.parameter: change[_pair_places(n)[i, j]]}
+        return {self.parameter: change[pair_places(n)[i, j]]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,10 +228,10 @@ class _ByBond(Choice):
 
 
 @dataclass(frozen=True, eq=False)
-class _ByParticle(Choice):
-    """The diameter of each particle."""
+class _ByParticle(_ByGroup):
+    """The diameter of each particle: every one is a group of its own."""
 
-    parameter: str
+    groups: NDArray[np.int64] | None = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -247,22 +244,12 @@ class _ByParticle(Choice):
                 "pairs: use by_bond, or by_group."
             )
 
-    def columns(self, slopes: Slopes) -> Array:
-        n = len(slopes.state.typeid)
-        half = 0.5 * slopes.near["sigma"]
-        i, j = slopes.ends
-        return _sums(half, i, n) + _sums(half, j, n)
+    def _places(self, state: State, theta: Theta) -> tuple[NDArray[np.int64], int]:
+        n = len(state.typeid)
+        return np.arange(n), n
 
-    def labels(self, state: State, theta: Theta) -> list[str]:
-        return [f"{self.parameter}[{k}]" for k in range(len(state.typeid))]
-
-    def spread(self, values: ArrayLike, state: State, theta: Theta) -> dict[str, Array]:
-        change = np.asarray(values, dtype=np.float64)
-        if change.shape != (len(state.typeid),):
-            raise InputError(f"{self.name}: a direction has {len(state.typeid)} components here.")
-        return {
-            "sigma": 0.5 * (change[np.asarray(state.pairs.i)] + change[np.asarray(state.pairs.j)])
-        }
+    def _names(self, n: int) -> tuple[str, ...]:
+        return tuple(map(str, range(n)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,14 +273,10 @@ class _Strain(Choice):
 
 
 @dataclass(frozen=True, eq=False)
-class _Box(Choice):
+class _Box(_Strain):
     """The elements of the box matrix, particles keeping their fractional coordinates."""
 
     name: str = "box"
-    needs_strain = True
-
-    def check(self, packing: Packing, theta: Theta) -> None:
-        _ = packing.volume
 
     def columns(self, slopes: Slopes) -> Array:
         # A change dh of the box is the deformation dh h⁻¹, of which the symmetric part counts.

@@ -31,6 +31,13 @@ __all__ = [
 ]
 
 
+def pair_places(n: int) -> NDArray[np.int32]:
+    """Where a pair of n kinds stands in ``numpy.triu_indices(n)``, (n, n)."""
+    places = np.zeros((n, n), dtype=np.int32)
+    places[np.triu_indices(n)] = np.arange(n * (n + 1) // 2)
+    return np.maximum(places, places.T)
+
+
 class PairPotential(ABC):
     """A pair potential with its parameters, in reduced units.
 
@@ -117,10 +124,7 @@ class PairPotential(ABC):
 
     def _spread(self, values: Mapping[str, Any], i: Any, j: Any) -> dict[str, Any]:
         n = self.n_types
-        # where a pair of types stands in numpy.triu_indices(n)
-        places = np.zeros((n, n), dtype=np.int32)
-        places[np.triu_indices(n)] = np.arange(n * (n + 1) // 2)
-        places = np.maximum(places, places.T)
+        places = pair_places(n)
         place = (jnp.asarray(places) if isinstance(i, jax.Array) else places)[i, j]
         diameters = values["diameters"]
         out = {"sigma": 0.5 * (diameters[i] + diameters[j])}
