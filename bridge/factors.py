@@ -101,10 +101,14 @@ class Factor(ABC):
         How it was done: dense, a library's name, or krylov.
     rigid:
         Orthonormal rigid motions, (N d, d or more).
+    gain:
+        By how much a further step with this factor must lower the forces to be worth its time:
+        less than a new factorisation would, where solving is cheap beside factorising.
     """
 
     stiffness: float
     method: str
+    gain = 4.0
 
     def __init__(self, state: State, rigid: NDArray[np.float64]) -> None:
         self._shape = tuple(state.positions.shape)
@@ -301,6 +305,7 @@ class Iterative(Factor):
     """By preconditioned conjugate gradients."""
 
     method = "krylov"
+    gain = 30.0  # a solution costs as much as the preconditioner
 
     def __init__(self, whole: Assembled, state: State, rigid: NDArray[np.float64]) -> None:
         super().__init__(state, rigid)

@@ -1,6 +1,6 @@
 """Re-minimisation to a proven minimum: FIRE from afar, safeguarded Newton at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from jax import Array, lax
 from numpy.typing import NDArray
 
 from .errors import NotAMinimumError, RelaxationError, SingularHessianError
-from .factors import DENSE, factorise, lowest_mode
+from .factors import DENSE, Factor, factorise, lowest_mode
 from .linear_response import (
     Response,
     force_tolerance,
@@ -36,11 +36,14 @@ __all__ = ["Relaxation", "relax", "relaxation"]
 NEWTON_FORCE = 1e-2
 NEWTON_MOVE = 0.05
 FIRE_GAIN = 1e-2
-CHORD = 4.0
 MOST_CHORDS = 12
-# Large packings whose forces are this small are not left to FIRE: see `descend`.
-DAMPED_FORCE = 1e-6
-MOST_DAMPED = 60
+MOST_NEWTON = 30
+# Large packings whose forces are this small beside k_max σ are not left to FIRE: see `run_newton`.
+BOUNDED_FORCE = 1e-6
+MOST_BOUNDED = 60
+MOST_HALVINGS = 10
+# By these parts of its mean diagonal element a Hessian is raised, the first that is enough.
+RAISED = (0.0, *10.0 ** np.arange(-6.0, 1.0))
 SKIN = 0.2  # of the largest diameter
 
 
@@ -238,13 +241,18 @@ def settle_rattlers(work: Work, rattlers: NDArray[np.bool_]) -> bool:
 
 
 def run_newton(
-    work: Work, tolerance: float, solver: str = "auto"
+    work: Work, tolerance: float, solver: str = "auto", *, bounded: bool = False
 ) -> tuple[bool, int, NDArray[np.float64]]:
     """Newton steps as long as each does what it should.
 
-    A factorisation serves for as many steps as make the forces `CHORD` times smaller each: near a
+    A factorisation serves for as many steps as make the forces smaller by its `gain` each: near a
     minimum one is enough. Returns whether the packing is at rest, the factorisations made, and the
     first step, (N, d).
+
+    ``bounded`` goes on where a step does not do what it should. In a large packing there is
+    always a place so soft, or unstable, that a Newton step leaves its basin; FIRE would take tens
+    of thousands of steps to settle that one place. The matrix is then raised until it is positive
+    definite, no particle moves farther than `NEWTON_MOVE`, and the energy falls along the step.
     """
     sigma = work.theta.size_range()[0]
     force = largest(_forces(work.theta, work.state))
@@ -259,97 +267,73 @@ def run_newton(
         force = largest(forces)
         if force <= tolerance:
             return True, taken, first
-        if rattlers.all() or taken == 30:
+        if rattlers.all() or taken == (MOST_BOUNDED if bounded else MOST_NEWTON):
             return False, taken, first
-        if largest(_held_forces(work.theta, work.state)) <= tolerance:
+        forces = np.asarray(_held_forces(work.theta, work.state))
+        if largest(forces) <= tolerance:
             # What is left is on particles that are held, but not rigidly: nothing for Newton.
             return False, taken, first
-        try:
-            factor = factorise(work.theta, work.state, solver)
-            if factor.singular():
-                return False, taken, first
-        except NotPositiveError:
+        found = _factorised(work, forces, solver, RAISED if bounded else (0.0,))
+        if found is None:
             return False, taken, first
+        factor, step = found
         taken += 1
+        if taken == 1:
+            first = step
         for chord in range(MOST_CHORDS):
-            step = factor.solve(forces[:, :, None], rough=True)[:, :, 0]
-            if not largest(step) <= NEWTON_MOVE * sigma:
-                return False, taken, first
-            if taken == 1 and chord == 0:
-                first = step
+            if chord:
+                step = factor.solve(forces[:, :, None], rough=True)[:, :, 0]
             before = work.state.positions
-            work.move_to(before + step)
-            # A rattler that a step runs into is moved clear later: it must not count against it.
-            forces = np.asarray(_held_forces(work.theta, work.state))
-            smaller = largest(forces)
+            smaller = np.inf
+            if largest(step) <= NEWTON_MOVE * sigma:
+                work.move_to(before + step)
+                # A rattler that a step runs into is moved clear later: it does not count here.
+                forces = np.asarray(_held_forces(work.theta, work.state))
+                smaller = largest(forces)
             if smaller > 0.5 * force and smaller > tolerance:
                 # Not in the quadratic part of this basin, or the factor is too old: back.
                 work.move_to(before)
                 if chord == 0:
-                    return False, taken, first
+                    if not bounded:
+                        return False, taken, first
+                    _bounded_step(work, step)
                 break
-            slow = smaller > force / CHORD
+            slow = smaller > force / factor.gain
             force = smaller
             if force <= tolerance or slow:
                 break
 
 
-def descend(work: Work, tolerance: float, solver: str = "auto") -> bool:
-    """Newton's method with every particle's step bounded, from where plain steps are refused.
-
-    In a large packing there is always a place so soft, or unstable, that a Newton step leaves its
-    basin; FIRE would take tens of thousands of steps to settle that one place. Here the matrix is
-    raised until it is positive definite, each particle moves by at most `NEWTON_MOVE`, and a step
-    along which the forces turn back is halved. Returns whether the packing is ready for plain
-    steps, or at rest.
-    """
-    limit = NEWTON_MOVE * work.theta.size_range()[0]
-    for _ in range(MOST_DAMPED):
-        force = largest(_forces(work.theta, work.state))
-        rattlers = find_rattlers(work.theta, work.state, residual=force)
-        if rattlers.all():
-            return False
-        if rattlers.any() and not settle_rattlers(work, rattlers):
-            return False
-        work.state = replace(work.state, rattlers=rattlers)
-        forces = np.asarray(_held_forces(work.theta, work.state))
-        force = largest(forces)
-        if force <= tolerance:
-            return True
-        step, raised = _raised_step(work, forces, solver)
-        size = np.sqrt(np.sum(step**2, axis=1))
-        bounded = bool(np.any(size > limit))
-        if bounded:
-            step = step * np.minimum(1.0, limit / np.maximum(size, 1e-300))[:, None]
-        before = work.state.positions
-        slope = float(np.vdot(forces, step))
-        for _ in range(10):
-            work.move_to(before + step)
-            forces = np.asarray(_held_forces(work.theta, work.state))
-            if float(np.vdot(forces, step)) >= -0.5 * abs(slope):
-                break
-            step = 0.5 * step
-            slope *= 0.5
-        if not bounded and raised == 0.0 and largest(forces) <= 0.5 * force:
-            return True
-    return False
-
-
-def _raised_step(
-    work: Work, forces: NDArray[np.float64], solver: str
-) -> tuple[NDArray[np.float64], float]:
-    """The Newton step of a matrix raised until it is positive definite, and by how much."""
-    for raised in (0.0, *10.0 ** np.arange(-6.0, 1.0)):
+def _factorised(
+    work: Work, forces: NDArray[np.float64], solver: str, raised: Sequence[float]
+) -> tuple[Factor, NDArray[np.float64]] | None:
+    """The first of some raised Hessians that is positive definite, and its Newton step (N, d)."""
+    for part in raised:
         try:
-            factor = factorise(work.theta, work.state, solver, raised)
+            factor = factorise(work.theta, work.state, solver, part)
             if not factor.singular():
-                return factor.solve(forces[:, :, None], rough=True)[:, :, 0], raised
+                return factor, factor.solve(forces[:, :, None], rough=True)[:, :, 0]
         except NotPositiveError:
             continue
-    raise RelaxationError(
-        "no multiple of the identity makes the Hessian positive definite: the forces are not "
-        "those of a packing. Start from another one."
-    )
+    return None
+
+
+def _bounded_step(work: Work, step: NDArray[np.float64]) -> None:
+    """A Newton step with every particle's part bounded, halved while the forces turn back."""
+    limit = NEWTON_MOVE * work.theta.size_range()[0]
+    before = work.state.positions
+    forces = np.asarray(_held_forces(work.theta, work.state))
+    size = np.sqrt(np.sum(step**2, axis=1))[:, None]
+    bounded = step * np.minimum(1.0, limit / np.maximum(size, 1e-300))
+    if np.vdot(forces, bounded) <= 0:  # cut particle by particle it may lead uphill
+        bounded = step * min(1.0, limit / np.max(size))
+    slope = np.vdot(forces, bounded)
+    for _ in range(MOST_HALVINGS):
+        work.move_to(before + bounded)
+        forces = np.asarray(_held_forces(work.theta, work.state))
+        if np.vdot(forces, bounded) >= -0.5 * slope:
+            return
+        bounded, slope = 0.5 * bounded, 0.5 * slope
 
 
 def _leave_saddle(work: Work) -> None:
@@ -398,13 +382,10 @@ def relaxation(
     for target in _targets(force, scale, limit):
         if force > target:
             fire_steps += _run_fire(work, target, max_steps - fire_steps)
-        at_rest, steps, _ = run_newton(work, limit, solver)
+        bounded = packing.positions.size > DENSE[packing.dimension]
+        bounded = bounded and force <= max(BOUNDED_FORCE * scale, limit)
+        at_rest, steps, _ = run_newton(work, limit, solver, bounded=bounded)
         newton_steps += steps
-        stuck = not at_rest and packing.positions.size > DENSE[packing.dimension]
-        stuck = stuck and force <= max(DAMPED_FORCE * scale, limit)
-        if stuck and descend(work, limit, solver):
-            at_rest, steps, _ = run_newton(work, limit, solver)
-            newton_steps += steps
         force = largest(_forces(theta, work.state))
         if not at_rest and force > limit:
             continue

@@ -9,6 +9,7 @@ import pytest
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
+from amorph.bridge.minimizer import Work, run_newton
 from amorph.handover import AmorphError, BoxTooSmallError, InputError, UnknownTypeError
 
 
@@ -419,3 +420,21 @@ def test_bonds_are_checked() -> None:
     ]:  # fmt: skip
         with pytest.raises(InputError, match=message):
             Packing.of(x, types, None, bonds)
+
+
+def test_bounded_newton_steps_settle_what_plain_ones_do_not(theta2: Any) -> None:
+    """Large packings have a place that is too soft somewhere: here, small ones that do."""
+    batch = ensemble.quench(theta2, 128, 1.4, 2, 24, seed=5, tolerance=1e-3)
+    refused = 0
+    for k in range(len(batch)):
+        start = Packing(batch.positions[k], batch.typeid, batch.boxes[0])
+        limit = bridge.default_tolerance(start, theta2)
+        plain, bounded = Work.start(start, theta2), Work.start(start, theta2)
+        if run_newton(plain, limit)[0]:
+            continue
+        refused += 1
+        assert run_newton(bounded, limit, bounded=True)[0]
+        end = start.with_positions(bounded.state.positions)
+        proven(end, theta2)
+        assert bridge.energy(end, theta2) < bridge.energy(start, theta2)
+    assert refused >= 4
