@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .durable import write_json
 from .files import parse_campaign
-from .records import write_json
 from .runs import Watcher, run_campaign
 
 __all__ = ["DEMO", "run_demo"]

@@ -8,10 +8,8 @@ set aside under another name, and its frames are made anew.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -21,11 +19,15 @@ from typing import Any, Self
 
 from amorph.handover import OutputError, OutputExistsError
 
-from .errors import RecordError, RunningError
+from .durable import flushed, locked, set_aside, written_whole
+from .errors import RecordError
 
 __all__ = ["Part", "Parts", "begun", "parts_directory"]
 
-_OURS = re.compile(r"(\d{9}-\d{9}\.jsonl(\.aside-\d+|\.partial)?|manifest\.jsonl(\.partial)?)")
+_OURS = re.compile(
+    r"\d{9}-\d{9}\.jsonl(\.aside-\d+)?|manifest\.jsonl"
+    r"|\.(\d{9}-\d{9}|manifest)\.jsonl\.partial-\d+"
+)
 
 
 @dataclass(frozen=True)
@@ -112,17 +114,9 @@ class Parts:
             )
         try:
             self.directory.mkdir(exist_ok=True)
-            self._lock = (self.directory / ".lock").open("w")
+            self._lock = locked(self.directory)
         except OSError as error:
             raise self._cannot_write(error) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise RunningError(
-                f"{self.directory}: another process is writing there; wait for it, or choose "
-                "another output."
-            ) from None
         try:
             # Without a manifest, what lies there is left from a table that was finished.
             if discard or not self._manifest.exists():
@@ -157,18 +151,11 @@ class Parts:
         Raises `OutputError` where they cannot be written.
         """
         part = Part(first, count, failed, hashlib.sha256(data).hexdigest())
-        path = self.directory / part.name
-        partial = path.with_name(f"{part.name}.partial")
         try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            _sync(self.directory)
+            with written_whole(self.directory / part.name) as partial:
+                partial.write_bytes(data)
             self._file.write(_line(asdict(part)))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            flushed(self._file)
         except OSError as error:
             raise self._cannot_write(error) from error
         self._append(part)
@@ -275,22 +262,14 @@ class Parts:
         if not path.exists():
             self.notes.append(f"{part.name} is not there any more: {rows}")
             return
-        k = 1
-        while (aside := path.with_name(f"{path.name}.aside-{k}")).exists():
-            k += 1
-        path.rename(aside)
+        aside = set_aside(path)
         reason = "it repeats rows of another" if doubled else "it is not what was written"
         self.notes.append(f"{part.name} was set aside as {aside.name}: {reason}; {rows}")
 
     def _rewrite(self, header: Mapping[str, Any]) -> None:
-        partial = self._manifest.with_name("manifest.jsonl.partial")
-        with partial.open("wb") as file:
-            for entry in (header, *map(asdict, self.parts)):
-                file.write(_line(entry))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._manifest)
-        _sync(self.directory)
+        with written_whole(self._manifest) as partial:
+            entries = (header, *map(asdict, self.parts))
+            partial.write_bytes(b"".join(map(_line, entries)))
 
     def _cannot_write(self, error: OSError) -> OutputError:
         return OutputError(
@@ -302,14 +281,6 @@ class Parts:
 
 def _line(entry: Mapping[str, Any]) -> bytes:
     return json.dumps(entry, allow_nan=False).encode() + b"\n"
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:

@@ -7,11 +7,8 @@ some of which may have to be computed anew; a shard that does not hold what the 
 set aside under another name, never mended in silence.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,33 +17,14 @@ import numpy as np
 
 from amorph.handover import Frame, FrameError, GSDWriter, checksum, read_gsd, write_gsd
 
-from .errors import RecordError, RunningError
+from .durable import flushed, locked, set_aside, written_whole
+from .errors import RecordError
 
-__all__ = ["FRAMES_PER_SHARD", "RunRecord", "read_outcome", "write_json", "written_whole"]
+__all__ = ["FRAMES_PER_SHARD", "RunRecord", "read_outcome"]
 
 FRAMES_PER_SHARD = 64
 
 OUTCOME_KEYS = ("feature", "target", "status", "initial", "value")
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its name once the block has ended well."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file under that name is always whole."""
-    with written_whole(path) as partial, partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 class RunRecord:
@@ -71,15 +49,7 @@ class RunRecord:
         self._writer: GSDWriter | None = None
         self._manifest_file: Any = None
         self.shards.mkdir(parents=True, exist_ok=True)
-        self._lock = (directory / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise RunningError(
-                f"{directory}: another process is writing to this run; wait for it, or choose "
-                "another directory."
-            ) from None
+        self._lock = locked(directory)
         try:
             self._recover()
         except BaseException:
@@ -170,20 +140,12 @@ class RunRecord:
         return good, None
 
     def _set_aside(self, path: Path, reason: str) -> None:
-        k = 1
-        while (aside := path.with_name(f"{path.name}.aside-{k}")).exists():
-            k += 1
-        path.rename(aside)
+        aside = set_aside(path)
         self.notes.append(f"{path.name} was set aside as {aside.name}: {reason}")
 
     def _rewrite_manifest(self, sums: list[str]) -> None:
-        partial = self.manifest.with_name(".manifest.partial")
-        with partial.open("wb") as file:
-            for number, sum_ in enumerate(sums):
-                file.write(_line(number, sum_))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.manifest)
+        with written_whole(self.manifest) as partial:
+            partial.write_bytes(b"".join(_line(k, sum_) for k, sum_ in enumerate(sums)))
 
     def append(self, frame: Frame) -> None:
         """Make a frame durable: in its shard first, then in the manifest."""
@@ -195,8 +157,7 @@ class RunRecord:
         self._writer.append(frame)
         self._writer.flush()
         self._manifest_file.write(_line(self.frames, checksum(frame)))
-        self._manifest_file.flush()
-        os.fsync(self._manifest_file.fileno())
+        flushed(self._manifest_file)
         self.frames += 1
         self.last = frame
 

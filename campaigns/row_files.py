@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from amorph.handover import InputError, OutputError, OutputExistsError
 
-from .records import written_whole
+from .durable import written_whole
 
 __all__ = ["FORMATS", "Batches", "check_file_output", "check_output", "columns_of", "write_table"]
 
@@ -83,8 +83,6 @@ def write_table(batches: Batches, path: Path) -> None:
                 _write_csv(partial, batches)
             else:
                 _write_parquet(partial, batches)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written: {error.strerror or error}. Check the directory's "

@@ -10,10 +10,11 @@ from amorph import bridge, ensemble
 from amorph.handover import AmorphError, OutputError, OutputExistsError
 
 from .designs import Design, Step
+from .durable import write_json
 from .errors import RecordError
 from .files import Campaign
 from .preparing import prepare_ensemble
-from .records import FRAMES_PER_SHARD, RunRecord, read_outcome, write_json
+from .records import FRAMES_PER_SHARD, RunRecord, read_outcome
 
 __all__ = ["DesignTask", "Watcher", "plan", "run_campaign", "start_packing"]
 

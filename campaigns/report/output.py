@@ -10,6 +10,8 @@ from PIL import Image
 
 from amorph.handover import OutputError, OutputExistsError
 
+from ..durable import written_whole
+
 
 class Output:
     """Where pictures and the page go; everything appears whole under its final name."""
@@ -45,14 +47,10 @@ def png(figure: Figure) -> bytes:
 
 def write(path: Path, data: bytes) -> None:
     """Write a file whole under its name, or raise `OutputError` and leave nothing."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with written_whole(path) as partial:
             partial.write_bytes(data)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written: {error.strerror or error}. Check the directory's "
