@@ -254,17 +254,15 @@ def run_newton(
     of thousands of steps to settle that one place. The matrix is then raised until it is positive
     definite, no particle moves farther than `NEWTON_MOVE`, and the energy falls along the step.
     """
-    sigma = work.theta.size_range()[0]
-    force = largest(_forces(work.theta, work.state))
     taken = 0
     first = np.zeros_like(work.origin)
+    force = largest(_forces(work.theta, work.state))
     while True:
         rattlers = find_rattlers(work.theta, work.state, residual=force)
         if rattlers.any() and not rattlers.all() and not settle_rattlers(work, rattlers):
             return False, taken, first
         work.state = replace(work.state, rattlers=rattlers)
-        forces = np.asarray(_forces(work.theta, work.state))
-        force = largest(forces)
+        force = largest(_forces(work.theta, work.state))
         if force <= tolerance:
             return True, taken, first
         if rattlers.all() or taken == (MOST_BOUNDED if bounded else MOST_NEWTON):
@@ -273,35 +271,53 @@ def run_newton(
         if largest(forces) <= tolerance:
             # What is left is on particles that are held, but not rigidly: nothing for Newton.
             return False, taken, first
-        found = _factorised(work, forces, solver, RAISED if bounded else (0.0,))
-        if found is None:
+        step, left = _one_factorisation(work, forces, force, tolerance, solver, bounded)
+        if step is not None:
+            taken += 1
+            first = step if taken == 1 else first
+        if left is None:
             return False, taken, first
-        factor, step = found
-        taken += 1
-        if taken == 1:
-            first = step
-        for chord in range(MOST_CHORDS):
-            if chord:
-                step = factor.solve(forces[:, :, None], rough=True)[:, :, 0]
-            before = work.state.positions
-            smaller = np.inf
-            if largest(step) <= NEWTON_MOVE * sigma:
-                work.move_to(before + step)
-                # A rattler that a step runs into is moved clear later: it does not count here.
-                forces = np.asarray(_held_forces(work.theta, work.state))
-                smaller = largest(forces)
-            if smaller > 0.5 * force and smaller > tolerance:
-                # Not in the quadratic part of this basin, or the factor is too old: back.
-                work.move_to(before)
-                if chord == 0:
-                    if not bounded:
-                        return False, taken, first
-                    _bounded_step(work, step)
-                break
-            slow = smaller > force / factor.gain
-            force = smaller
-            if force <= tolerance or slow:
-                break
+        force = left
+
+
+def _one_factorisation(
+    work: Work,
+    forces: NDArray[np.float64],
+    force: float,
+    tolerance: float,
+    solver: str,
+    bounded: bool,
+) -> tuple[NDArray[np.float64] | None, float | None]:
+    """Steps by one factorisation: the first of them, and the largest force they leave.
+
+    No step where the Hessian is not positive definite, no force where the step was refused.
+    """
+    found = _factorised(work, forces, solver, RAISED if bounded else (0.0,))
+    if found is None:
+        return None, None
+    factor, step = found
+    first = step
+    for chord in range(MOST_CHORDS):
+        if chord:
+            step = factor.solve(forces[:, :, None], rough=True)[:, :, 0]
+        before = work.state.positions
+        smaller = np.inf
+        if largest(step) <= NEWTON_MOVE * work.theta.size_range()[0]:
+            work.move_to(before + step)
+            # A rattler that a step runs into is moved clear later: it does not count here.
+            forces = np.asarray(_held_forces(work.theta, work.state))
+            smaller = largest(forces)
+        if smaller > 0.5 * force and smaller > tolerance:
+            # Not in the quadratic part of this basin, or the factor is too old: back.
+            work.move_to(before)
+            if chord == 0:
+                return first, _bounded_step(work, step) if bounded else None
+            break
+        slow = smaller > force / factor.gain
+        force = smaller
+        if force <= tolerance or slow:
+            break
+    return first, force
 
 
 def _factorised(
@@ -318,8 +334,11 @@ def _factorised(
     return None
 
 
-def _bounded_step(work: Work, step: NDArray[np.float64]) -> None:
-    """A Newton step with every particle's part bounded, halved while the forces turn back."""
+def _bounded_step(work: Work, step: NDArray[np.float64]) -> float:
+    """A Newton step with every particle's part bounded, halved while the forces turn back.
+
+    Returns the largest force it leaves.
+    """
     limit = NEWTON_MOVE * work.theta.size_range()[0]
     before = work.state.positions
     forces = np.asarray(_held_forces(work.theta, work.state))
@@ -332,8 +351,9 @@ def _bounded_step(work: Work, step: NDArray[np.float64]) -> None:
         work.move_to(before + bounded)
         forces = np.asarray(_held_forces(work.theta, work.state))
         if np.vdot(forces, bounded) >= -0.5 * slope:
-            return
+            break
         bounded, slope = 0.5 * bounded, 0.5 * slope
+    return largest(forces)
 
 
 def _leave_saddle(work: Work) -> None:
