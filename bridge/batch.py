@@ -17,12 +17,19 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import AmorphError, InputError, UnknownTypeError, check_box, check_box_matrix
+from amorph.handover import (
+    AmorphError,
+    InputError,
+    UnknownTypeError,
+    check_box,
+    check_box_matrix,
+    widths,
+)
 
 from .blas import one_blas_thread
 from .errors import FeatureError
 from .factors import SMALLEST_PIVOT, held_hessian
-from .linear_response import strain_forces
+from .linear_response import checked_tolerance, round_off_force, strain_forces
 from .measuring import check_features, measure
 from .mechanics import State, forces_of
 from .minimizer import NEWTON_MOVE, relax
@@ -166,6 +173,9 @@ def measure_batch(
         if progress is not None:
             progress(part.stop, r)
     whole = {k: _joined([one_part[k] for one_part in done]) for k in done[0]}
+    # In a box this narrow another image of a particle may come nearer than the one that is listed.
+    narrow = np.array([widths(b).min() for b in box]) < 2 * (cutoffs.max() + SKIN)
+    whole["ok"] = whole["ok"] & ~narrow
     return _finished(whole, x, types, box, one, plain, differentiated, tolerance)
 
 
@@ -174,12 +184,10 @@ def _limits(
 ) -> NDArray[np.float64]:
     """The largest |F| of each replica at rest: see `default_tolerance`."""
     if tolerance is not None:
-        if not (np.isfinite(tolerance) and tolerance > 0):
-            raise InputError(f"tolerance = {tolerance!r}: it must be a force greater than 0.")
-        return np.full(len(box), float(tolerance))
-    length = np.linalg.norm(box, axis=1).max(axis=1)
+        return np.full(len(box), checked_tolerance(tolerance))
     stiffness = np.array([t.max_stiffness() for t in thetas])
-    return np.maximum(1e-12, 8 * float(np.finfo(np.float64).eps) * stiffness * length)
+    out: NDArray[np.float64] = round_off_force(stiffness, np.linalg.norm(box, axis=1).max(axis=1))
+    return out
 
 
 def _cut(value: Any, count: int) -> Any:

@@ -55,13 +55,21 @@ def default_tolerance(packing: Packing, theta: Theta) -> float:
         length = float(np.max(np.ptp(np.asarray(packing.positions), axis=0)))
     else:
         length = float(np.linalg.norm(np.asarray(packing.box), axis=0).max())
-    return max(1e-12, 8 * float(np.finfo(np.float64).eps) * theta.max_stiffness() * length)
+    return float(round_off_force(theta.max_stiffness(), length))
+
+
+def round_off_force(stiffness: Any, length: Any) -> Any:
+    """max(1e-12, 8 eps k_max L), of numbers or arrays: see `default_tolerance`."""
+    return np.maximum(1e-12, 8 * float(np.finfo(np.float64).eps) * stiffness * length)
 
 
 def force_tolerance(packing: Packing, theta: Theta, tolerance: float | None) -> float:
     """The tolerance asked for, or the default; raises `InputError` for an impossible one."""
-    if tolerance is None:
-        return default_tolerance(packing, theta)
+    return default_tolerance(packing, theta) if tolerance is None else checked_tolerance(tolerance)
+
+
+def checked_tolerance(tolerance: float) -> float:
+    """A force that was asked for; raises `InputError` for an impossible one."""
     if not (np.isfinite(tolerance) and tolerance > 0):
         raise InputError(f"tolerance = {tolerance!r}: it must be a force greater than 0.")
     return float(tolerance)

@@ -214,7 +214,7 @@ def test_displacements_against_finite_strain(
 
 
 def test_against_matscipy(spheres3: Any, solid3: Packing) -> None:
-    """The non-affine forces, and the coefficients of the stress with their three parts."""
+    """The Hessian, the non-affine forces, and the coefficients of the stress in three parts."""
     pytest.importorskip("matscipy")
     ase = pytest.importorskip("ase")
     from matscipy.calculators.pair_potential import PairPotential
@@ -246,6 +246,10 @@ def test_against_matscipy(spheres3: Any, solid3: Packing) -> None:
     )
     atoms.calc = PairPotential(interactions)
     assert atoms.get_potential_energy() == pytest.approx(bridge.energy(solid3, spheres3), rel=1e-12)
+    theirs = atoms.calc.get_property("hessian", atoms).toarray()
+    np.testing.assert_allclose(
+        bridge.hessian(packing, spheres3), theirs, atol=1e-12 * np.abs(theirs).max()
+    )
     theirs = atoms.calc.get_property("nonaffine_forces", atoms)  # (N, component, strain)
     strain = random_strain(3)
     ours = bridge.nonaffine_forces(solid3, spheres3, strain)

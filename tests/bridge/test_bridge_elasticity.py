@@ -18,6 +18,9 @@ def values(packing: Packing, theta: Any) -> dict[str, np.ndarray]:
     return {k: np.asarray(v) for k, v in bridge.measure(packing, theta, ALL).values.items()}
 
 
+YOUNG = ("youngs_modulus", "youngs_moduli", "anisotropy", "elastic_constants")
+
+
 def assert_same(a: dict, b: dict, rtol: float = 1e-8) -> None:
     for name in ALL:
         assert np.abs(a[name] - b[name]).max() <= rtol * np.abs(b[name]).max(), name
@@ -253,6 +256,14 @@ def test_triangular_crystal(potential: str, spacing: float) -> None:
     c = v["elastic_tensor"]
     assert c[0, 0, 0, 0] == pytest.approx(c[1, 1, 1, 1], rel=1e-10)
     assert np.abs(c[0, 0, 0, 1]) < 1e-10
+    # Isotropic: one Young's modulus, 4BG/(B + G), and no anisotropy.
+    young = 4 * v["bulk_modulus"] * shear / (v["bulk_modulus"] + shear)
+    found = bridge.measure(crystal.packing, theta, YOUNG).values
+    assert found["youngs_modulus"] == pytest.approx(young, rel=1e-10)
+    assert found["youngs_moduli"] == pytest.approx(young, rel=1e-10)
+    assert found["anisotropy"] == pytest.approx(0, abs=1e-9)
+    voigt = [c[0, 0, 0, 0], c[0, 0, 1, 1], c[0, 0, 0, 1], c[1, 1, 1, 1], c[1, 1, 0, 1]]
+    assert found["elastic_constants"] == pytest.approx([*voigt, c[0, 1, 0, 1]], abs=1e-12)
 
 
 def test_face_centred_cubic_crystal() -> None:
@@ -287,6 +298,57 @@ def test_face_centred_cubic_crystal() -> None:
     for e, f in itertools.product(strains(3), repeat=2):
         assert np.einsum("ij,ijkl,kl", e, c, f) == pytest.approx(modulus(e, f), abs=1e-10)
     assert v["bulk_modulus"] == pytest.approx(2 * np.sqrt(2) / 3 * k / spacing, rel=1e-10)
+    # A cubic solid has closed forms in C_11, C_12 and C_44.
+    one, two, four = c[0, 0, 0, 0], c[0, 0, 1, 1], c[0, 1, 0, 1]
+    zener = 2 * four / (one - two)
+    found = bridge.measure(bridge.relax(packing, theta), theta, YOUNG).values
+    axial = (one - two) * (one + 2 * two) / (one + two)
+    assert found["youngs_moduli"] == pytest.approx(axial, rel=1e-10)
+    assert found["anisotropy"] == pytest.approx(1.2 * (zener**0.5 - zener**-0.5) ** 2, rel=1e-9)
+    assert zener > 1.5, "it is far from isotropic"
+    constants = np.zeros((6, 6))
+    constants[:3, :3], constants[3:, 3:] = two, four * np.eye(3)
+    np.fill_diagonal(constants[:3, :3], one)
+    assert found["elastic_constants"] == pytest.approx(constants[np.triu_indices(6)], abs=1e-10)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_pulled_along_an_axis(
+    dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
+) -> None:
+    """Young's moduli along the axes are the stress over the strain where the sides are free."""
+    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
+    found = bridge.measure(packing, theta, YOUNG).values
+    c = bridge.elastic_tensor(packing, theta)
+    basis = strains(dimension)
+    for axis in range(dimension):
+        # The strain under which this axis alone carries stress, by plain linear equations.
+        loads = np.array([[np.einsum("ij,ijkl,kl", e, c, f) for f in basis] for e in basis])
+        wanted = np.array([float(e[axis, axis]) for e in basis])
+        strain = np.linalg.solve(loads, wanted)
+        pulled = sum(s * e for s, e in zip(strain, basis, strict=True))
+        stress = np.einsum("ijkl,kl", c, pulled)
+        assert np.abs(np.delete(stress.ravel(), axis * (dimension + 1))).max() < 1e-12
+        assert found["youngs_moduli"][axis] == pytest.approx(1 / pulled[axis, axis], rel=1e-10)
+    bulk, shear = bridge.bulk_modulus(packing, theta), bridge.shear_modulus(packing, theta)
+    d = dimension
+    same = 2 * shear * (1 + bridge.poisson_ratio(packing, theta))
+    assert found["youngs_modulus"] == pytest.approx(same, rel=1e-12)
+    # Voigt's averages over Reuss's, the latter from the inverse matrix.
+    compliance = np.linalg.inv(
+        np.array([[np.einsum("ij,ijkl,kl", e, c, f) for f in unit(basis)] for e in unit(basis)])
+    )
+    n = len(basis)
+    dilation = np.array([np.trace(e) for e in unit(basis)])
+    reuss_bulk = 1 / (dilation @ compliance @ dilation)
+    shears = (np.trace(compliance) - dilation @ compliance @ dilation / d) / (n - 1)
+    index = bulk / reuss_bulk + (n - 1) * shear * 2 * shears - n
+    assert found["anisotropy"] == pytest.approx(index, rel=1e-9)
+    assert found["anisotropy"] > 0
+
+
+def unit(basis: list[np.ndarray]) -> list[np.ndarray]:
+    return [e / np.linalg.norm(e) for e in basis]
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
