@@ -99,6 +99,7 @@ class Report:
             ratio reaches it.
         missing: contenders that are not installed, with what to do about it.
         findings: whatever else the benchmark measured, by name.
+        details: what is written, but not printed.
     """
 
     benchmark: str
@@ -107,6 +108,7 @@ class Report:
     ratios: list[dict[str, Any]] = field(default_factory=list)
     missing: list[dict[str, str]] = field(default_factory=list)
     findings: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     def add(
         self,

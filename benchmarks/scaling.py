@@ -149,7 +149,7 @@ def main() -> None:
                     [r["n"] for r in rows], [r["times"][-1][stage] for r in rows]
                 )
                 report.findings[f"exponent of {stage}, {d}D, last three sizes"] = found_exponent
-    report.findings["rows"] = {f"{d}D": rows for d, rows in curves.items()}
+    report.details["rows"] = {f"{d}D": rows for d, rows in curves.items()}
     report.finish(chosen.json)
     if chosen.picture is not None:
         draw(curves, chosen.picture)
