@@ -1,7 +1,6 @@
 """The command line: ``amorph demo``, ``prepare``, ``analyze``, ``run``, ``report``, ``doctor``."""
 
 import json
-import os
 import sys
 import time
 import warnings
@@ -28,7 +27,9 @@ from amorph.handover import AmorphError, InputError
 # What computes is imported in the commands: `amorph --help` answers at once.
 if TYPE_CHECKING:
     from .designs import Design, Step
+    from .ranks import Ranks
     from .runs import DesignTask, Watcher
+    from .stopping import Until
 
 __all__ = ["app", "main"]
 
@@ -95,6 +96,9 @@ def _watcher(progress: Progress) -> "Watcher":
                 self.steps, completed=step.number, info=f"loss {step.loss:.1e}  {values}"
             )
 
+        def validated(self, task: "DesignTask", done: int, total: int) -> None:
+            progress.update(self.steps, info=f"validation: {done} of {total} packings")
+
         def design_ended(self, task: "DesignTask", outcome: Mapping[str, Any]) -> None:
             progress.advance(self.designs)
             if outcome["status"] == "failed":
@@ -104,17 +108,6 @@ def _watcher(progress: Progress) -> "Watcher":
             _err.print(f"amorph: {message}", style="yellow")
 
     return Bars()
-
-
-def _refuse_ranks() -> None:
-    ranks = next(
-        (os.environ[k] for k in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE") if k in os.environ), "1"
-    )
-    if ranks not in ("", "1"):
-        raise InputError(
-            f"amorph run was started on {ranks} ranks, but this version runs a campaign on one: "
-            "start it without mpiexec."
-        )
 
 
 def _outcome_table(designs: Sequence[Mapping[str, Any]]) -> Table:
@@ -328,17 +321,55 @@ def run(
     campaign: Annotated[Path, typer.Argument(help="A campaign file.")],
     output: Output,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop at the end of the step that is at work by then.")
+    ] = None,
 ) -> None:
-    """Run a campaign; every step is safe on disk, and --resume goes on after any kill."""
-    from .files import load_campaign
-    from .runs import run_campaign
+    """Run a campaign, alone or under mpiexec.
 
-    _refuse_ranks()
-    loaded = load_campaign(campaign)
-    source = campaign.read_text(encoding="utf-8")
-    with _progress() as progress:
-        outcomes = run_campaign(loaded, source, output, resume=resume, watcher=_watcher(progress))
+    Every step is safe on disk, and --resume goes on after any kill. SIGTERM, SIGUSR1 and --minutes
+    end a run between two steps, with exit status 75.
+    """
+    from .workers import jax_on_one_thread
+
+    jax_on_one_thread()  # results must not depend on the number of cores
+    from .ranks import world
+    from .stopping import Until, signals_noted
+
+    until = Until(None if minutes is None else 60.0 * minutes)
+    ranks = world()
+    with signals_noted(until):
+        if not ranks.is_root:
+            from .runs import serve_campaign
+
+            serve_campaign(ranks, until)
+            return
+        outcomes = _run_root(campaign, output, resume, ranks, until)
     _out.print(_outcome_table(outcomes))
+
+
+def _run_root(
+    file: Path, output: Path, resume: bool, ranks: "Ranks", until: "Until"
+) -> list[dict[str, Any]]:
+    from .files import load_campaign
+    from .runs import release_ranks, run_campaign
+
+    try:
+        campaign = load_campaign(file)
+        source = file.read_text(encoding="utf-8")
+    except BaseException:
+        release_ranks(ranks)
+        raise
+    with _progress() as progress:
+        return run_campaign(
+            campaign,
+            source,
+            output,
+            resume=resume,
+            watcher=_watcher(progress),
+            ranks=ranks,
+            until=until,
+        )
 
 
 @app.command()
@@ -385,8 +416,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         command(args=None if arguments is None else list(arguments), prog_name="amorph")
     except AmorphError as error:
-        _err.print(f"amorph: {error}", style="red", markup=False)
-        sys.exit(2)
+        from .errors import StoppedError
+
+        stopped = isinstance(error, StoppedError)
+        _err.print(f"amorph: {error}", style="yellow" if stopped else "red", markup=False)
+        sys.exit(75 if stopped else 2)  # 75: EX_TEMPFAIL, try again
     except SystemExit as end:
         if end.code == 130:  # how typer ends on Ctrl-C
             _err.print("amorph: interrupted; what was finished is on disk.", style="yellow")

@@ -1,21 +1,18 @@
-"""Individual design: one packing's minimum is followed while its interactions are optimised.
+"""Design: parameters optimised until packings have the properties that a campaign asks for.
 
-P0, "Training individual configurations". The loss is Σ w (f - target)² over the objectives. The
-learning rate is itself learned, as P0's published code does: it is sigmoid(η); after each step
-the loss at the new parameters is differentiated by η through the step, and Adam moves η.
+``individual``: the minima of one or several packings are followed while their common parameters
+change, and each packing is to reach the targets: the loss is Σ_packings Σ w (f - target)² (P0,
+"Training individual configurations"). ``ensemble``: packings are prepared anew at every step, and
+their mean is: Σ w (⟨f⟩ - target)² (P0, "Training ensemble-average quantities").
 
 Everything a step needs stands in its frame, so that a run goes on from any frame as if it had
-never stopped.
+never stopped. The packings of a step are spread over ranks; sums over them go in their order.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import NDArray
 
 from amorph import bridge
@@ -23,96 +20,105 @@ from amorph.handover import Frame
 
 from .errors import DesignError
 from .files import Campaign
+from .members import Member, Order, first_member, follow_member, fresh_member
+from .optimizers import Moved, Optimization
+from .ranks import OneRank, Ranks
 
 __all__ = ["Design", "Step"]
 
 Arrays = dict[str, Any]
+# An ensemble's step needs this part of its packings.
+LEAST_MEASURED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A design after some steps: the packing at rest at its parameters, and the optimiser.
+    """A design after some steps: the packings at rest at its parameters, and the optimiser.
 
     Attributes
     ----------
     number:
         How many steps were taken.
-    packing, theta:
-        The followed packing and its interactions.
+    packings:
+        Followed packings; of an ensemble the first that was measured.
+    theta:
+        The interactions.
     loss, value:
-        The loss and each objective's value, (n_objectives,).
+        The loss, and each objective's value, (n_objectives,), the mean over packings.
+    each:
+        Each packing's values (n_packings, n_objectives), NaN where it could not be measured.
     gradient:
         dloss/dparameter, by parameter.
-    eta, learning_rate:
-        The learning rate is sigmoid(eta), halved as often as the campaign's schedule says.
-    optimizer, meta:
-        The states of the optimiser and of the one that moves eta.
+    learning_rate:
+        Of the step that follows.
+    state:
+        Of the optimiser.
     rearranged, crossings, moved:
-        What happened in the step that led here: see `amorph.bridge.Followed`.
+        Of each packing, what happened in the step that led here: see `amorph.bridge.Followed`.
+    limited:
+        Of each packing, whether its gradient was cut to the campaign's limit.
+    failures:
+        Why packings could not be measured.
     """
 
     number: int
-    packing: bridge.Packing
+    packings: tuple[bridge.Packing, ...]
     theta: bridge.PairPotential
     loss: float
     value: NDArray[np.float64]
+    each: NDArray[np.float64]
     gradient: Arrays
-    eta: float
     learning_rate: float
-    optimizer: Any
-    meta: Any
-    rearranged: bool
-    crossings: int
-    moved: float
+    state: Moved
+    rearranged: NDArray[np.bool_]
+    crossings: NDArray[np.int64]
+    moved: NDArray[np.float64]
+    limited: NDArray[np.bool_]
+    failures: tuple[str, ...] = ()
 
 
 class Design:
-    """The optimisation that a campaign (one point of its sweep) describes."""
+    """The optimisation that a campaign (one point of its sweep) describes.
 
-    def __init__(self, campaign: Campaign) -> None:
+    Parameters
+    ----------
+    campaign:
+        The design.
+    replica:
+        Which packings of the preparation it is about: an individual design's first one is
+        `replica` times their number.
+    ranks:
+        Who computes the packings.
+    """
+
+    def __init__(self, campaign: Campaign, replica: int = 0, ranks: Ranks | None = None) -> None:
         self.campaign = campaign
         self.features = [bridge.feature(o.feature) for o in campaign.objective]
         self.target = np.array([o.target for o in campaign.objective])
         self.weight = np.array([o.weight for o in campaign.objective])
         self.parameters = tuple(campaign.design.parameters)
-        self.bounds = {name: campaign.bounds_of(name) for name in self.parameters}
-        make: Callable[..., Any] = getattr(optax, campaign.optimizer.kind)
-        self._optimizer = optax.inject_hyperparams(make)(
-            learning_rate=campaign.optimizer.learning_rate
-        )
-        self._meta = optax.adam(campaign.optimizer.meta_learning_rate)
-        self._update = jax.jit(self._update_and_slope)
+        n = campaign.design.n_packings
+        self.replicas = range(replica * n, (replica + 1) * n)
+        self._followed = campaign.design.kind == "individual"
+        self._optimization = Optimization(campaign)
+        self._ranks = ranks or OneRank()
 
-    def start(self, packing: bridge.Packing) -> Step:
-        """Step 0: the packing relaxed and measured with the campaign's own parameters.
+    def start(self) -> Step:
+        """Step 0: packings prepared and measured with the campaign's own parameters.
 
-        Raises as `amorph.bridge.relax` and `amorph.bridge.measure` do.
+        Raises `RecordError` where one cannot be prepared, else as `amorph.bridge.relax` and
+        `amorph.bridge.measure` do.
         """
         theta = self.campaign.potential.theta()
-        rest = bridge.relax(packing, theta).wrapped()
-        loss, value, gradient = self._measure(rest, theta)
-        rate = self.campaign.optimizer.learning_rate
-        eta = float(np.log(rate / (1.0 - rate)))
-        return Step(
-            number=0,
-            packing=rest,
-            theta=theta,
-            loss=loss,
-            value=value,
-            gradient=gradient,
-            eta=eta,
-            learning_rate=rate,
-            optimizer=self._optimizer.init(self._designed(theta)),
-            meta=self._meta.init(jnp.asarray(eta)),
-            rearranged=False,
-            crossings=0,
-            moved=0.0,
-        )
+        state = self._optimization.start(theta)
+        order = Order(self.campaign, theta, theta, 0)
+        make = first_member if self._followed else fresh_member
+        return self._step(0, theta, self._ranks.map(make, order, self.replicas), state)
 
     def advance(self, step: Step) -> Step:
-        """One step of the optimiser, the minimum followed to the new parameters and measured.
+        """One step of the optimiser, the packings brought to the new parameters and measured.
 
-        Raises `DesignError` if no packing with a linear response is found there, or if the
+        Raises `DesignError` if there are no packings with a linear response there, or if the
         gradient is not finite.
         """
         if not all(np.isfinite(g).all() for g in step.gradient.values()):
@@ -120,39 +126,21 @@ class Design:
                 f"step {step.number}: the gradient is not finite: the packing is at the edge of "
                 "stability. Start from another packing, or lower the learning rate."
             )
-        old = self._designed(step.theta)
-        new, slope, state = self._update(
-            jnp.asarray(step.eta), self._share(step.number), old, step.gradient, step.optimizer
-        )
-        theta = step.theta.replace(**{k: np.asarray(v) for k, v in new.items()})
-        try:
-            followed = bridge.follow(step.packing, step.theta, theta)
-            packing = followed.packing.wrapped()
-            loss, value, gradient = self._measure(packing, theta)
-        except (bridge.RelaxationError, bridge.NotAMinimumError, bridge.RattlerError) as error:
-            raise DesignError(
-                f"step {step.number + 1}: no packing to go on from at the new parameters: {error}"
-            ) from error
-        eta, meta = jnp.asarray(step.eta), step.meta
-        if self.campaign.optimizer.meta_learning_rate > 0:
-            by_eta = sum(jnp.vdot(gradient[k], slope[k]) for k in self.parameters)
-            change, meta = self._meta.update(by_eta, meta)
-            eta = optax.apply_updates(eta, change)
-        return Step(
-            number=step.number + 1,
-            packing=packing,
-            theta=theta,
-            loss=loss,
-            value=value,
-            gradient=gradient,
-            eta=float(eta),
-            learning_rate=float(jax.nn.sigmoid(eta)) * self._share(step.number + 1),
-            optimizer=state,
-            meta=meta,
-            rearranged=followed.rearranged,
-            crossings=followed.crossings,
-            moved=followed.moved,
-        )
+        theta, state = self._optimization.step(step.number, step.theta, step.gradient, step.state)
+        number = step.number + 1
+        if self._followed:
+            order = Order(self.campaign, theta, step.theta, 0)
+            try:
+                members = self._ranks.map(follow_member, order, step.packings)
+            except (bridge.RelaxationError, bridge.NotAMinimumError, bridge.RattlerError) as error:
+                raise DesignError(
+                    f"step {number}: no packing to go on from at the new parameters: {error}"
+                ) from error
+        else:
+            common = self.campaign.design.starts == "common"
+            order = Order(self.campaign, theta, step.theta, 0 if common else number)
+            members = self._ranks.map(fresh_member, order, self.replicas)
+        return self._step(number, theta, members, state, learn=True)
 
     def finished(self, step: Step) -> str | None:
         """``converged``, ``step_limit``, or None while there is more to do."""
@@ -169,88 +157,129 @@ class Design:
             "target": self.target,
             "weight": self.weight,
             "learning_rate": step.learning_rate,
+            "each": step.each.ravel(),
             "rearranged": step.rearranged,
             "crossings": step.crossings,
             "moved": step.moved,
-            "eta": step.eta,
+            "limited": step.limited,
         }
         log.update({f"gradient/{k}": v for k, v in step.gradient.items()})
-        for name, state in (("optimizer", step.optimizer), ("meta", step.meta)):
-            for k, leaf in enumerate(jax.tree_util.tree_leaves(state)):
-                log[f"{name}/{k}"] = np.asarray(leaf)
-        return bridge.frame_of(step.packing, step.theta, log)
+        log.update(self._optimization.log(step.state))
+        if self._followed and len(step.packings) > 1:
+            log["packings/positions"] = np.concatenate([p.positions for p in step.packings])
+            log["packings/images"] = np.concatenate([_images(p) for p in step.packings])
+            log["packings/typeid"] = np.stack([p.typeid for p in step.packings])
+        return bridge.frame_of(step.packings[0], step.theta, log)
 
     def resume(self, frame: Frame) -> Step:
         """The step that a frame was written from, to the last bit."""
         assert frame.potential is not None
         theta = bridge.from_arrays(frame.potential, frame.parameters)
         log = frame.log
-
-        def number(key: str) -> float:
-            return float(log[key][0])
-
-        designed = self._designed(theta)
-        eta = number("eta")
+        first = bridge.Packing.from_frame(frame)
+        packings: tuple[bridge.Packing, ...] = (first,)
+        if "packings/positions" in log:
+            n = len(self.replicas)
+            packings = tuple(
+                bridge.Packing.of(x, typeid, first.box, images=images)
+                for x, typeid, images in zip(
+                    np.split(log["packings/positions"], n),
+                    log["packings/typeid"],
+                    np.split(log["packings/images"], n),
+                    strict=True,
+                )
+            )
         return Step(
-            number=int(number("step")),
-            packing=bridge.Packing.from_frame(frame),
+            number=int(log["step"][0]),
+            packings=packings,
             theta=theta,
-            loss=number("loss"),
+            loss=float(log["loss"][0]),
             value=log["value"],
+            each=log["each"].reshape(len(self.replicas), -1),
             gradient={k: log[f"gradient/{k}"] for k in self.parameters},
-            eta=eta,
-            learning_rate=number("learning_rate"),
-            optimizer=_filled(self._optimizer.init(designed), log, "optimizer"),
-            meta=_filled(self._meta.init(jnp.asarray(eta)), log, "meta"),
-            rearranged=bool(number("rearranged")),
-            crossings=int(number("crossings")),
-            moved=number("moved"),
+            learning_rate=float(log["learning_rate"][0]),
+            state=self._optimization.restored(theta, log),
+            rearranged=log["rearranged"].astype(bool),
+            crossings=log["crossings"],
+            moved=log["moved"],
+            limited=log["limited"].astype(bool),
         )
 
-    def _share(self, number: int) -> float:
-        """What the schedule leaves of the learning rate in a step."""
-        every = self.campaign.optimizer.halve_every
-        return 0.5 ** (number // every) if every else 1.0
-
-    def _designed(self, theta: bridge.PairPotential) -> Arrays:
-        arrays = theta.arrays()
-        return {name: jnp.asarray(arrays[name]) for name in self.parameters}
-
-    def _measure(
-        self, packing: bridge.Packing, theta: bridge.PairPotential
-    ) -> tuple[float, NDArray[np.float64], Arrays]:
-        measured = bridge.measure(packing, theta, (), self.features)
-        value = np.array([measured.values[f.name] for f in self.features])
-        off = self.weight * (value - self.target)
-        gradient: Arrays = {}
-        for name in self.parameters:
-            slopes = [measured.gradients[f.name].arrays()[name] for f in self.features]
-            gradient[name] = np.asarray(2.0 * np.einsum("f,fk->k", off, np.stack(slopes)))
-        return float(np.sum(off * (value - self.target))), value, gradient
-
-    def _update_and_slope(
-        self, eta: Any, share: Any, values: Arrays, gradient: Arrays, state: Any
-    ) -> tuple[Arrays, Arrays, Any]:
-        """New parameters, their derivative by eta, and the optimiser's new state."""
-
-        def step(eta: Any) -> tuple[Arrays, Any]:
-            rate = share * jax.nn.sigmoid(eta)
-            hyper = {**state.hyperparams, "learning_rate": rate}
-            change, new_state = self._optimizer.update(
-                gradient, state._replace(hyperparams=hyper), values
+    def _step(
+        self,
+        number: int,
+        theta: bridge.PairPotential,
+        members: list[Member],
+        state: Moved,
+        *,
+        learn: bool = False,
+    ) -> Step:
+        each = np.stack([m.value for m in members])
+        measured: NDArray[np.bool_] = np.asarray(np.isfinite(each).all(axis=1))
+        failures = tuple(m.failure for m in members if m.failure)
+        if measured.sum() < max(1, LEAST_MEASURED * len(members)):
+            raise DesignError(
+                f"step {number}: {len(members) - int(measured.sum())} of {len(members)} packings "
+                f"could not be measured, the first because of {failures[0]}"
             )
-            moved = optax.apply_updates(values, change)
-            return {k: jnp.clip(v, *self.bounds[k]) for k, v in moved.items()}, new_state
+        value = each[measured].mean(axis=0)
+        if self._followed:
+            off = each - self.target
+            loss = float(np.sum(self.weight * off**2))
+            pulls = 2.0 * self.weight * off
+        else:
+            off = value - self.target
+            loss = float(np.sum(self.weight * off**2))
+            pulls = np.where(measured[:, None], 2.0 * self.weight * off / measured.sum(), 0.0)
+        # By packing and parameter; summed in the packings' order.
+        slopes = {
+            name: np.stack(
+                [
+                    pull @ m.slopes[name] if good else np.zeros(m.slopes[name].shape[1])
+                    for pull, m, good in zip(pulls, members, measured, strict=True)
+                ]
+            )
+            for name in self.parameters
+        }
+        limited = self._limit(slopes, measured)
+        gradient = {name: np.add.reduce(parts, axis=0) for name, parts in slopes.items()}
+        if learn:
+            state = self._optimization.learn(gradient, state)
+        kept = [m.packing for m in members if m.packing is not None]
+        return Step(
+            number=number,
+            packings=tuple(kept if self._followed else kept[:1]),
+            theta=theta,
+            loss=loss,
+            value=value,
+            each=each,
+            gradient=gradient,
+            learning_rate=self._optimization.learning_rate(state.eta, number),
+            state=state,
+            rearranged=np.array([m.rearranged for m in members]),
+            crossings=np.array([m.crossings for m in members]),
+            moved=np.array([m.moved for m in members]),
+            limited=limited,
+            failures=failures,
+        )
 
-        (new, new_state), (slope, _) = jax.jvp(step, (eta,), (jnp.ones_like(eta),))
-        return new, slope, new_state
+    def _limit(self, slopes: Arrays, measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Cut gradients that are long beside the step's median one; which were cut.
+
+        Near an instability a packing's gradient grows without bound (as the inverse of its lowest
+        eigenvalue): one of them would outweigh all others of the step, and of many steps.
+        """
+        limit = self.campaign.design.gradient_limit
+        length = np.sqrt(sum(np.sum(parts**2, axis=1) for parts in slopes.values()))
+        if not limit:
+            return np.zeros(len(length), dtype=bool)
+        longest = limit * float(np.median(length[measured]))
+        limited: NDArray[np.bool_] = length > longest
+        for parts in slopes.values():
+            parts[limited] *= (longest / length[limited])[:, None]
+        return limited
 
 
-def _filled(template: Any, log: dict[str, NDArray[Any]], name: str) -> Any:
-    """A state of the template's structure with the leaves that a frame recorded."""
-    leaves, structure = jax.tree_util.tree_flatten(template)
-    out = []
-    for k, leaf in enumerate(leaves):
-        shape, dtype = np.shape(leaf), np.asarray(leaf).dtype
-        out.append(jnp.asarray(log[f"{name}/{k}"].astype(dtype).reshape(shape)))
-    return jax.tree_util.tree_unflatten(structure, out)
+def _images(packing: bridge.Packing) -> NDArray[np.int32]:
+    none = np.zeros(packing.positions.shape, dtype=np.int32)
+    return none if packing.images is None else packing.images

@@ -40,12 +40,12 @@ def flushed(file: IO[Any]) -> None:
     os.fsync(file.fileno())
 
 
-def locked(directory: Path) -> IO[str]:
-    """The open ``.lock`` of a directory: until it is closed, no other process can have it.
+def locked(directory: Path, name: str = ".lock") -> IO[str]:
+    """The open lock file of a directory: until it is closed, no other process can have it.
 
     Raises `RunningError` where one has, `OSError` where the file cannot be made.
     """
-    lock = (directory / ".lock").open("w")
+    lock = (directory / name).open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

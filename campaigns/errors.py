@@ -9,6 +9,7 @@ __all__ = [
     "ReaderMissingError",
     "RecordError",
     "RunningError",
+    "StoppedError",
     "TrajectoryError",
     "WorkerError",
 ]
@@ -24,6 +25,10 @@ class RecordError(AmorphError):
 
 class RunningError(RecordError):
     """Another process is writing to the run directory, or to the same analysis."""
+
+
+class StoppedError(AmorphError):
+    """A run was asked to stop before its end; what was finished is on disk."""
 
 
 class DesignError(AmorphError):

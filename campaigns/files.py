@@ -7,27 +7,35 @@ import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from inspect import signature
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
+import optax
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from amorph import bridge
-from amorph.handover import POTENTIALS, AmorphError
+from amorph.handover import POTENTIALS, AmorphError, component_names, type_names
 
 from .errors import CampaignFileError
 from .tables import Bonds, Number, Positive, Potential, Preparation, Table, unknown
 
 __all__ = [
     "Campaign",
+    "Clip",
     "DesignSettings",
     "Objective",
     "Optimizer",
     "Potential",
     "Preparation",
     "PreparationFile",
+    "Schedule",
     "Stop",
+    "Validation",
+    "component_groups",
     "load_campaign",
     "load_named_potential",
     "load_potential",
@@ -39,13 +47,36 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class DesignSettings(Table):
-    """``[design]``: what is changed, and within which bounds."""
+    """``[design]``: what is changed, within which bounds, and of which packings it is asked.
 
-    kind: Literal["individual"] = "individual"
+    ``individual``: each of `packings` packings is to reach the targets, and is followed while the
+    parameters change. ``ensemble``: the mean over `packings` packings is, prepared anew at every
+    step (``fresh``), or from the same starts (``common``).
+    """
+
+    kind: Literal["individual", "ensemble"] = "individual"
     parameters: Annotated[list[str], Field(min_length=1)]
+    packings: Annotated[int, Field(ge=1)] | None = None
+    starts: Literal["fresh", "common"] | None = None
     bounds: dict[str, Annotated[list[Number], Field(min_length=2, max_length=2)]] = Field(
         default_factory=dict
     )
+    held: dict[str, list[str]] = Field(default_factory=dict)
+    shared: dict[str, list[Annotated[list[str], Field(min_length=2)]]] = Field(default_factory=dict)
+    gradient_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+    @property
+    def n_packings(self) -> int:
+        """How many packings a step measures: one, or P0's 8 for an ensemble."""
+        return self.packings or (1 if self.kind == "individual" else 8)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "DesignSettings":
+        if self.kind == "individual":
+            for name in ("starts", "gradient_limit"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is for kind = 'ensemble'.")
+        return self
 
 
 class Objective(Table):
@@ -56,13 +87,44 @@ class Objective(Table):
     weight: Positive = 1.0
 
 
+class Schedule(Table):
+    """``[optimizer.schedule]``: how the learning rate falls.
+
+    ``halve``: by half every `steps`; the others: to `end` times itself over `steps`.
+    """
+
+    kind: Literal["halve", "linear", "cosine", "exponential"]
+    steps: Annotated[int, Field(ge=1)]
+    end: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+
+class Clip(Table):
+    """``[optimizer.clip]``: the gradient's length (``norm``) or each component (``value``)."""
+
+    kind: Literal["norm", "value"]
+    limit: Positive
+
+
 class Optimizer(Table):
     """``[optimizer]``: an optax optimiser, its learning rate, and the rate's own."""
 
-    kind: Literal["rmsprop", "adam", "sgd"] = "rmsprop"
+    kind: Literal[
+        "rmsprop", "adam", "sgd", "adabelief", "adagrad", "adamax", "amsgrad", "lion", "nadam",
+        "radam", "yogi",
+    ] = "rmsprop"  # fmt: skip
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     meta_learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3e-3
-    halve_every: Annotated[int, Field(ge=0)] = 0
+    options: dict[str, bool | Number] = Field(default_factory=dict)
+    schedule: Schedule | None = None
+    clip: Clip | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "Optimizer":
+        known = [k for k in signature(getattr(optax, self.kind)).parameters if k != "learning_rate"]
+        for name in self.options:
+            if name not in known:
+                raise ValueError(unknown(f"option of {self.kind}", name, known))
+        return self
 
 
 class Stop(Table):
@@ -70,6 +132,18 @@ class Stop(Table):
 
     loss: Positive = 1e-6
     steps: Annotated[int, Field(ge=0)] = 5000
+
+
+class Validation(Table):
+    """``[[validation]]``: fresh packings, measured with the parameters that the design found.
+
+    After the last step, and every `every` steps if that is given; of another size where
+    `n_particles` is.
+    """
+
+    packings: Annotated[int, Field(ge=2)] = 2000
+    n_particles: Annotated[int, Field(ge=1)] | None = None
+    every: Annotated[int, Field(ge=1)] | None = None
 
 
 class PreparationFile(Table):
@@ -95,6 +169,7 @@ class Campaign(Table):
     objective: Annotated[list[Objective], Field(min_length=1)]
     optimizer: Optimizer = Optimizer()
     stop: Stop = Stop()
+    validation: list[Validation] = Field(default_factory=list)
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -118,6 +193,7 @@ class Campaign(Table):
                     f"design.bounds.{name} = [{low}, {high}]: {name} must stay "
                     + ("at or above 0." if zero_allowed else "above 0.")
                 )
+        component_groups(self)
         for objective in self.objective:
             feature = bridge.feature(objective.feature)
             if self.preparation.dimension not in feature.dimensions:
@@ -149,6 +225,11 @@ class Campaign(Table):
         )
         return (0.0 if zero_allowed else 1e-3), math.inf
 
+    def components(self, parameter: str) -> list[str]:
+        """What the components of a parameter are called: types (A, B) or pairs (AA, AB, BB)."""
+        per_pair = next(p.per_pair for p in POTENTIALS[self.potential.kind] if p.name == parameter)
+        return component_names(type_names(len(self.potential.diameters)), per_pair)
+
     def points(self) -> Iterator[tuple[dict[str, Any], "Campaign"]]:
         """The campaigns of the sweep, each with the values that set it apart; one without sweep.
 
@@ -161,6 +242,47 @@ class Campaign(Table):
             for path, value in chosen.items():
                 _set(changed, path, value)
             yield chosen, _checked(Campaign, changed, "sweep")
+
+
+def component_groups(campaign: Campaign) -> dict[str, NDArray[np.int64]]:
+    """For each designed parameter, which free number stands for each component; -1: held.
+
+    Raises `ValueError` for components that are not there, or are one but start apart.
+    """
+    design = campaign.design
+    for table, listed in (("held", design.held), ("shared", design.shared)):
+        for name in listed:
+            if name not in design.parameters:
+                raise ValueError(
+                    f"design.{table}.{name}: {name!r} is none of design.parameters, "
+                    f"{design.parameters}."
+                )
+    values = campaign.potential.theta().arrays()
+    out = {}
+    for name in design.parameters:
+        names = campaign.components(name)
+
+        def place(component: str, names: list[str] = names, name: str = name) -> int:
+            if component not in names:
+                raise ValueError(unknown(f"component of {name}", component, names))
+            return names.index(component)
+
+        where = np.arange(len(names))
+        for group in design.shared.get(name, []):
+            places = [place(c) for c in group]
+            if np.ptp(values[name][places]) != 0:
+                raise ValueError(
+                    f"design.shared.{name} = {group}: they are to be one, but start at "
+                    f"{values[name][places].tolist()}."
+                )
+            where[np.isin(where, where[places])] = where[places].min()
+        for component in design.held.get(name, []):
+            where[where == where[place(component)]] = -1
+        free = np.unique(where[where >= 0])
+        if not len(free):
+            raise ValueError(f"design.held.{name}: nothing is left to change: drop the parameter.")
+        out[name] = np.where(where >= 0, np.searchsorted(free, where), -1)
+    return out
 
 
 def _set(table: dict[str, Any], path: str, value: Any) -> None:

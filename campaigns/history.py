@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amorph.handover import POTENTIALS, CorruptFrameError, Frame, read_gsd
+from amorph.handover import POTENTIALS, CorruptFrameError, Frame, component_names, read_gsd
 
 __all__ = ["History", "read_history"]
 
 Floats = NDArray[np.float64]
 
-_SCALARS = ("step", "loss", "learning_rate", "rearranged", "crossings", "moved")
+_LOGGED = ("step", "loss", "learning_rate", "rearranged", "crossings", "moved", "each")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +43,13 @@ class History:
     learning_rate:
         (S,).
     rearranged:
-        (S,) bool: the minimum was lost on the way to this step, and the packing jumped.
+        (S,) bool: a minimum was lost on the way to this step, and its packing jumped.
     crossings:
         (S,) int64: pairs that crossed a distance where u'' jumps, on the way to this step.
     moved:
         (S,) the largest displacement of a particle on the way to this step.
+    each:
+        (S, n_packings, n_objectives) what each packing of a step measured; NaN where it could not.
     first, last:
         The frames of the first and of the last step.
     feature:
@@ -69,6 +71,7 @@ class History:
     rearranged: NDArray[np.bool_]
     crossings: NDArray[np.int64]
     moved: Floats
+    each: Floats
     first: Frame
     last: Frame
     feature: tuple[str, ...]
@@ -88,16 +91,8 @@ class History:
 
     def labels(self, parameter: str) -> tuple[str, ...]:
         """What the components of a parameter belong to: types (A, B) or pairs (AA, AB, BB)."""
-        names = self.first.types
-        if not _per_pair(self.potential, parameter):
-            return names
-        between = "" if all(len(name) == 1 for name in names) else "–"
-        i, j = np.triu_indices(len(names))
-        return tuple(f"{names[a]}{between}{names[b]}" for a, b in zip(i, j, strict=True))
-
-
-def _per_pair(potential: str, parameter: str) -> bool:
-    return next(p.per_pair for p in POTENTIALS[potential] if p.name == parameter)
+        per_pair = next(p.per_pair for p in POTENTIALS[self.potential] if p.name == parameter)
+        return tuple(component_names(self.first.types, per_pair))
 
 
 def _logged(frame: Frame, key: str) -> NDArray[Any]:
@@ -117,7 +112,7 @@ def _logged(frame: Frame, key: str) -> NDArray[Any]:
 
 def _collected(frame: Frame) -> dict[str, NDArray[Any]]:
     """All that a frame adds to the history, as vectors."""
-    row = {key: _logged(frame, key) for key in (*_SCALARS, "value", "target", "weight")}
+    row = {key: _logged(frame, key) for key in (*_LOGGED, "value", "target", "weight")}
     row |= {key: _logged(frame, key) for key in sorted(frame.log) if key.startswith("gradient/")}
     return row | {f"parameter/{name}": values for name, values in frame.parameters.items()}
 
@@ -203,9 +198,10 @@ def read_history(
         parameters=floats("parameter/"),
         gradient=floats("gradient/"),
         learning_rate=column("learning_rate", np.float64),
-        rearranged=column("rearranged", np.bool_),
-        crossings=column("crossings", np.int64),
-        moved=column("moved", np.float64),
+        rearranged=np.asarray(columns["rearranged"].any(axis=1)),
+        crossings=columns["crossings"].sum(axis=1).astype(np.int64),
+        moved=columns["moved"].max(axis=1).astype(np.float64),
+        each=columns["each"].reshape(len(columns["each"]), -1, n_objectives),
         first=first,
         last=last,
         feature=names,

@@ -19,14 +19,18 @@ def prepare_ensemble(
     bonds: Bonds | None = None,
     replica: int | None = None,
     replicas: int = 1,
+    design_step: int = 0,
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> ensemble.Ensemble:
-    """All replicas of a preparation, or some from a number on; errors as `ensemble.prepare`."""
+    """All replicas of a preparation, or some from a number on; errors as `ensemble.prepare`.
+
+    `design_step` gives each step of a design random numbers of its own.
+    """
     first = replica or 0
     number = preparation.n_replicas if replica is None else replicas
-    begin = preparation.begin(potential, bonds, first, number)
+    begin = preparation.begin(potential, bonds, first, number, design_step)
     return ensemble.prepare(
         begin.theta,
         begin.start.positions,
@@ -36,6 +40,7 @@ def prepare_ensemble(
         bonds=begin.bonds or None,
         seed=preparation.seed,
         first_replica=first,
+        design_step=design_step,
         device=device,
         threads=threads,
         progress=progress,

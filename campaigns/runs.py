@@ -1,22 +1,30 @@
-"""Running a campaign: its designs one after the other, each safe on disk at every step."""
+"""Running a campaign: its designs, each safe on disk at every step, spread over ranks.
+
+Several designs are a farm: each has a group of ranks, as many groups as there are designs or
+ranks, and a group that has ended a design takes the next. Within a group the packings of a step are
+spread. What comes out does not depend on the number of ranks.
+"""
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from amorph import bridge, ensemble
+import numpy as np
+
 from amorph.handover import AmorphError, OutputError, OutputExistsError
 
 from .designs import Design, Step
-from .durable import write_json
-from .errors import RecordError
+from .durable import locked, write_json
+from .errors import RecordError, StoppedError
 from .files import Campaign
-from .preparing import prepare_ensemble
+from .ranks import MPIRanks, OneRank, Ranks
 from .records import FRAMES_PER_SHARD, RunRecord, read_outcome
+from .stopping import Until
+from .validation import read_validations, validate
 
-__all__ = ["DesignTask", "Watcher", "plan", "run_campaign", "start_packing"]
+__all__ = ["DesignTask", "Watcher", "plan", "release_ranks", "run_campaign", "serve_campaign"]
 
 
 class Watcher:
@@ -27,6 +35,9 @@ class Watcher:
 
     def step_done(self, design: Design, step: Step) -> None:
         """A step is safe on disk."""
+
+    def validated(self, task: "DesignTask", done: int, total: int) -> None:
+        """So many packings of a validation are safe on disk."""
 
     def design_ended(self, task: "DesignTask", outcome: Mapping[str, Any]) -> None:
         """A design has ended; `outcome` is its entry in the summary."""
@@ -77,22 +88,6 @@ def plan(campaign: Campaign, directory: Path) -> list[DesignTask]:
     ]
 
 
-def start_packing(campaign: Campaign, replica: int) -> bridge.Packing:
-    """The quenched packing of a replica, as the campaign's preparation describes it.
-
-    Raises `RecordError` if the quench does not converge.
-    """
-    batch = prepare_ensemble(campaign.potential, campaign.preparation, replica=replica)
-    if not batch.converged.all():
-        status = ensemble.Status(int(batch.status[0])).name.lower().replace("_", " ")
-        raise RecordError(
-            f"replica {replica}: the quench ended with '{status}' at a largest force of "
-            f"{batch.max_force[0]:.1e}: raise preparation.max_steps or preparation.tolerance."
-        )
-    frame = next(batch.frames())
-    return bridge.Packing.of(frame.positions, frame.typeid, frame.box)
-
-
 def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
     """Make a run directory, or check that it belongs to the campaign that is resumed.
 
@@ -128,20 +123,37 @@ def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
         raise OutputError(f"{directory}: cannot be written: {error.strerror}.") from error
 
 
+@dataclass
+class _Progress:
+    """Where a design stands: its first and last step, and what happened on the way."""
+
+    first: Step | None = None
+    last: Step | None = None
+    rearrangements: int = 0
+    crossings: int = 0
+    failures: int = 0
+    limited: int = 0
+    began: float = field(default_factory=time.monotonic)
+    earlier: float = 0.0
+
+    def add(self, step: Step) -> None:
+        self.first = self.first or step
+        self.last = step
+        self.rearrangements += int(step.rearranged.sum())
+        self.crossings += int(step.crossings.sum())
+        self.failures += int(np.isnan(step.each).any(axis=1).sum())
+        self.limited += int(step.limited.sum())
+
+
 def _outcome(
-    task: DesignTask,
-    root: Path,
-    first: Step | None,
-    last: Step | None,
-    status: str,
-    message: str,
-    counts: Mapping[str, int],
-    seconds: float,
+    task: DesignTask, root: Path, progress: _Progress, status: str, message: str = ""
 ) -> dict[str, Any]:
-    c = task.campaign
+    c, first, last = task.campaign, progress.first, progress.last
     return {
         "name": task.label,
         "directory": str(task.directory.relative_to(root)),
+        "kind": c.design.kind,
+        "packings": c.design.n_packings,
         "feature": [o.feature for o in c.objective],
         "target": [o.target for o in c.objective],
         "weight": [o.weight for o in c.objective],
@@ -151,12 +163,14 @@ def _outcome(
         "loss": last.loss if last else None,
         "initial": first.value.tolist() if first else None,
         "value": last.value.tolist() if last else None,
-        "rearrangements": counts["rearranged"],
-        "crossings": counts["crossings"],
+        "rearrangements": progress.rearrangements,
+        "crossings": progress.crossings,
+        "failures": progress.failures,
+        "limited": progress.limited,
         "message": message,
         "seed": c.preparation.seed,
         "replica": task.replica,
-        "seconds": round(seconds, 3),
+        "seconds": round(progress.earlier + time.monotonic() - progress.began, 3),
     }
 
 
@@ -166,65 +180,99 @@ def _worth_publishing(frames: int) -> bool:
     return rest == 0 and shards & (shards - 1) == 0
 
 
-def run_design(task: DesignTask, root: Path, watcher: Watcher) -> dict[str, Any]:
+def run_design(
+    task: DesignTask, root: Path, watcher: Watcher, ranks: Ranks, until: Until
+) -> dict[str, Any]:
     """Run one design to its end, from wherever its record stands; returns its outcome.
 
     Numerical failure ends the design with status ``failed`` and the reason; an interrupt leaves a
-    record that can be resumed, and is raised again.
+    record that can be resumed, and is raised again. Raises `StoppedError` where it is asked to
+    stop.
     """
-    began = time.monotonic()
+    progress = _Progress()
     kept = task.directory / "design.json"
     try:
         before = read_outcome(kept) if kept.exists() else None
     except RecordError as error:
         watcher.note(f"{error} It is made anew.")
         before = None
-    earlier = float(before.get("seconds", 0.0)) if before else 0.0
-    design = Design(task.campaign)
-    first: Step | None = None
-    step: Step | None = None
-    counts = {"rearranged": 0, "crossings": 0}
+    progress.earlier = float(before.get("seconds", 0.0)) if before else 0.0
+    design = Design(task.campaign, task.replica, ranks)
 
-    def outcome(status: str, message: str = "") -> dict[str, Any]:
-        seconds = earlier + time.monotonic() - began
-        return _outcome(task, root, first, step, status, message, counts, seconds)
-
-    def count(s: Step) -> None:
-        counts["rearranged"] += int(s.rearranged)
-        counts["crossings"] += s.crossings
+    def go_on() -> None:
+        if (reason := until.reason()) is not None:
+            raise StoppedError(f"{task.label}: {reason}: go on with --resume.")
 
     with RunRecord(task.directory) as record:
         for note in record.notes:
             watcher.note(f"{task.label}: {note}")
         for frame in record.read():
-            step = design.resume(frame)
-            first = first or step
-            count(step)
+            progress.add(design.resume(frame))
+        step = progress.last
         # A finished design whose record is whole has nothing more to do.
         if before and before["status"] != "running" and step and before["steps"] == step.number:
             return before
+
+        def checked(step: Step) -> None:
+            for k, settings in enumerate(task.campaign.validation):
+                now = settings.every is not None and step.number % settings.every == 0
+                if not now and design.finished(step) is None:
+                    continue
+
+                def tell(done: int, total: int) -> None:
+                    watcher.validated(task, done, total)
+                    go_on()
+
+                validate(task.directory, task.campaign, k, step.number, step.theta, ranks, tell)
+
         try:
             if step is None:
-                first = step = design.start(start_packing(task.campaign, task.replica))
+                step = design.start()
                 record.append(design.frame(step))
-            write_json(task.directory / "design.json", outcome("running"))
+                progress.add(step)
+            write_json(kept, _outcome(task, root, progress, "running"))
+            checked(step)
             while (ended := design.finished(step)) is None:
+                go_on()
                 step = design.advance(step)
                 record.append(design.frame(step))
-                count(step)
+                progress.add(step)
                 watcher.step_done(design, step)
                 if _worth_publishing(record.frames):
                     record.publish()
-            result = outcome(ended)
+                checked(step)
+            result = _outcome(task, root, progress, ended)
         except (AmorphError, FloatingPointError) as error:
-            if isinstance(error, OutputError):
+            if isinstance(error, OutputError | StoppedError):
                 raise
-            result = outcome("failed", str(error))
+            result = _outcome(task, root, progress, "failed", str(error))
         finally:
             if record.frames:
                 record.publish()
-        write_json(task.directory / "design.json", result)
+        write_json(kept, result)
     return result
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the leaders of groups share."""
+
+    directory: Path
+    tasks: Sequence[DesignTask]
+
+
+# What a rank has of its own beside the work it is given: whom it tells, and when it stops.
+_watcher: Watcher = Watcher()
+_until: Until = Until()
+
+
+def _run_task(run: _Run, number: int, ranks: Ranks) -> dict[str, Any]:
+    task = run.tasks[number]
+    _watcher.design_started(task, number, len(run.tasks))
+    outcome = run_design(task, run.directory, _watcher, ranks, _until)
+    _watcher.design_ended(task, outcome)
+    write_summary(run.directory, run.tasks)
+    return outcome
 
 
 def run_campaign(
@@ -234,6 +282,8 @@ def run_campaign(
     *,
     resume: bool = False,
     watcher: Watcher | None = None,
+    ranks: Ranks | None = None,
+    until: Until | None = None,
 ) -> list[dict[str, Any]]:
     """Run a campaign's designs and keep a summary of them.
 
@@ -248,33 +298,110 @@ def run_campaign(
         Go on with the run in the directory; an empty one is started afresh.
     watcher:
         Told of progress.
+    ranks:
+        Who computes; by default this process alone. This is the root; the others call
+        `serve_campaign`.
+    until:
+        When to stop before the end.
 
     Returns the designs' outcomes, as in ``summary.json``.
 
-    Raises `OutputExistsError`, `RecordError`, `RunningError` for a directory that cannot be used.
+    Raises `OutputExistsError`, `RecordError`, `RunningError` for a directory that cannot be used,
+    and `StoppedError` where it was asked to stop.
     """
-    watch = watcher or Watcher()
-    prepare_directory(directory, source, resume=resume)
-    tasks = plan(campaign, directory)
-    outcomes: list[dict[str, Any]] = []
-    for number, task in enumerate(tasks):
-        watch.design_started(task, number, len(tasks))
-        outcomes.append(run_design(task, directory, watch))
-        watch.design_ended(task, outcomes[-1])
-        write_json(directory / "summary.json", {"designs": list(_summary(outcomes))})
-    return outcomes
+    global _watcher, _until
+    _watcher, _until = watcher or Watcher(), until or Until()
+    team = ranks or OneRank()
+    groups = 0
+    try:
+        prepare_directory(directory, source, resume=resume)
+        tasks = plan(campaign, directory)
+        with locked(directory, ".campaign.lock"):
+            groups = min(len(tasks), team.size)
+            leaders, group = _divided(team, groups)
+            try:
+                run = _Run(directory, tasks)
+                if leaders is None:
+                    return [_run_task(run, k, group) for k in range(len(tasks))]
+                return leaders.map(_run_task, run, range(len(tasks)))
+            finally:
+                write_summary(directory, tasks)
+                if leaders is not None:
+                    leaders.dismiss()
+                group.dismiss()
+    finally:
+        if groups == 0:  # nothing began, and the others wait to be told
+            release_ranks(team)
 
 
-def _summary(outcomes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for o in outcomes:
-        single = len(o["target"]) == 1
+def release_ranks(ranks: Ranks) -> None:
+    """Let the other ranks go where there is no campaign to run after all."""
+    _divided(ranks, 0)
 
-        def plain(values: list[float] | None, single: bool = single) -> Any:
-            return values[0] if single and values else values
 
-        yield {
-            **o,
-            "target": plain(o["target"]),
-            "initial": plain(o["initial"]),
-            "final": plain(o["value"]),
+def serve_campaign(ranks: Ranks, until: Until | None = None) -> None:
+    """What all ranks but the root do while it runs `run_campaign`."""
+    global _until
+    _until = until or Until()
+    leaders, group = _divided(ranks, 0)
+    if leaders is not None:
+        leaders.serve()
+        group.dismiss()
+    else:
+        group.serve()
+
+
+def _divided(team: Ranks, groups: int) -> tuple[Ranks | None, Ranks]:
+    """The leaders of groups, where there are several and this rank is one, and its own group.
+
+    The root says how many groups there are; of none, nobody has work.
+    """
+    if not isinstance(team, MPIRanks):
+        return None, team
+    groups = team.told(groups)
+    if groups == 0:
+        return None, OneRank()
+    if groups == 1:
+        return None, team
+    return team.groups(groups)
+
+
+def write_summary(directory: Path, tasks: Sequence[DesignTask]) -> None:
+    """``summary.json`` of the designs that have ended, in their order."""
+    outcomes = []
+    for task in tasks:
+        kept = task.directory / "design.json"
+        if kept.exists():
+            outcome = read_outcome(kept)
+            if outcome["status"] != "running":
+                outcomes.append(_summary(outcome, task.directory))
+    write_json(directory / "summary.json", {"designs": outcomes})
+
+
+def _summary(o: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    single = len(o["target"]) == 1
+
+    def plain(values: Any) -> Any:
+        return values[0] if single and values else values
+
+    out = {
+        **o,
+        "target": plain(o["target"]),
+        "initial": plain(o["initial"]),
+        "final": plain(o["value"]),
+    }
+    validations = [
+        {
+            "step": v.step,
+            "n_particles": v.n_particles,
+            "packings": v.packings,
+            "value": plain(v.value),
+            "error": plain(v.error),
+            "interval": plain(v.interval),
+            "loss": v.loss,
         }
+        for v in read_validations(directory)
+    ]
+    if validations:
+        out["validations"] = validations
+    return out

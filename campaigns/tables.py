@@ -70,6 +70,10 @@ class Potential(Table):
         """The potential as the bridge has it."""
         return bridge.from_arrays(self.kind, self._given())
 
+    def with_theta(self, theta: bridge.PairPotential) -> "Potential":
+        """The same kind with other parameters."""
+        return Potential(kind=self.kind, **{k: v.tolist() for k, v in theta.arrays().items()})
+
 
 class Bonds(Table):
     """``[bonds]``: springs beside the potential, or instead of one: see `amorph.ensemble.Bonds`."""
@@ -264,7 +268,12 @@ class Preparation(Table):
         )
 
     def begin(
-        self, potential: Potential | None, bonds: Bonds | None, first: int, count: int
+        self,
+        potential: Potential | None,
+        bonds: Bonds | None,
+        first: int,
+        count: int,
+        design_step: int = 0,
     ) -> "Beginning":
         """What replicas first, first + 1, ... are made of, and where they start."""
         if self.start == "file":
@@ -291,6 +300,7 @@ class Preparation(Table):
             composition=self.composition,
             order=self.order,
             first_replica=first,
+            design_step=design_step,
         )
         return Beginning(theta, start, () if bonds is None else bonds.of(start, None))
 

@@ -256,7 +256,7 @@ bool run_replicas(const Replicas& replicas, const Work& work, ReplicaResult* res
 }
 
 void random_positions(std::uint64_t seed, const std::uint32_t* purposes, std::int64_t first_replica,
-                      const Replicas& replicas) {
+                      std::uint32_t design_step, const Replicas& replicas) {
     const int d = replicas.dimension;
     const int n = replicas.n_particles;
     for (std::int64_t r = 0; r < replicas.n_replicas; ++r) {
@@ -264,10 +264,12 @@ void random_positions(std::uint64_t seed, const std::uint32_t* purposes, std::in
         const auto replica = static_cast<std::uint32_t>(first_replica + r);
         for (int i = 0; i < n; ++i) {
             const auto particle = static_cast<std::uint32_t>(i);
-            const Philox xy(seed, purposes[0] << 24 | particle, replica, 0, 0);
+            const Philox xy(seed, purposes[0] << 24 | particle, replica, design_step, 0);
             double s[3] = {xy.uniform(0) - 0.5, xy.uniform(1) - 0.5, 0.0};
             if (d == 3)
-                s[2] = Philox(seed, purposes[1] << 24 | particle, replica, 0, 0).uniform(0) - 0.5;
+                s[2] = Philox(seed, purposes[1] << 24 | particle, replica, design_step, 0)
+                           .uniform(0) -
+                       0.5;
             double* x = replicas.positions + (r * n + i) * d;
             for (int a = 0; a < d; ++a) {
                 x[a] = 0.0;

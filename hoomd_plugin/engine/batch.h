@@ -89,7 +89,7 @@ bool run_replicas(const Replicas& replicas, const Work& work, ReplicaResult* res
 // Uniform positions in a box for replicas first_replica, first_replica + 1, ...; `purposes` are
 // the two purpose codes of the counter (for x and y, and for z).
 void random_positions(std::uint64_t seed, const std::uint32_t* purposes, std::int64_t first_replica,
-                      const Replicas& replicas);
+                      std::uint32_t design_step, const Replicas& replicas);
 
 // Energy and -u'(r)/r of pairs of types (0, 0).
 void evaluate_pairs(const PotentialTable& table, const std::string& instruction_set, std::int64_t n,

@@ -281,8 +281,8 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
 }
 
 void random_positions(std::uint64_t seed, std::array<std::uint32_t, 2> purposes,
-                      std::int64_t first_replica, const Doubles& boxes,
-                      const MutableDoubles& positions) {
+                      std::int64_t first_replica, std::uint32_t design_step,
+                      const Doubles& boxes, const MutableDoubles& positions) {
     require(positions.ndim() == 3 && (positions.shape(2) == 2 || positions.shape(2) == 3),
             "positions must be (n_replicas, n_particles, 2 or 3)");
     check_boxes(boxes.ndim(), boxes.shape(1), boxes.shape(2), boxes.shape(0), positions.shape(2),
@@ -296,7 +296,7 @@ void random_positions(std::uint64_t seed, std::array<std::uint32_t, 2> purposes,
     replicas.boxes = box.data();
     replicas.box_each = boxes.shape(0) > 1;
     replicas.positions = positions.data();
-    engine::random_positions(seed, purposes.data(), first_replica, replicas);
+    engine::random_positions(seed, purposes.data(), first_replica, design_step, replicas);
 }
 
 nb::tuple scales(const std::string& potential, const Doubles& sigma,
@@ -388,7 +388,7 @@ NB_MODULE(_engine, m) {
           "instruction_set"_a, "gpu"_a.none(), "progress"_a.none());
     m.def("scales", &scales, "potential"_a, "sigma"_a, "pair_parameters"_a);
     m.def("random_positions", &random_positions, "seed"_a, "purposes"_a, "first_replica"_a,
-          "boxes"_a, "positions"_a);
+          "design_step"_a, "boxes"_a, "positions"_a);
     m.def("evaluate_pairs", &evaluate_pairs, "potential"_a, "sigma"_a, "pair_parameters"_a, "r"_a,
           "instruction_set"_a);
 }

@@ -27,6 +27,7 @@ def random_positions(
     seed: int,
     purposes: Sequence[int],
     first_replica: int,
+    design_step: int,
     boxes: Doubles,
     positions: Doubles,
 ) -> None: ...

@@ -126,6 +126,7 @@ def typeids(
     replicas: int = 1,
     seed: int = 0,
     first_replica: int = 0,
+    design_step: int = 0,
 ) -> NDArray[np.int32]:
     """Types of the particles.
 
@@ -137,8 +138,9 @@ def typeids(
         The share of each type, in any proportion ([1, 1], [0.5, 0.5]); by default all equal.
     order:
         ``in_order``: first all of type 0, then of type 1, ..., in every replica; ``random``: each
-        replica's particles shuffled by a permutation that follows from (seed, replica number).
-    replicas, seed, first_replica:
+        replica's particles shuffled by a permutation that follows from (seed, replica number,
+        design step).
+    replicas, seed, first_replica, design_step:
         As in `random_positions`; used by ``random`` alone.
 
     Returns
@@ -178,6 +180,7 @@ def typeids(
         Purpose.TYPE_ORDER,
         np.arange(n_particles)[None],
         np.arange(first, first + replicas)[:, None],
+        _design_step(design_step),
     )[..., 0]
     out = np.empty((replicas, n_particles), dtype=np.int32)
     np.put_along_axis(out, np.argsort(ranks, axis=1, kind="stable"), in_order[None], axis=1)
@@ -191,10 +194,11 @@ def random_positions(
     seed: int,
     *,
     first_replica: int = 0,
+    design_step: int = 0,
 ) -> NDArray[np.float64]:
     """Uniform random positions (R, N, d) in a box.
 
-    A replica's positions depend on (seed, replica number) alone: see
+    A replica's positions depend on (seed, replica number, design step) alone: see
     `amorph.handover.random_keys`.
 
     Parameters
@@ -207,6 +211,8 @@ def random_positions(
         0 to 2^64 - 1.
     first_replica:
         The number of the first replica; the others follow.
+    design_step:
+        The step of an optimisation that wants starts of its own, 0 to 2^32 - 1.
 
     Raises
     ------
@@ -222,6 +228,7 @@ def random_positions(
         key,
         [Purpose.START_POSITION, Purpose.START_POSITION_Z],
         first,
+        _design_step(design_step),
         np.ascontiguousarray(matrix[None]),
         positions,
     )
@@ -330,6 +337,7 @@ def make_start(
     composition: Sequence[float] | None = None,
     order: Order = "in_order",
     first_replica: int = 0,
+    design_step: int = 0,
 ) -> Start:
     """Replicas in a cubic (square) box at random, or on a lattice.
 
@@ -345,6 +353,8 @@ def make_start(
         component, in units of length.
     composition, order:
         See `typeids`.
+    design_step:
+        As in `random_positions`.
 
     Raises
     ------
@@ -362,18 +372,25 @@ def make_start(
     key, first = checked_keys(seed, first_replica, r)
     not_negative("noise", noise)
     types = typeids(
-        n, table.n_types, composition, order=order, replicas=r, seed=key, first_replica=first
+        n,
+        table.n_types,
+        composition,
+        order=order,
+        replicas=r,
+        seed=key,
+        first_replica=first,
+        design_step=design_step,
     )
     if start == "random":
         if noise:
             raise InputError(f"noise = {noise!r}: random starts have no lattice sites to leave.")
         boxes_for(box, table, 1, dimension)
-        positions = random_positions(n, box, r, key, first_replica=first)
+        positions = random_positions(n, box, r, key, first_replica=first, design_step=design_step)
         return Start(positions, types, box[None])
     sites, box = _lattice_of(start, n, density, dimension)
     positions = np.repeat(sites[None], r, axis=0)
     if noise:
-        positions += noise * _normals(key, first, r, n, dimension)
+        positions += noise * _normals(key, first, r, n, dimension, _design_step(design_step))
     return Start(positions, types, box[None])
 
 
@@ -397,11 +414,18 @@ def _lattice_of(
     return lattice(name, n, density)
 
 
-def _normals(seed: int, first: int, replicas: int, n: int, dimension: int) -> NDArray[np.float64]:
+def _design_step(number: int) -> int:
+    return count("design_step", number, least=0, below=2**32)
+
+
+def _normals(
+    seed: int, first: int, replicas: int, n: int, dimension: int, step: int
+) -> NDArray[np.float64]:
     """Normal numbers (R, N, d) by the method of Box and Muller."""
     out = np.empty((replicas, n, 2 * (dimension - 1)))
     for half, purpose in enumerate((Purpose.START_NOISE, Purpose.START_NOISE_Z)[: dimension - 1]):
-        u = uniforms(seed, purpose, np.arange(n)[None], np.arange(first, first + replicas)[:, None])
+        which = np.arange(first, first + replicas)[:, None]
+        u = uniforms(seed, purpose, np.arange(n)[None], which, step)
         radius = np.sqrt(-2.0 * np.log1p(-u[..., 0]))
         out[..., 2 * half] = radius * np.cos(2 * np.pi * u[..., 1])
         out[..., 2 * half + 1] = radius * np.sin(2 * np.pi * u[..., 1])

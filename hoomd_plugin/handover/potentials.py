@@ -5,7 +5,7 @@ Parameters of a type are vectors over the types; parameters of a pair of types a
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ __all__ = [
     "Parameter",
     "check_parameters",
     "check_potential",
+    "component_names",
     "matrix_to_pairs",
     "n_pairs",
     "n_types",
@@ -84,6 +85,17 @@ def type_names(n_types: int) -> tuple[str, ...]:
     """Names of types as we write them: A, B, ..., Z, then A1, B1, ..."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     return tuple(letters[t % 26] + (str(t // 26) if t >= 26 else "") for t in range(n_types))
+
+
+def component_names(types: Sequence[str], per_pair: bool) -> list[str]:
+    """What a parameter's components belong to: types (A, B), or pairs of them (AA, AB, BB).
+
+    Names of more than one letter are joined by a hyphen (A1-B1).
+    """
+    if not per_pair:
+        return list(types)
+    between = "" if all(len(name) == 1 for name in types) else "-"
+    return [f"{a}{between}{b}" for k, a in enumerate(types) for b in types[k:]]
 
 
 def n_types(arrays: Mapping[str, ArrayLike]) -> int:

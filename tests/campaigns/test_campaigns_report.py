@@ -74,6 +74,7 @@ def make_run(
             "step": step,
             "loss": float(np.sum((value - target) ** 2)),
             "value": value,
+            "each": value,
             "target": target,
             "weight": np.ones(len(features)),
             "learning_rate": 1e-3 / (step + 1),

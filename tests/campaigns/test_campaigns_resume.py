@@ -13,7 +13,7 @@ import pytest
 from amorph.campaigns.designs import Design
 from amorph.campaigns.errors import RecordError
 from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.runs import run_campaign, start_packing
+from amorph.campaigns.runs import run_campaign
 from amorph.handover import OutputExistsError, checksum, read_gsd
 
 CAMPAIGN = """
@@ -51,7 +51,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_a_step_resumed_from_its_frame_goes_on_to_the_bit() -> None:
     design = Design(parse_campaign(CAMPAIGN, "x"))
-    step = design.start(start_packing(design.campaign, 0))
+    step = design.start()
     for _ in range(4):
         again = design.advance(design.resume(design.frame(step)))
         step = design.advance(step)

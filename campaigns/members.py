@@ -1,0 +1,168 @@
+"""One packing's part of a design step: followed or prepared anew, measured, differentiated.
+
+What is here runs on any rank, and depends on nothing but what it is given.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amorph import bridge, ensemble
+from amorph.handover import AmorphError
+
+from .errors import RecordError
+from .files import Campaign
+from .preparing import prepare_ensemble
+
+__all__ = [
+    "Member",
+    "Order",
+    "first_member",
+    "follow_member",
+    "fresh_member",
+    "fresh_value",
+    "start_packing",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What the members of a step share.
+
+    Attributes
+    ----------
+    campaign:
+        The design.
+    theta, before:
+        The parameters now, and those the packings were at rest at.
+    number:
+        Which random numbers fresh packings start from.
+    """
+
+    campaign: Campaign
+    theta: bridge.PairPotential
+    before: bridge.PairPotential
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A packing measured.
+
+    Attributes
+    ----------
+    packing:
+        At rest; None where there is none.
+    value:
+        Of each objective, (n_objectives,).
+    slopes:
+        By parameter, (n_objectives, n_components).
+    rearranged, crossings, moved:
+        See `amorph.bridge.Followed`.
+    failure:
+        Why there is no value, or empty.
+    """
+
+    packing: bridge.Packing | None
+    value: NDArray[np.float64]
+    slopes: dict[str, NDArray[np.float64]]
+    rearranged: bool = False
+    crossings: int = 0
+    moved: float = 0.0
+    failure: str = ""
+
+
+def start_packing(campaign: Campaign, replica: int) -> bridge.Packing:
+    """The quenched packing of a replica, as the campaign's preparation describes it.
+
+    Raises `RecordError` if the quench does not converge.
+    """
+    return _prepared(campaign, replica, campaign.potential.theta(), 0)
+
+
+def _prepared(
+    campaign: Campaign, replica: int, theta: bridge.PairPotential, number: int
+) -> bridge.Packing:
+    batch = prepare_ensemble(
+        campaign.potential.with_theta(theta),
+        campaign.preparation,
+        replica=replica,
+        design_step=number,
+        threads=1,
+    )
+    if not batch.converged.all():
+        status = ensemble.Status(int(batch.status[0])).name.lower().replace("_", " ")
+        raise RecordError(
+            f"replica {replica}: the preparation ended with '{status}' at a largest force of "
+            f"{batch.max_force[0]:.1e}: raise preparation.max_steps or preparation.tolerance."
+        )
+    frame = next(batch.frames())
+    return bridge.Packing.of(frame.positions, frame.typeid, frame.box)
+
+
+def _measured(
+    order: Order, packing: bridge.Packing, followed: bridge.Followed | None = None
+) -> Member:
+    features = [bridge.feature(o.feature) for o in order.campaign.objective]
+    measured = bridge.measure(packing, order.theta, (), features)
+    gradients = [measured.gradients[f.name].arrays() for f in features]
+    slopes = {
+        name: np.stack([np.asarray(g[name]) for g in gradients])
+        for name in order.campaign.design.parameters
+    }
+    return Member(
+        packing,
+        np.array([float(measured.values[f.name]) for f in features]),
+        slopes,
+        rearranged=False if followed is None else followed.rearranged,
+        crossings=0 if followed is None else followed.crossings,
+        moved=0.0 if followed is None else followed.moved,
+    )
+
+
+def first_member(order: Order, replica: int) -> Member:
+    """A followed packing before the first step, prepared and relaxed.
+
+    Raises as `start_packing`, `amorph.bridge.relax` and `amorph.bridge.measure` do.
+    """
+    packing = bridge.relax(start_packing(order.campaign, replica), order.theta)
+    return _measured(order, packing.wrapped())
+
+
+def follow_member(order: Order, packing: bridge.Packing) -> Member:
+    """A packing followed to the new parameters.
+
+    Raises `RelaxationError`, `NotAMinimumError` or `RattlerError` where there is nothing to go on
+    from.
+    """
+    followed = bridge.follow(packing, order.before, order.theta)
+    return _measured(order, followed.packing.wrapped(), followed)
+
+
+def fresh_value(order: Order, replica: int) -> tuple[list[float | None], str]:
+    """The objectives of a packing of the ensemble, without derivatives, or why there are none."""
+    features = [bridge.feature(o.feature) for o in order.campaign.objective]
+    try:
+        packing = _prepared(order.campaign, replica, order.theta, order.number)
+        packing = bridge.relax(packing, order.theta)
+        values = bridge.measure(packing, order.theta, features).values
+        return [float(values[f.name]) for f in features], ""
+    except AmorphError as error:
+        return [None] * len(features), f"{type(error).__name__}: {error}"
+
+
+def fresh_member(order: Order, replica: int) -> Member:
+    """A packing of the ensemble at the new parameters; what fails of it is told, not raised."""
+    try:
+        packing = _prepared(order.campaign, replica, order.theta, order.number)
+        return _measured(order, bridge.relax(packing, order.theta).wrapped())
+    except AmorphError as error:
+        n = len(order.campaign.objective)
+        nothing: dict[str, Any] = {
+            name: np.full((n, len(order.theta.arrays()[name])), np.nan)
+            for name in order.campaign.design.parameters
+        }
+        failure = f"{type(error).__name__}: {error}"
+        return Member(None, np.full(n, np.nan), nothing, failure=failure)

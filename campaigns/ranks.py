@@ -1,0 +1,224 @@
+"""Spreading work over MPI ranks, so that results do not depend on how many there are.
+
+The root hands out the numbers of items one at a time, to itself and to the others, by a thread of
+its own: every rank works, and none waits for another's long item. Results come back in the order
+of the items. A rank that fails in a way that has no name takes the job down with its traceback.
+"""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from amorph.handover import AmorphError, InputError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+__all__ = ["MPIRanks", "OneRank", "Ranks", "world"]
+
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_ASK, _GIVE = 1, 2
+# How often the root's thread looks for a rank that asks for work, s: little beside any item.
+_LOOK = 2e-4
+
+
+class Ranks(ABC):
+    """Those who work together on one thing; the root decides, and the others serve it."""
+
+    size: int
+    is_root: bool
+
+    @abstractmethod
+    def map(
+        self, function: Callable[..., Result], shared: Shared, items: Sequence[Item]
+    ) -> list[Result]:
+        """function(shared, item) of each item, in their order; called by the root alone.
+
+        Leaders of groups call function(shared, item, group). `function` is a module's own, all is
+        pickled. An `AmorphError` is raised here once all items are done: that of the first item
+        that had one.
+        """
+
+    @abstractmethod
+    def serve(self) -> None:
+        """Work for the root until it calls `dismiss`; called by all others."""
+
+    @abstractmethod
+    def dismiss(self) -> None:
+        """Let the others go; called by the root."""
+
+
+class OneRank(Ranks):
+    """A process on its own."""
+
+    size = 1
+    is_root = True
+
+    def map(
+        self, function: Callable[..., Result], shared: Shared, items: Sequence[Item]
+    ) -> list[Result]:
+        """As `Ranks.map`."""
+        return _results([_tried(function, shared, item) for item in items])
+
+    def serve(self) -> None:
+        """Nothing to do: there are no others."""
+
+    def dismiss(self) -> None:
+        """Nothing to do: there are no others."""
+
+
+class MPIRanks(Ranks):
+    """The ranks of an MPI communicator, the first of them the root."""
+
+    def __init__(self, comm: "MPI.Intracomm", group: Ranks | None = None) -> None:
+        self._comm = comm
+        self._group = () if group is None else (group,)
+        self.size = comm.Get_size()
+        self.is_root = comm.Get_rank() == 0
+
+    def map(
+        self, function: Callable[..., Result], shared: Shared, items: Sequence[Item]
+    ) -> list[Result]:
+        """As `Ranks.map`."""
+        assert self.is_root
+        self._comm.bcast((function, shared, items), 0)
+        hand_out = _HandOut(self._comm, len(items))
+        hand_out.start()
+        found: dict[int, Any] = {}
+        while (k := hand_out.next()) is not None:
+            found[k] = _tried(function, shared, items[k], *self._group)
+        hand_out.join()
+        for part in self._comm.gather({}, 0) or ():
+            found.update(part)
+        return _results([found[k] for k in range(len(items))])
+
+    def serve(self) -> None:
+        """As `Ranks.serve`."""
+        while (work := self._comm.bcast(None, 0)) is not None:
+            function, shared, items = work
+            found: dict[int, Any] = {}
+            while True:
+                self._comm.send(None, 0, _ASK)
+                k = self._comm.recv(source=0, tag=_GIVE)
+                if k is None:
+                    break
+                found[k] = _tried(function, shared, items[k], *self._group)
+            self._comm.gather(found, 0)
+
+    def dismiss(self) -> None:
+        """As `Ranks.dismiss`."""
+        self._comm.bcast(None, 0)
+
+    def groups(self, number: int) -> tuple["Ranks | None", "Ranks"]:
+        """Divide the ranks into groups of nearly one size.
+
+        Returns the ranks that lead a group each (None for one that does not) and this rank's own
+        group; this root leads its group and the leaders.
+        """
+        from mpi4py import MPI
+
+        rank = self._comm.Get_rank()
+        group = self._comm.Split(rank * number // self.size, rank)
+        leads = group.Get_rank() == 0
+        leaders = self._comm.Split(0 if leads else MPI.UNDEFINED, rank)
+        own = MPIRanks(group)
+        return (MPIRanks(leaders, own) if leads else None), own
+
+    def told(self, value: Item) -> Item:
+        """The root's value, on every rank; called by all."""
+        out: Item = self._comm.bcast(value, 0)
+        return out
+
+
+class _HandOut(threading.Thread):
+    """Gives the numbers of items to whoever asks: the root by `next`, the others by message."""
+
+    def __init__(self, comm: "MPI.Intracomm", total: int) -> None:
+        super().__init__(daemon=True)
+        self._comm = comm
+        self._total = total
+        self._given = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> int | None:
+        """The number of an item nobody has, or None if there is none left."""
+        with self._lock:
+            if self._given == self._total:
+                return None
+            self._given += 1
+            return self._given - 1
+
+    def run(self) -> None:
+        """Answer each of the others until all were told that there is no more."""
+        from mpi4py import MPI
+
+        left = self._comm.Get_size() - 1
+        state = MPI.Status()
+        while left:
+            if not self._comm.iprobe(MPI.ANY_SOURCE, _ASK, state):
+                time.sleep(_LOOK)
+                continue
+            rank = state.Get_source()
+            self._comm.recv(source=rank, tag=_ASK)
+            k = self.next()
+            left -= k is None
+            self._comm.send(k, rank, _GIVE)
+
+
+def _tried(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A result, or the named error that stands for it."""
+    try:
+        return function(*arguments)
+    except AmorphError as error:
+        return error
+
+
+def _results(found: list[Any]) -> list[Any]:
+    for result in found:
+        if isinstance(result, AmorphError):
+            raise result
+    return found
+
+
+def world() -> Ranks:
+    """All ranks this process was started with: one, or those of mpiexec.
+
+    Under mpiexec an error without a name on any rank ends the whole job.
+    """
+    size = _launched_with()
+    if size == 1:
+        return OneRank()
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise InputError(
+            f"started on {size} ranks, but mpi4py cannot be imported ({error}): install it "
+            "(pip install 'amorph[mpi]'), or start without mpiexec."
+        ) from error
+    comm = MPI.COMM_WORLD
+    if comm.Get_size() == 1:
+        return OneRank()
+
+    def end(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        traceback.print_exception(kind, error, trace)
+        sys.stderr.flush()
+        comm.Abort(1)
+
+    sys.excepthook = end
+    return MPIRanks(comm)
+
+
+def _launched_with() -> int:
+    """How many ranks mpiexec or srun started, from what they leave in the environment."""
+    for key in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS"):
+        if os.environ.get(key, "").isdigit():
+            return int(os.environ[key])
+    return 1

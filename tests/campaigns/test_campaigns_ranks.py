@@ -1,0 +1,207 @@
+"""Work over MPI ranks: order, errors by name, groups; campaigns do not depend on their number."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from amorph.campaigns.ranks import OneRank
+from amorph.campaigns.validation import read_validations
+from amorph.handover import InputError
+
+pytest.importorskip("mpi4py")
+MPIEXEC = shutil.which("mpiexec") or str(Path(sys.executable).parent / "mpiexec")
+if not Path(MPIEXEC).exists():
+    pytest.skip("there is no mpiexec", allow_module_level=True)
+
+
+def run(ranks: int, *command: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    if ranks > 1:
+        command = (MPIEXEC, "-n", str(ranks), *command)
+    environment = {**os.environ, "NPROC": "1"}
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == status, (done.stdout, done.stderr)
+    return done
+
+
+WORK = """
+import os, sys, time
+from amorph.handover import InputError
+from amorph.campaigns.ranks import MPIRanks, world
+
+def square(shared, item):
+    time.sleep(0.02 * (item == 0))
+    return shared, item**2, os.getpid()
+
+def refuse(shared, item):
+    if item in (3, 5):
+        raise InputError(f"item {item}")
+    return item
+
+def nested(shared, item, group):
+    return group.size, [s for _, s, _ in group.map(square, None, range(item, item + 3))]
+
+def break_down(shared, item):
+    if item == 4:
+        raise KeyError("no name for this")
+    time.sleep(60)
+
+ranks = world()
+what = sys.argv[1]
+if what == "groups":
+    leaders, group = ranks.groups(2)
+    if leaders is None:
+        group.serve()
+    else:
+        if leaders.is_root:
+            for size, found in leaders.map(nested, None, range(5)):
+                print(size, found)
+            leaders.dismiss()
+        else:
+            leaders.serve()
+        group.dismiss()
+elif not ranks.is_root:
+    ranks.serve()
+elif what == "map":
+    for _ in range(3):
+        found = ranks.map(square, "told", range(40))
+        assert [f[:2] for f in found] == [("told", k**2) for k in range(40)]
+    print(len({f[2] for f in found}))
+    assert ranks.map(square, 0, []) == []
+    try:
+        ranks.map(refuse, None, range(8))
+    except InputError as error:
+        print(error)
+    ranks.dismiss()
+else:
+    ranks.map(break_down, None, range(5))
+"""
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> str:
+    (tmp_path / "work.py").write_text(WORK)
+    return str(tmp_path / "work.py")
+
+
+def test_all_ranks_work_and_results_keep_their_order(tmp_path: Path, work: str) -> None:
+    done = run(3, sys.executable, work, "map", cwd=tmp_path)
+    assert done.stdout.split("\n")[:2] == ["3", "item 3"]
+
+
+def test_groups(tmp_path: Path, work: str) -> None:
+    done = run(3, sys.executable, work, "groups", cwd=tmp_path)
+    lines = done.stdout.strip().split("\n")
+    assert [line.split(" ", 1)[1] for line in lines] == [
+        str([k**2, (k + 1) ** 2, (k + 2) ** 2]) for k in range(5)
+    ]
+    assert {line.split(" ", 1)[0] for line in lines} <= {"1", "2"}
+
+
+def test_an_error_without_a_name_ends_the_job_at_once(tmp_path: Path, work: str) -> None:
+    """Though others would have worked for a minute."""
+    command = (MPIEXEC, "-n", "2", sys.executable, work, "break")
+    script = WORK.replace("time.sleep(60)", "time.sleep(60 if item else 0.1)")
+    (tmp_path / "work.py").write_text(script.replace("item == 4", "item == 1"))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=40)
+    assert done.returncode != 0
+    assert "no name for this" in done.stderr
+
+
+def test_one_rank() -> None:
+    ranks = OneRank()
+    assert ranks.map(pow, 2, range(5)) == [1, 2, 4, 8, 16]
+
+    def refuse(_: None, item: int) -> int:
+        if item > 1:
+            raise InputError(f"item {item}")
+        return item
+
+    with pytest.raises(InputError, match="item 2"):
+        ranks.map(refuse, None, range(5))
+
+
+HEAD = """
+[potential]
+kind = "harmonic_morse"
+diameters = [0.8, 1.0]
+binding = 0.1
+stiffness = 5.0
+alpha = 10.0
+
+[[objective]]
+feature = "poisson_ratio"
+target = 0.45
+
+[stop]
+loss = 1e-12
+steps = 6
+
+[preparation]
+n_particles = 48
+density = 1.4
+seed = 6
+"""
+ENSEMBLE = (
+    HEAD
+    + """
+[design]
+kind = "ensemble"
+packings = 5
+parameters = ["diameters", "binding"]
+gradient_limit = 10
+
+[[validation]]
+packings = 20
+[[validation]]
+packings = 6
+n_particles = 64
+every = 3
+"""
+)
+FARM = (
+    HEAD
+    + """
+replicas = 2
+
+[design]
+packings = 2
+parameters = ["diameters", "binding"]
+
+[sweep]
+"objective.0.target" = [0.4, 0.5]
+"""
+)
+
+
+@pytest.mark.parametrize("kind", ["ensemble", "farm"])
+def test_results_do_not_depend_on_the_number_of_ranks(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(ENSEMBLE if kind == "ensemble" else FARM)
+    amorph = (sys.executable, "-m", "amorph.campaigns.cli", "run", "x.toml", "-o")
+    for ranks in (1, 2, 3):
+        run(ranks, *amorph, str(ranks), cwd=tmp_path)
+    files = sorted(p.relative_to(tmp_path / "1") for p in (tmp_path / "1").rglob("run.gsd"))
+    assert len(files) == (1 if kind == "ensemble" else 4)
+    contents = {(tmp_path / "1" / file).read_bytes() for file in files}
+    assert len(contents) == len(files), "they are different designs"
+    for ranks in (2, 3):
+        for file in files:
+            one, other = ((tmp_path / str(k) / file).read_bytes() for k in (1, ranks))
+            assert one == other, (file, ranks)
+    if kind == "ensemble":
+        kept = [list(read_validations(tmp_path / str(k))) for k in (1, 2, 3)]
+        assert kept[0] == kept[1] == kept[2]
+        assert [(v.step, v.n_particles) for v in kept[0]] == [(0, 64), (3, 64), (6, 48), (6, 64)]
+
+
+def test_faults_are_told_once(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(HEAD)
+    amorph = (sys.executable, "-m", "amorph.campaigns.cli", "run", "x.toml", "-o", "out")
+    done = run(2, *amorph, cwd=tmp_path, status=2)
+    assert done.stderr.count("design: is missing") == 1
+    assert not (tmp_path / "out").exists()
