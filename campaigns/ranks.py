@@ -89,20 +89,21 @@ class MPIRanks(Ranks):
     ) -> list[Result]:
         """As `Ranks.map`."""
         assert self.is_root
-        self._comm.bcast((function, shared, items), 0)
+        self._tell((function, shared, items))
         hand_out = _HandOut(self._comm, len(items))
         hand_out.start()
         found: dict[int, Any] = {}
         while (k := hand_out.next()) is not None:
             found[k] = _tried(function, shared, items[k], *self._group)
         hand_out.join()
+        self._meet()
         for part in self._comm.gather({}, 0) or ():
             found.update(part)
         return _results([found[k] for k in range(len(items))])
 
     def serve(self) -> None:
         """As `Ranks.serve`."""
-        while (work := self._comm.bcast(None, 0)) is not None:
+        while (work := self._tell(None)) is not None:
             function, shared, items = work
             found: dict[int, Any] = {}
             while True:
@@ -111,11 +112,22 @@ class MPIRanks(Ranks):
                 if k is None:
                     break
                 found[k] = _tried(function, shared, items[k], *self._group)
+            self._meet()
             self._comm.gather(found, 0)
 
     def dismiss(self) -> None:
         """As `Ranks.dismiss`."""
-        self._comm.bcast(None, 0)
+        self._tell(None)
+
+    def _meet(self) -> None:
+        """Wait for all ranks, asleep: MPI itself waits at full speed."""
+        request = self._comm.Ibarrier()
+        while not request.Test():
+            time.sleep(_LOOK)
+
+    def _tell(self, value: Any) -> Any:
+        self._meet()
+        return self._comm.bcast(value, 0)
 
     def groups(self, number: int) -> tuple["Ranks | None", "Ranks"]:
         """Divide the ranks into groups of nearly one size.
@@ -134,7 +146,7 @@ class MPIRanks(Ranks):
 
     def told(self, value: Item) -> Item:
         """The root's value, on every rank; called by all."""
-        out: Item = self._comm.bcast(value, 0)
+        out: Item = self._tell(value)
         return out
 
 
