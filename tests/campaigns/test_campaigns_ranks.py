@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,9 @@ pytest.importorskip("mpi4py")
 MPIEXEC = shutil.which("mpiexec") or str(Path(sys.executable).parent / "mpiexec")
 if not Path(MPIEXEC).exists():
     pytest.skip("there is no mpiexec", allow_module_level=True)
+
+
+AMORPH = (sys.executable, "-m", "amorph.campaigns.cli", "run", "x.toml", "--resume", "-o")
 
 
 def run(ranks: int, *command: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -182,9 +187,8 @@ parameters = ["diameters", "binding"]
 @pytest.mark.parametrize("kind", ["ensemble", "farm"])
 def test_results_do_not_depend_on_the_number_of_ranks(kind: str, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(ENSEMBLE if kind == "ensemble" else FARM)
-    amorph = (sys.executable, "-m", "amorph.campaigns.cli", "run", "x.toml", "-o")
     for ranks in (1, 2, 3):
-        run(ranks, *amorph, str(ranks), cwd=tmp_path)
+        run(ranks, *AMORPH, str(ranks), cwd=tmp_path)
     files = sorted(p.relative_to(tmp_path / "1") for p in (tmp_path / "1").rglob("run.gsd"))
     assert len(files) == (1 if kind == "ensemble" else 4)
     contents = {(tmp_path / "1" / file).read_bytes() for file in files}
@@ -201,7 +205,83 @@ def test_results_do_not_depend_on_the_number_of_ranks(kind: str, tmp_path: Path)
 
 def test_faults_are_told_once(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(HEAD)
-    amorph = (sys.executable, "-m", "amorph.campaigns.cli", "run", "x.toml", "-o", "out")
-    done = run(2, *amorph, cwd=tmp_path, status=2)
+    done = run(2, *AMORPH, "out", cwd=tmp_path, status=2)
     assert done.stderr.count("design: is missing") == 1
     assert not (tmp_path / "out").exists()
+
+
+def frames_on_disk(directory: Path) -> int:
+    manifest = directory / "manifest.jsonl"
+    return manifest.read_bytes().count(b"\n") if manifest.exists() else 0
+
+
+LONG = ENSEMBLE.replace("steps = 6", "steps = 40").split("[[validation]]")[0]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What one rank makes of the campaign, undisturbed."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "x.toml").write_text(LONG)
+    run(1, *AMORPH, "one", cwd=folder)
+    return (folder / "one" / "run.gsd").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["SIGTERM", "rank", *(pytest.param(w, marks=pytest.mark.slow) for w in ("SIGUSR1", "all"))],
+)
+def test_stopped_or_killed_under_mpiexec_and_resumed(
+    what: str, alone: bytes, tmp_path: Path
+) -> None:
+    """Signals end it between two steps, a rank's death at once; what resumes ends as one rank's."""
+    (tmp_path / "x.toml").write_text(LONG)
+    process = subprocess.Popen(
+        (MPIEXEC, "-n", "2", *AMORPH, "two"),
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while frames_on_disk(tmp_path / "two") < 10:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    if what.startswith("SIG"):
+        for rank in ranks_of(process.pid):
+            os.kill(rank, getattr(signal, what))
+    else:
+        for rank in ranks_of(process.pid)[: 1 if what == "rank" else None]:
+            os.kill(rank, signal.SIGKILL)
+    said = process.communicate(timeout=30)[1]
+    if what.startswith("SIG"):
+        assert process.returncode == 75, said
+        assert f"{what} was received: go on with --resume" in said
+        assert 10 <= frames_on_disk(tmp_path / "two") < 41
+    else:
+        assert process.returncode != 0
+    run(2, *AMORPH, "two", cwd=tmp_path)
+    assert (tmp_path / "two" / "run.gsd").read_bytes() == alone
+
+
+def ranks_of(mpiexec: int) -> list[int]:
+    """The Python processes below mpiexec."""
+    found = []
+    below = [mpiexec]
+    while below:
+        process = below.pop()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        below += map(int, children)
+        if "amorph.campaigns.cli" in Path(f"/proc/{process}/cmdline").read_text().split("\0"):
+            found.append(process)
+    return [p for p in found if p != mpiexec and "mpiexec" not in _name(p)]
+
+
+def _name(process: int) -> str:
+    return Path(f"/proc/{process}/comm").read_text()
+
+
+def test_time_is_over(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(ENSEMBLE)
+    done = run(1, *AMORPH, "out", "--minutes", "0.0001", cwd=tmp_path, status=75)
+    assert "its time is over: go on with --resume" in done.stderr
+    done = run(1, *AMORPH, "out", cwd=tmp_path)
+    assert "step_limit" in done.stdout
