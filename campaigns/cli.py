@@ -373,6 +373,43 @@ def _run_root(
 
 
 @app.command()
+def status(
+    directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Tell how far a run is: steps, loss, rate, time left; while it runs, or afterwards."""
+    from .status import as_json as written
+    from .status import read_status
+
+    designs = read_status(directory)
+    if as_json:
+        print(written(designs))
+        return
+    table = Table(box=None)
+    for name in ("design", "status", "steps", "loss", "value", "steps/s", "left"):
+        table.add_column(name, justify="left" if name in ("design", "status") else "right")
+    for d in designs:
+        validating = f", {d.validated} validated" if d.validated else ""
+        table.add_row(
+            escape(d.directory),
+            d.status + validating,
+            f"{d.steps} of {d.limit}",
+            "–" if d.loss is None else f"{d.loss:.2e}",
+            "–" if d.value is None else ", ".join(f"{v:.4f}" for v in d.value),
+            "–" if d.steps_per_second is None else f"{d.steps_per_second:.3g}",
+            "–" if d.seconds_left is None else _duration(d.seconds_left),
+        )
+    _out.print(table)
+    ended = sum(d.status not in ("waiting", "running", "silent") for d in designs)
+    _out.print(f"{ended} of {len(designs)} designs have ended.")
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 1 else "< 1 min"
+
+
+@app.command()
 def report(
     directory: Annotated[Path, typer.Argument(help="A run directory.")],
     force: Force = False,

@@ -94,7 +94,7 @@ class MPIRanks(Ranks):
         hand_out.start()
         found: dict[int, Any] = {}
         while (k := hand_out.next()) is not None:
-            found[k] = _tried(function, shared, items[k], *self._group)
+            found[k] = self._worked(function, shared, items[k])
         hand_out.join()
         self._meet()
         for part in self._comm.gather({}, 0) or ():
@@ -111,13 +111,23 @@ class MPIRanks(Ranks):
                 k = self._comm.recv(source=0, tag=_GIVE)
                 if k is None:
                     break
-                found[k] = _tried(function, shared, items[k], *self._group)
+                found[k] = self._worked(function, shared, items[k])
             self._meet()
             self._comm.gather(found, 0)
 
     def dismiss(self) -> None:
         """As `Ranks.dismiss`."""
         self._tell(None)
+
+    def _worked(self, function: Callable[..., Any], shared: Any, item: Any) -> Any:
+        """As `_tried`; an error without a name ends the job, before anybody waits for this rank."""
+        try:
+            return _tried(function, shared, item, *self._group)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            self._comm.Abort(1)
+            raise
 
     def _meet(self) -> None:
         """Wait for all ranks, asleep: MPI itself waits at full speed."""

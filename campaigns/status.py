@@ -1,0 +1,129 @@
+"""How far a run is, from what it leaves on disk; asked while it runs, or afterwards."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from amorph.handover import AmorphError, GSDReader
+
+from .errors import RecordError
+from .files import parse_campaign
+from .records import read_outcome
+from .runs import DesignTask, plan
+
+__all__ = ["DesignStatus", "as_json", "read_status"]
+
+# Without a step for so long, a run that has not ended is not at work any more.
+SILENT = 600.0
+
+
+@dataclass(frozen=True)
+class DesignStatus:
+    """One design.
+
+    Attributes
+    ----------
+    directory, name:
+        Of the design.
+    status:
+        ``waiting``, ``running``, ``silent`` (it has not ended, but nothing came for ten minutes),
+        ``converged``, ``step_limit`` or ``failed``.
+    steps, limit:
+        Steps that are safe on disk, and how many there are at most.
+    loss, value:
+        Of the last of them; None before the first.
+    steps_per_second:
+        Since it was started or resumed; None where it is not at work.
+    seconds_left:
+        To the limit, at that rate.
+    validated:
+        Packings of a validation at work that are safe on disk.
+    """
+
+    directory: str
+    name: str
+    status: str
+    steps: int
+    limit: int
+    loss: float | None
+    value: tuple[float, ...] | None
+    steps_per_second: float | None
+    seconds_left: float | None
+    validated: int
+
+
+def read_status(directory: Path) -> list[DesignStatus]:
+    """The designs of a run directory, in their order; raises `RecordError` if it is none."""
+    kept = directory / "campaign.toml"
+    if not kept.exists():
+        raise RecordError(
+            f"{directory}: holds no campaign.toml, so it is no run's directory. Give the one after "
+            "-o of `amorph run`."
+        )
+    campaign = parse_campaign(kept.read_text(encoding="utf-8"), str(kept))
+    return [_status_of(task, directory) for task in plan(campaign, directory)]
+
+
+def as_json(designs: list[DesignStatus]) -> str:
+    """For programs."""
+    return json.dumps({"designs": [asdict(d) for d in designs]}, indent=1)
+
+
+def _status_of(task: DesignTask, root: Path) -> DesignStatus:
+    kept, manifest = task.directory / "design.json", task.directory / "manifest.jsonl"
+    limit = task.campaign.stop.steps
+    frames = manifest.read_bytes().count(b"\n") if manifest.exists() else 0
+    steps, rate = max(0, frames - 1), None
+    status = "waiting"
+    if kept.exists():
+        outcome: dict[str, Any] = read_outcome(kept)
+        status = outcome["status"]
+        if status == "running" and manifest.exists():
+            # It was written when the design began or went on; the manifest is with each step.
+            began, last = kept.stat().st_mtime, manifest.stat().st_mtime
+            gone = steps - int(outcome.get("steps", 0))
+            rate = gone / (last - began) if last > began and gone > 0 else None
+            if time.time() - _last_sign(task.directory) > SILENT:
+                status, rate = "silent", None
+    loss, value = _last_values(task.directory)
+    return DesignStatus(
+        directory=str(task.directory.relative_to(root)),
+        name=task.label,
+        status=status,
+        steps=steps,
+        limit=limit,
+        loss=loss,
+        value=value,
+        steps_per_second=rate,
+        seconds_left=None if not rate else (limit - steps) / rate,
+        validated=sum(_validated(p) for p in task.directory.glob(".validation-*.parts")),
+    )
+
+
+def _last_sign(directory: Path) -> float:
+    """When the design's directory was written to last."""
+    files = [*directory.glob("*.json*"), *directory.glob(".validation-*.parts/*")]
+    return max((p.stat().st_mtime for p in files), default=0.0)
+
+
+def _validated(parts: Path) -> int:
+    """How many rows the manifest of a table at work has."""
+    try:
+        lines = (parts / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+        return sum(int(json.loads(line)["count"]) for line in lines)
+    except (OSError, ValueError, KeyError):
+        return 0  # it is being written, or was just removed
+
+
+def _last_values(directory: Path) -> tuple[float | None, tuple[float, ...] | None]:
+    """Loss and values of the newest frame that can be read."""
+    for shard in sorted((directory / "shards").glob("[0-9]*.gsd"), reverse=True):
+        try:
+            with GSDReader(shard) as frames:
+                log = frames.read(frames.n_frames - 1).log
+                return float(log["loss"][0]), tuple(log["value"].tolist())
+        except (AmorphError, KeyError):
+            continue  # being written
+    return None, None

@@ -1,0 +1,105 @@
+"""What is told of a run: before, within and after each design."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from amorph.campaigns.cli import main
+from amorph.campaigns.errors import RecordError, StoppedError
+from amorph.campaigns.files import parse_campaign
+from amorph.campaigns.runs import run_campaign
+from amorph.campaigns.status import read_status
+from amorph.campaigns.stopping import Until
+
+CAMPAIGN = """
+[potential]
+kind = "harmonic_morse"
+diameters = [0.8, 1.0]
+binding = 0.1
+stiffness = 5.0
+alpha = 10.0
+
+[preparation]
+n_particles = 48
+density = 1.4
+seed = 6
+
+[design]
+kind = "ensemble"
+packings = 2
+parameters = ["diameters"]
+
+[[objective]]
+feature = "poisson_ratio"
+target = 0.3
+
+[stop]
+loss = 1e-12
+steps = 4
+
+[[validation]]
+packings = 40
+
+[sweep]
+"objective.0.target" = [0.3, 0.5]
+"""
+
+
+class After(Until):
+    """Stops when it was asked so often."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+
+    def reason(self) -> str | None:
+        self.left -= 1
+        return "enough" if self.left < 0 else None
+
+
+def test_as_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    campaign, run = parse_campaign(CAMPAIGN, "x"), tmp_path / "run"
+    # Two steps of the first design, then some of its validation, then the second design.
+    with pytest.raises(StoppedError, match=r"0\.3.*enough: go on with --resume"):
+        run_campaign(campaign, CAMPAIGN, run, until=After(2))
+    first, second = read_status(run)
+    assert (first.status, first.steps, first.limit, first.validated) == ("running", 2, 4, 0)
+    assert first.value is not None
+    assert first.loss == pytest.approx((first.value[0] - 0.3) ** 2)
+    assert (second.status, second.steps, second.loss) == ("waiting", 0, None)
+
+    with pytest.raises(StoppedError):
+        run_campaign(campaign, CAMPAIGN, run, resume=True, until=After(2))
+    first, _ = read_status(run)
+    assert (first.status, first.steps, first.validated) == ("running", 4, 16)
+    old = time.time() - 3600
+    for path in run.rglob("*"):
+        os.utime(path, (old, old))
+    assert read_status(run)[0].status == "silent"
+
+    run_campaign(campaign, CAMPAIGN, run, resume=True)
+    designs = read_status(run)
+    assert [(d.status, d.steps, d.validated) for d in designs] == [("step_limit", 4, 0)] * 2
+    main_status(run, "--json")
+    told = json.loads(capsys.readouterr().out)["designs"]
+    assert [d["steps"] for d in told] == [4, 4]
+    main_status(run)
+    assert "2 of 2 designs have ended." in capsys.readouterr().out
+    kept = json.loads((run / "summary.json").read_text())["designs"]
+    assert [d["validations"][0]["packings"] for d in kept] == [40, 40]
+    values = {d["validations"][0]["value"] for d in kept}
+    assert len(values) == 2, "the designs found different parameters"
+
+
+def main_status(run: Path, *options: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["status", str(run), *options])
+    assert end.value.code in (0, None)
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"no campaign\.toml"):
+        read_status(tmp_path)
