@@ -83,6 +83,11 @@ class History:
         return len(self.step) - 1
 
     @property
+    def followed(self) -> bool:
+        """Whether the packings are the same from step to step, as those of an ensemble are not."""
+        return self.each.shape[1] == 1 or "packings/positions" in self.first.log
+
+    @property
     def changed(self) -> tuple[str, ...]:
         """The parameters that the design changed, in the potential's order."""
         return tuple(

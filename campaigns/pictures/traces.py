@@ -65,9 +65,33 @@ def draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
         label=f"target {history.target[k]:.4g}",
         zorder=1 if len(history.step) <= 600 else 4,
     )
-    axes.plot(history.step, history.value[:, k], color=colour, zorder=3, **_marker(history))
+    n = history.each.shape[1]
+    if n > 1:
+        each = history.each[:, :, k]
+        steps = np.repeat(history.step, n)
+        of = "followed" if history.followed else "fresh"
+        axes.plot(
+            steps,
+            each.ravel(),
+            ".",
+            color=GREY,
+            ms=5 if len(history.step) <= 600 else 2,
+            mew=0,
+            alpha=0.35,
+            zorder=2,
+            label=f"each of {n} {of} packings",
+        )
+        # Far outliers, close to an instability, are left out of the picture.
+        low, high = np.nanpercentile(each, [1, 99])
+        low, high = min(low, history.target[k]), max(high, history.target[k])
+        axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    label = "their mean" if n > 1 else None
+    axes.plot(
+        history.step, history.value[:, k], color=colour, zorder=3, label=label, **_marker(history)
+    )
     axes.set_ylabel(history.feature[k])
-    axes.margins(y=0.12)
+    if n == 1:
+        axes.margins(y=0.12)
     _limits_of_steps(axes, history)
 
 
@@ -76,21 +100,23 @@ def trace(history: History) -> Figure:
     """The loss and each objective's value against the step.
 
     Rearrangements are dashed vertical lines; the strip at the bottom counts, apart from them, the
-    pairs that crossed a distance where u'' jumps in each step.
+    pairs that crossed a distance where u'' jumps in each step. An ensemble's packings are others at
+    each step: there are neither.
     """
     n = history.value.shape[1]
-    figure = Figure(figsize=(8.4, 3.1 + 2.1 * n), layout="constrained")
-    grid = figure.add_gridspec(2 + n, 1, height_ratios=[2.1, *[2.0] * n, 0.75])
+    strips = [0.75] if history.followed else []
+    figure = Figure(figsize=(8.4, 2.35 + sum(strips) + 2.1 * n), layout="constrained")
+    grid = figure.add_gridspec(1 + n + len(strips), 1, height_ratios=[2.1, *[2.0] * n, *strips])
     top = figure.add_subplot(grid[0])
     _mark_rearrangements(top, history)
     positive = np.where(history.loss > 0, history.loss, np.nan)
     top.set_yscale("log")
-    stop = [] if history.threshold is None else [history.threshold]
+    stop = [] if history.threshold is None or not history.followed else [history.threshold]
     _set_decades(top, np.array([*history.loss, *stop]))
     top.plot(history.step, positive, color=BLUE, zorder=3, **_marker(history))
-    if history.threshold is not None:
-        label = f"stop below {_power(history.threshold)}"
-        top.axhline(history.threshold, color=BLACK, lw=1.1, ls=":", label=label, zorder=1)
+    if stop:
+        label = f"stop below {_power(stop[0])}"
+        top.axhline(stop[0], color=BLACK, lw=1.1, ls=":", label=label, zorder=1)
     top.set_ylabel("loss")
     panels = [top]
     for k in range(n):
@@ -98,12 +124,14 @@ def trace(history: History) -> Figure:
         draw_value(axes, history, k, SERIES[(k + 1) % len(SERIES)])
         panels.append(axes)
     for axes in panels:
-        axes.tick_params(labelbottom=False)
         outside_legend(axes, rearrangement_handle(history) if axes is top else ())
-    strip = figure.add_subplot(grid[1 + n], sharex=top)
-    _draw_crossings(strip, history)
-    _limits_of_steps(strip, history)
-    strip.set_xlabel("design step")
+    if strips:
+        panels.append(figure.add_subplot(grid[1 + n], sharex=top))
+        _draw_crossings(panels[-1], history)
+    for axes in panels[:-1]:
+        axes.tick_params(labelbottom=False)
+    _limits_of_steps(panels[-1], history)
+    panels[-1].set_xlabel("design step")
     return figure
 
 

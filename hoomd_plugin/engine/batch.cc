@@ -267,9 +267,9 @@ void random_positions(std::uint64_t seed, const std::uint32_t* purposes, std::in
             const Philox xy(seed, purposes[0] << 24 | particle, replica, design_step, 0);
             double s[3] = {xy.uniform(0) - 0.5, xy.uniform(1) - 0.5, 0.0};
             if (d == 3)
-                s[2] = Philox(seed, purposes[1] << 24 | particle, replica, design_step, 0)
-                           .uniform(0) -
-                       0.5;
+                s[2] =
+                    Philox(seed, purposes[1] << 24 | particle, replica, design_step, 0).uniform(0) -
+                    0.5;
             double* x = replicas.positions + (r * n + i) * d;
             for (int a = 0; a < d; ++a) {
                 x[a] = 0.0;

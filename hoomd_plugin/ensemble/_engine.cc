@@ -281,8 +281,8 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
 }
 
 void random_positions(std::uint64_t seed, std::array<std::uint32_t, 2> purposes,
-                      std::int64_t first_replica, std::uint32_t design_step,
-                      const Doubles& boxes, const MutableDoubles& positions) {
+                      std::int64_t first_replica, std::uint32_t design_step, const Doubles& boxes,
+                      const MutableDoubles& positions) {
     require(positions.ndim() == 3 && (positions.shape(2) == 2 || positions.shape(2) == 3),
             "positions must be (n_replicas, n_particles, 2 or 3)");
     check_boxes(boxes.ndim(), boxes.shape(1), boxes.shape(2), boxes.shape(0), positions.shape(2),
