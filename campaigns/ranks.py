@@ -78,7 +78,7 @@ class OneRank(Ranks):
 class MPIRanks(Ranks):
     """The ranks of an MPI communicator, the first of them the root."""
 
-    def __init__(self, comm: "MPI.Intracomm", group: Ranks | None = None) -> None:
+    def __init__(self, comm: "MPI.Comm", group: Ranks | None = None) -> None:
         self._comm = comm
         self._group = () if group is None else (group,)
         self.size = comm.Get_size()
@@ -163,7 +163,7 @@ class MPIRanks(Ranks):
 class _HandOut(threading.Thread):
     """Gives the numbers of items to whoever asks: the root by `next`, the others by message."""
 
-    def __init__(self, comm: "MPI.Intracomm", total: int) -> None:
+    def __init__(self, comm: "MPI.Comm", total: int) -> None:
         super().__init__(daemon=True)
         self._comm = comm
         self._total = total
