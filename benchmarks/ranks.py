@@ -47,7 +47,7 @@ kind = "{kind}"
 packings = {packings}
 parameters = ["diameters", "binding"]
 """
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "ensemble": {"kind": "ensemble", "packings": 32, "designs": 1, "target": 0.35},
     "ensemble of 8": {"kind": "ensemble", "packings": 8, "designs": 1, "target": 0.35},
     "farm": {"kind": "individual", "packings": 1, "designs": 16, "target": 0.4},
@@ -88,7 +88,7 @@ def inside(case: str, n: int, steps: int, seed: int) -> None:
             rounds = 200
             began = time.perf_counter()
             for _ in range(rounds):
-                ranks.map(nothing, None, range(CASES[case]["packings"]))  # type: ignore[call-overload]
+                ranks.map(nothing, None, range(CASES[case]["packings"]))
             idle = (time.perf_counter() - began) / rounds
             ranks.dismiss()
         else:
