@@ -57,8 +57,6 @@ class Step:
         Of each packing, what happened in the step that led here: see `amorph.bridge.Followed`.
     limited:
         Of each packing, whether its gradient was cut to the campaign's limit.
-    failures:
-        Why packings could not be measured.
     """
 
     number: int
@@ -74,7 +72,6 @@ class Step:
     crossings: NDArray[np.int64]
     moved: NDArray[np.float64]
     limited: NDArray[np.bool_]
-    failures: tuple[str, ...] = ()
 
 
 class Design:
@@ -216,11 +213,11 @@ class Design:
     ) -> Step:
         each = np.stack([m.value for m in members])
         measured: NDArray[np.bool_] = np.asarray(np.isfinite(each).all(axis=1))
-        failures = tuple(m.failure for m in members if m.failure)
         if measured.sum() < max(1, LEAST_MEASURED * len(members)):
             raise DesignError(
                 f"step {number}: {len(members) - int(measured.sum())} of {len(members)} packings "
-                f"could not be measured, the first because of {failures[0]}"
+                f"could not be measured, the first because of "
+                + next(m.failure for m in members if m.failure)
             )
         value = each[measured].mean(axis=0)
         if self._followed:
@@ -260,7 +257,6 @@ class Design:
             crossings=np.array([m.crossings for m in members]),
             moved=np.array([m.moved for m in members]),
             limited=limited,
-            failures=failures,
         )
 
     def _limit(self, slopes: Arrays, measured: NDArray[np.bool_]) -> NDArray[np.bool_]:

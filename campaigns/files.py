@@ -227,8 +227,8 @@ class Campaign(Table):
 
     def components(self, parameter: str) -> list[str]:
         """What the components of a parameter are called: types (A, B) or pairs (AA, AB, BB)."""
-        per_pair = next(p.per_pair for p in POTENTIALS[self.potential.kind] if p.name == parameter)
-        return component_names(type_names(len(self.potential.diameters)), per_pair)
+        types = type_names(len(self.potential.diameters))
+        return component_names(self.potential.kind, parameter, types)
 
     def points(self) -> Iterator[tuple[dict[str, Any], "Campaign"]]:
         """The campaigns of the sweep, each with the values that set it apart; one without sweep.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amorph.handover import POTENTIALS, CorruptFrameError, Frame, component_names, read_gsd
+from amorph.handover import CorruptFrameError, Frame, component_names, read_gsd
 
 __all__ = ["History", "read_history"]
 
@@ -96,8 +96,7 @@ class History:
 
     def labels(self, parameter: str) -> tuple[str, ...]:
         """What the components of a parameter belong to: types (A, B) or pairs (AA, AB, BB)."""
-        per_pair = next(p.per_pair for p in POTENTIALS[self.potential] if p.name == parameter)
-        return tuple(component_names(self.first.types, per_pair))
+        return tuple(component_names(self.potential, parameter, self.first.types))
 
 
 def _logged(frame: Frame, key: str) -> NDArray[Any]:

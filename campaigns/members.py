@@ -3,7 +3,7 @@
 What is here runs on any rank, and depends on nothing but what it is given.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ __all__ = [
     "follow_member",
     "fresh_member",
     "fresh_value",
-    "start_packing",
 ]
 
 
@@ -74,22 +73,13 @@ class Member:
     failure: str = ""
 
 
-def start_packing(campaign: Campaign, replica: int) -> bridge.Packing:
-    """The quenched packing of a replica, as the campaign's preparation describes it.
-
-    Raises `RecordError` if the quench does not converge.
-    """
-    return _prepared(campaign, replica, campaign.potential.theta(), 0)
-
-
-def _prepared(
-    campaign: Campaign, replica: int, theta: bridge.PairPotential, number: int
-) -> bridge.Packing:
+def _at_rest(order: Order, replica: int) -> bridge.Packing:
+    """A packing prepared and relaxed; raises `RecordError` if its preparation does not converge."""
     batch = prepare_ensemble(
-        campaign.potential.with_theta(theta),
-        campaign.preparation,
+        order.campaign.potential.with_theta(order.theta),
+        order.campaign.preparation,
         replica=replica,
-        design_step=number,
+        design_step=order.number,
         threads=1,
     )
     if not batch.converged.all():
@@ -99,12 +89,11 @@ def _prepared(
             f"{batch.max_force[0]:.1e}: raise preparation.max_steps or preparation.tolerance."
         )
     frame = next(batch.frames())
-    return bridge.Packing.of(frame.positions, frame.typeid, frame.box)
+    packing = bridge.Packing.of(frame.positions, frame.typeid, frame.box)
+    return bridge.relax(packing, order.theta)
 
 
-def _measured(
-    order: Order, packing: bridge.Packing, followed: bridge.Followed | None = None
-) -> Member:
+def _measured(order: Order, packing: bridge.Packing) -> Member:
     features = [bridge.feature(o.feature) for o in order.campaign.objective]
     measured = bridge.measure(packing, order.theta, (), features)
     gradients = [measured.gradients[f.name].arrays() for f in features]
@@ -112,23 +101,16 @@ def _measured(
         name: np.stack([np.asarray(g[name]) for g in gradients])
         for name in order.campaign.design.parameters
     }
-    return Member(
-        packing,
-        np.array([float(measured.values[f.name]) for f in features]),
-        slopes,
-        rearranged=False if followed is None else followed.rearranged,
-        crossings=0 if followed is None else followed.crossings,
-        moved=0.0 if followed is None else followed.moved,
-    )
+    return Member(packing, np.array([float(measured.values[f.name]) for f in features]), slopes)
 
 
 def first_member(order: Order, replica: int) -> Member:
     """A followed packing before the first step, prepared and relaxed.
 
-    Raises as `start_packing`, `amorph.bridge.relax` and `amorph.bridge.measure` do.
+    Raises `RecordError` where it cannot be prepared, else as `amorph.bridge.relax` and
+    `amorph.bridge.measure` do.
     """
-    packing = bridge.relax(start_packing(order.campaign, replica), order.theta)
-    return _measured(order, packing.wrapped())
+    return _measured(order, _at_rest(order, replica).wrapped())
 
 
 def follow_member(order: Order, packing: bridge.Packing) -> Member:
@@ -138,31 +120,36 @@ def follow_member(order: Order, packing: bridge.Packing) -> Member:
     from.
     """
     followed = bridge.follow(packing, order.before, order.theta)
-    return _measured(order, followed.packing.wrapped(), followed)
+    return replace(
+        _measured(order, followed.packing.wrapped()),
+        rearranged=followed.rearranged,
+        crossings=followed.crossings,
+        moved=followed.moved,
+    )
 
 
 def fresh_value(order: Order, replica: int) -> tuple[list[float | None], str]:
     """The objectives of a packing of the ensemble, without derivatives, or why there are none."""
     features = [bridge.feature(o.feature) for o in order.campaign.objective]
     try:
-        packing = _prepared(order.campaign, replica, order.theta, order.number)
-        packing = bridge.relax(packing, order.theta)
-        values = bridge.measure(packing, order.theta, features).values
+        values = bridge.measure(_at_rest(order, replica), order.theta, features).values
         return [float(values[f.name]) for f in features], ""
     except AmorphError as error:
-        return [None] * len(features), f"{type(error).__name__}: {error}"
+        return [None] * len(features), _told(error)
 
 
 def fresh_member(order: Order, replica: int) -> Member:
     """A packing of the ensemble at the new parameters; what fails of it is told, not raised."""
     try:
-        packing = _prepared(order.campaign, replica, order.theta, order.number)
-        return _measured(order, bridge.relax(packing, order.theta).wrapped())
+        return first_member(order, replica)
     except AmorphError as error:
         n = len(order.campaign.objective)
         nothing: dict[str, Any] = {
             name: np.full((n, len(order.theta.arrays()[name])), np.nan)
             for name in order.campaign.design.parameters
         }
-        failure = f"{type(error).__name__}: {error}"
-        return Member(None, np.full(n, np.nan), nothing, failure=failure)
+        return Member(None, np.full(n, np.nan), nothing, failure=_told(error))
+
+
+def _told(error: AmorphError) -> str:
+    return f"{type(error).__name__}: {error}"

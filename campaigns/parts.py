@@ -22,7 +22,7 @@ from amorph.handover import OutputError, OutputExistsError
 from .durable import flushed, locked, set_aside, written_whole
 from .errors import RecordError
 
-__all__ = ["Part", "Parts", "begun", "parts_directory"]
+__all__ = ["Part", "Parts", "begun", "parts_directory", "rows_finished"]
 
 _OURS = re.compile(
     r"\d{9}-\d{9}\.jsonl(\.aside-\d+)?|manifest\.jsonl"
@@ -53,6 +53,15 @@ def parts_directory(output: Path) -> Path:
 def begun(output: Path) -> bool:
     """Whether an unfinished analysis for a table is there."""
     return (parts_directory(output) / "manifest.jsonl").exists()
+
+
+def rows_finished(directory: Path) -> int:
+    """How many rows the parts in a directory have, asked while they may be at work."""
+    try:
+        lines = (directory / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+        return sum(int(json.loads(line)["count"]) for line in lines)
+    except (OSError, ValueError, KeyError):
+        return 0  # the manifest is being written, or was just removed
 
 
 class Parts:

@@ -10,6 +10,7 @@ from amorph.handover import AmorphError, GSDReader
 
 from .errors import RecordError
 from .files import parse_campaign
+from .parts import rows_finished
 from .records import read_outcome
 from .runs import DesignTask, plan
 
@@ -98,7 +99,7 @@ def _status_of(task: DesignTask, root: Path) -> DesignStatus:
         value=value,
         steps_per_second=rate,
         seconds_left=None if not rate else (limit - steps) / rate,
-        validated=sum(_validated(p) for p in task.directory.glob(".validation-*.parts")),
+        validated=sum(rows_finished(p) for p in task.directory.glob(".validation-*.parts")),
     )
 
 
@@ -106,15 +107,6 @@ def _last_sign(directory: Path) -> float:
     """When the design's directory was written to last."""
     files = [*directory.glob("*.json*"), *directory.glob(".validation-*.parts/*")]
     return max((p.stat().st_mtime for p in files), default=0.0)
-
-
-def _validated(parts: Path) -> int:
-    """How many rows the manifest of a table at work has."""
-    try:
-        lines = (parts / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-        return sum(int(json.loads(line)["count"]) for line in lines)
-    except (OSError, ValueError, KeyError):
-        return 0  # it is being written, or was just removed
 
 
 def _last_values(directory: Path) -> tuple[float | None, tuple[float, ...] | None]:

@@ -87,12 +87,12 @@ def type_names(n_types: int) -> tuple[str, ...]:
     return tuple(letters[t % 26] + (str(t // 26) if t >= 26 else "") for t in range(n_types))
 
 
-def component_names(types: Sequence[str], per_pair: bool) -> list[str]:
+def component_names(potential: str, parameter: str, types: Sequence[str]) -> list[str]:
     """What a parameter's components belong to: types (A, B), or pairs of them (AA, AB, BB).
 
     Names of more than one letter are joined by a hyphen (A1-B1).
     """
-    if not per_pair:
+    if not next(p.per_pair for p in POTENTIALS[potential] if p.name == parameter):
         return list(types)
     between = "" if all(len(name) == 1 for name in types) else "-"
     return [f"{a}{between}{b}" for k, a in enumerate(types) for b in types[k:]]
