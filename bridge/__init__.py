@@ -41,7 +41,7 @@ from .features import (
 from .files import frame_of, read_gsd, theta_of, write_gsd
 from .following import Followed, crossings, follow
 from .jacobian import Jacobian, SecondOrder, frequency_slopes, jacobian, second_order
-from .linear_response import Response, default_tolerance, response
+from .linear_response import Response, default_tolerance, response, round_off_force
 from .measuring import Measurement, measure, value_and_grad
 from .mechanics import energy, forces, hessian, stress
 from .minimizer import Relaxation, relax, relaxation
@@ -166,6 +166,7 @@ __all__ = [
     "relaxation",
     "require_float64",
     "response",
+    "round_off_force",
     "second_order",
     "shear_modulus",
     "steinhardt_feature",

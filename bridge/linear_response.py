@@ -27,7 +27,7 @@ from .rattlers import find_rattlers
 from .sparse import NotPositiveError
 from .springs import Theta
 
-__all__ = ["Response", "default_tolerance", "response", "strain_basis"]
+__all__ = ["Response", "default_tolerance", "response", "round_off_force", "strain_basis"]
 
 
 def strain_basis(dimension: int) -> NDArray[np.float64]:
@@ -59,7 +59,7 @@ def default_tolerance(packing: Packing, theta: Theta) -> float:
 
 
 def round_off_force(stiffness: Any, length: Any) -> Any:
-    """max(1e-12, 8 eps k_max L), of numbers or arrays: see `default_tolerance`."""
+    """max(1e-12, 8 eps k_max L), of numbers or arrays: what rest means, see `default_tolerance`."""
     return np.maximum(1e-12, 8 * float(np.finfo(np.float64).eps) * stiffness * length)
 
 

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import InputError, type_names
+from amorph.handover import InputError, pair_places, type_names
 
 from .linear_response import strain_basis
 from .mechanics import State
 from .packing import Packing
-from .potentials import pair_places
 from .springs import Theta
 
 __all__ = [

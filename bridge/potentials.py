@@ -16,7 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from amorph.handover import POTENTIALS, check_parameters, check_potential
+from amorph.handover import POTENTIALS, check_parameters, check_potential, pair_places
 
 from .precision import require_float64
 
@@ -29,13 +29,6 @@ __all__ = [
     "SoftSphere",
     "from_arrays",
 ]
-
-
-def pair_places(n: int) -> NDArray[np.int32]:
-    """Where a pair of n kinds stands in ``numpy.triu_indices(n)``, (n, n)."""
-    places = np.zeros((n, n), dtype=np.int32)
-    places[np.triu_indices(n)] = np.arange(n * (n + 1) // 2)
-    return np.maximum(places, places.T)
 
 
 class PairPotential(ABC):

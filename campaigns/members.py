@@ -15,6 +15,7 @@ from amorph.handover import AmorphError
 from .errors import RecordError
 from .files import Campaign
 from .preparing import prepare_ensemble
+from .tables import Preparation
 
 __all__ = [
     "Member",
@@ -73,11 +74,25 @@ class Member:
     failure: str = ""
 
 
+def _down_to_rest(order: Order) -> Preparation:
+    """The preparation, its quench going on until `bridge.relax` has nothing left to do.
+
+    The last two decades cost the engine nothing; the relaxation would make a factorisation of them.
+    """
+    preparation = order.campaign.preparation
+    n, density = preparation.n_particles, preparation.density
+    if preparation.method != "quench" or preparation.pressure is not None or not (n and density):
+        return preparation
+    length = (n / density) ** (1 / preparation.dimension)
+    rest = float(bridge.round_off_force(order.theta.max_stiffness(), length))
+    return preparation.model_copy(update={"tolerance": min(preparation.tolerance, rest)})
+
+
 def _at_rest(order: Order, replica: int) -> bridge.Packing:
     """A packing prepared and relaxed; raises `RecordError` if its preparation does not converge."""
     batch = prepare_ensemble(
         order.campaign.potential.with_theta(order.theta),
-        order.campaign.preparation,
+        _down_to_rest(order),
         replica=replica,
         design_step=order.number,
         threads=1,
@@ -101,7 +116,9 @@ def _measured(order: Order, packing: bridge.Packing) -> Member:
         name: np.stack([np.asarray(g[name]) for g in gradients])
         for name in order.campaign.design.parameters
     }
-    return Member(packing, np.array([float(measured.values[f.name]) for f in features]), slopes)
+    values = np.array([float(measured.values[f.name]) for f in features])
+    # Wrapped only now: a packing's factorisation stays with the object that was relaxed.
+    return Member(packing.wrapped(), values, slopes)
 
 
 def first_member(order: Order, replica: int) -> Member:
@@ -110,7 +127,7 @@ def first_member(order: Order, replica: int) -> Member:
     Raises `RecordError` where it cannot be prepared, else as `amorph.bridge.relax` and
     `amorph.bridge.measure` do.
     """
-    return _measured(order, _at_rest(order, replica).wrapped())
+    return _measured(order, _at_rest(order, replica))
 
 
 def follow_member(order: Order, packing: bridge.Packing) -> Member:
@@ -121,7 +138,7 @@ def follow_member(order: Order, packing: bridge.Packing) -> Member:
     """
     followed = bridge.follow(packing, order.before, order.theta)
     return replace(
-        _measured(order, followed.packing.wrapped()),
+        _measured(order, followed.packing),
         rearranged=followed.rearranged,
         crossings=followed.crossings,
         moved=followed.moved,

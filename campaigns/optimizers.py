@@ -6,6 +6,7 @@ the loss at the new parameters is differentiated by η through the step, and Ada
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from amorph import bridge
 
-from .files import Campaign, Clip, Schedule, component_groups
+from .files import Campaign, Clip, Optimizer, Schedule, component_groups
 
 __all__ = ["Free", "Moved", "Optimization"]
 
@@ -65,22 +66,64 @@ class Moved:
     slope: Arrays
 
 
+class _Rules:
+    """An optimiser and its learning rate's own, compiled."""
+
+    def __init__(self, settings: Optimizer, bounds: Mapping[str, tuple[float, float]]) -> None:
+        make: Callable[..., Any] = getattr(optax, settings.kind)
+        self.optimizer = optax.inject_hyperparams(make, static_args=tuple(settings.options))(
+            learning_rate=settings.learning_rate, **settings.options
+        )
+        self.meta = optax.adam(settings.meta_learning_rate)
+        self._bounds = bounds
+        self._clip = clipping(settings.clip)
+        self._share = schedule(settings.schedule)
+        self.update = jax.jit(self._update)
+        self.learn = jax.jit(self._learn)
+        self.rate = jax.jit(self._rate)
+
+    def _rate(self, eta: Any, number: Any) -> Any:
+        """The learning rate of the step that follows step `number`."""
+        return self._share(number) * jax.nn.sigmoid(eta)
+
+    def _update(
+        self, eta: Any, number: Any, values: Arrays, gradient: Arrays, state: Any
+    ) -> tuple[Arrays, Arrays, Any]:
+        """New free numbers, their derivative by eta, and the optimiser's new state."""
+        gradient, _ = self._clip.update(gradient, self._clip.init(values), values)
+
+        def step(eta: Any) -> tuple[Arrays, Any]:
+            hyper = {**state.hyperparams, "learning_rate": self._rate(eta, number)}
+            change, new_state = self.optimizer.update(
+                gradient, state._replace(hyperparams=hyper), values
+            )
+            moved = optax.apply_updates(values, change)
+            return {k: jnp.clip(v, *self._bounds[k]) for k, v in moved.items()}, new_state
+
+        (new, new_state), (slope, _) = jax.jvp(step, (eta,), (jnp.ones_like(eta),))
+        return new, slope, new_state
+
+    def _learn(self, eta: Any, gradient: Arrays, slope: Arrays, state: Any) -> tuple[Any, Any]:
+        """η moved by the loss's gradient, and the state of η's own optimiser."""
+        by_eta = sum(jnp.vdot(gradient[k], slope[k]) for k in gradient)
+        change, state = self.meta.update(by_eta, state)
+        return optax.apply_updates(eta, change), state
+
+
+@cache
+def _rules(settings: str, bounds: tuple[tuple[str, tuple[float, float]], ...]) -> _Rules:
+    """The rules of a table (its JSON): compiled once for all the designs of a sweep."""
+    return _Rules(Optimizer.model_validate_json(settings), dict(bounds))
+
+
 class Optimization:
     """The optimiser that a campaign describes."""
 
     def __init__(self, campaign: Campaign) -> None:
-        settings = campaign.optimizer
         self.free = Free(campaign)
-        self._settings = settings
-        self._bounds = {name: campaign.bounds_of(name) for name in self.free.places}
-        make: Callable[..., Any] = getattr(optax, settings.kind)
-        self._rule = optax.inject_hyperparams(make, static_args=tuple(settings.options))(
-            learning_rate=settings.learning_rate, **settings.options
-        )
-        self._clip = clipping(settings.clip)
-        self._share = schedule(settings.schedule)
-        self._meta = optax.adam(settings.meta_learning_rate)
-        self._update = jax.jit(self._update_and_slope)
+        self._settings = campaign.optimizer
+        bounds = tuple((name, campaign.bounds_of(name)) for name in self.free.places)
+        self._rules = _rules(self._settings.model_dump_json(), bounds)
 
     def start(self, theta: bridge.PairPotential) -> Moved:
         """The state before the first step."""
@@ -88,22 +131,19 @@ class Optimization:
         eta = float(np.log(rate / (1.0 - rate)))
         values = self.free.of(theta)
         nothing = {name: np.zeros(v.shape) for name, v in values.items()}
-        return Moved(eta, self._rule.init(values), self._meta.init(jnp.asarray(eta)), nothing)
+        rules = self._rules
+        return Moved(eta, rules.optimizer.init(values), rules.meta.init(jnp.asarray(eta)), nothing)
 
     def learning_rate(self, eta: float, number: int) -> float:
         """The rate of the step that follows step `number`."""
-        return float(jax.nn.sigmoid(eta)) * float(self._share(number))
+        return float(self._rules.rate(eta, number))
 
     def step(
         self, number: int, theta: bridge.PairPotential, gradient: Arrays, state: Moved
     ) -> tuple[bridge.PairPotential, Moved]:
         """The parameters after step `number`, and the state but for η, which `learn` moves."""
-        new, slope, rule = self._update(
-            jnp.asarray(state.eta),
-            jnp.asarray(self._share(number), dtype=float),
-            self.free.of(theta),
-            self.free.gathered(gradient),
-            state.optimizer,
+        new, slope, rule = self._rules.update(
+            state.eta, number, self.free.of(theta), self.free.gathered(gradient), state.optimizer
         )
         return self.free.put(new, theta), Moved(state.eta, rule, state.meta, slope)
 
@@ -111,11 +151,10 @@ class Optimization:
         """η moved by the loss's gradient at the new parameters."""
         if self._settings.meta_learning_rate == 0:
             return state
-        found = self.free.gathered(gradient)
-        by_eta = sum(jnp.vdot(found[k], state.slope[k]) for k in found)
-        change, meta = self._meta.update(by_eta, state.meta)
-        eta = float(optax.apply_updates(jnp.asarray(state.eta), change))
-        return Moved(eta, state.optimizer, meta, state.slope)
+        eta, meta = self._rules.learn(
+            state.eta, self.free.gathered(gradient), state.slope, state.meta
+        )
+        return Moved(float(eta), state.optimizer, meta, state.slope)
 
     def log(self, state: Moved) -> Arrays:
         """The state as a frame records it."""
@@ -134,24 +173,6 @@ class Optimization:
             _filled(start.meta, log, "meta"),
             start.slope,
         )
-
-    def _update_and_slope(
-        self, eta: Any, share: Any, values: Arrays, gradient: Arrays, state: Any
-    ) -> tuple[Arrays, Arrays, Any]:
-        """New free numbers, their derivative by eta, and the optimiser's new state."""
-        gradient, _ = self._clip.update(gradient, self._clip.init(values), values)
-
-        def step(eta: Any) -> tuple[Arrays, Any]:
-            rate = share * jax.nn.sigmoid(eta)
-            hyper = {**state.hyperparams, "learning_rate": rate}
-            change, new_state = self._rule.update(
-                gradient, state._replace(hyperparams=hyper), values
-            )
-            moved = optax.apply_updates(values, change)
-            return {k: jnp.clip(v, *self._bounds[k]) for k, v in moved.items()}, new_state
-
-        (new, new_state), (slope, _) = jax.jvp(step, (eta,), (jnp.ones_like(eta),))
-        return new, slope, new_state
 
 
 def clipping(settings: Clip | None) -> optax.GradientTransformation:

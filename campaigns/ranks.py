@@ -228,6 +228,8 @@ def world() -> Ranks:
     comm = MPI.COMM_WORLD
     if comm.Get_size() == 1:
         return OneRank()
+    # Or a rank that asks for work waits while the root's own work holds the interpreter (5 ms).
+    sys.setswitchinterval(_LOOK)
 
     def end(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         traceback.print_exception(kind, error, trace)

@@ -5,6 +5,7 @@ ranks, and a group that has ended a design takes the next. Within a group the pa
 spread. What comes out does not depend on the number of ranks.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,10 @@ class Watcher:
         """Something the user should know."""
 
 
+# Of a design's directory; what is longer is cut, and its number tells it from others.
+_LONGEST_NAME = 100
+
+
 @dataclass(frozen=True)
 class DesignTask:
     """One design of a campaign: a point of the sweep and a replica of the preparation."""
@@ -80,7 +85,8 @@ def plan(campaign: Campaign, directory: Path) -> list[DesignTask]:
     def name(number: int, chosen: Mapping[str, Any], replica: int) -> str:
         parts = [f"{number:0{width}d}"]
         parts += [f"{path.split('.')[-1]}-{value}" for path, value in chosen.items()]
-        return "_".join([*parts, f"replica-{replica}"]).replace("/", "-")
+        whole = "_".join([*parts, f"replica-{replica}"])
+        return re.sub(r"[^\w.+-]+", "-", whole)[:_LONGEST_NAME]
 
     return [
         DesignTask(directory / name(k, chosen, replica), point, chosen, replica)
@@ -161,6 +167,12 @@ def _outcome(
         "status": status,
         "steps": last.number if last else 0,
         "loss": last.loss if last else None,
+        "swept": dict(task.chosen),
+        "parameters": (
+            {name: last.theta.arrays()[name].tolist() for name in c.design.parameters}
+            if last
+            else None
+        ),
         "initial": first.value.tolist() if first else None,
         "value": last.value.tolist() if last else None,
         "rearrangements": progress.rearrangements,

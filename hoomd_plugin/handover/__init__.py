@@ -34,6 +34,7 @@ from .potentials import (
     matrix_to_pairs,
     n_pairs,
     n_types,
+    pair_places,
     pairs_to_matrix,
     type_names,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "matrix_to_pairs",
     "n_pairs",
     "n_types",
+    "pair_places",
     "pairs_to_matrix",
     "philox4x32",
     "read_gsd",

@@ -7,6 +7,7 @@ Parameters of a type are vectors over the types; parameters of a pair of types a
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "matrix_to_pairs",
     "n_pairs",
     "n_types",
+    "pair_places",
     "pairs_to_matrix",
     "type_names",
 ]
@@ -114,6 +116,16 @@ def n_types(arrays: Mapping[str, ArrayLike]) -> int:
     return int(diameters.size)
 
 
+@cache
+def pair_places(n: int) -> NDArray[np.int32]:
+    """Where a pair of n types stands in ``numpy.triu_indices(n)``, (n, n), not to be written to."""
+    places = np.zeros((n, n), dtype=np.int32)
+    places[np.triu_indices(n)] = np.arange(n * (n + 1) // 2)
+    places = np.maximum(places, places.T)
+    places.flags.writeable = False
+    return places
+
+
 def pairs_to_matrix(vector: ArrayLike, n_types: int) -> NDArray[np.float64]:
     """Spread a pair vector (n_pairs,) into a symmetric matrix (n_types, n_types), bit for bit.
 
@@ -125,11 +137,7 @@ def pairs_to_matrix(vector: ArrayLike, n_types: int) -> NDArray[np.float64]:
             f"a pair vector has shape {values.shape}, but {n_types} types have "
             f"{n_pairs(n_types)} pairs (over numpy.triu_indices({n_types}))."
         )
-    rows, columns = np.triu_indices(n_types)
-    matrix = np.empty((n_types, n_types))
-    matrix[rows, columns] = values
-    matrix[columns, rows] = values
-    return matrix
+    return values[pair_places(n_types)]
 
 
 def matrix_to_pairs(matrix: ArrayLike) -> NDArray[np.float64]:
