@@ -402,13 +402,15 @@ def relaxation(
     for target in _targets(force, scale, limit):
         if force > target:
             fire_steps += _run_fire(work, target, max_steps - fire_steps)
-        bounded = packing.positions.size > DENSE[packing.dimension]
-        bounded = bounded and force <= max(BOUNDED_FORCE * scale, limit)
-        at_rest, steps, _ = run_newton(work, limit, solver, bounded=bounded)
-        newton_steps += steps
-        force = largest(_forces(theta, work.state))
-        if not at_rest and force > limit:
-            continue
+            force = largest(_forces(theta, work.state))
+        if force > limit:
+            bounded = packing.positions.size > DENSE[packing.dimension]
+            bounded = bounded and force <= BOUNDED_FORCE * scale
+            at_rest, steps, _ = run_newton(work, limit, solver, bounded=bounded)
+            newton_steps += steps
+            force = largest(_forces(theta, work.state))
+            if not at_rest and force > limit:
+                continue
         final = packing.with_positions(work.state.positions)
         try:
             found = respond(work.final(reach), theta, limit, solver)
