@@ -1,4 +1,4 @@
-"""The command line: ``amorph demo``, ``prepare``, ``analyze``, ``run``, ``report``, ``doctor``."""
+"""The command line, a function for each command of ``amorph``."""
 
 import json
 import sys
@@ -227,6 +227,13 @@ def _frame_numbers(text: str | None) -> list[int] | None:
     return list(dict.fromkeys(numbers))
 
 
+def _floats(option: str, text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(x) for x in text.split(",") if x.strip()]
+    except ValueError:
+        raise InputError(f"{option} {text!r}: write numbers: 1e-4,1e-3.") from None
+
+
 @app.command()
 def analyze(
     files: Annotated[
@@ -370,6 +377,57 @@ def _run_root(
             ranks=ranks,
             until=until,
         )
+
+
+@app.command()
+def gradient(
+    campaign: Annotated[Path, typer.Argument(help="A campaign file without [sweep].")],
+    output: Output,
+    packings: Annotated[
+        int | None, typer.Option(help="How many; by default 1,000, or all that are followed.")
+    ] = None,
+    changes: Annotated[
+        str | None, typer.Option(help="Of each parameter, as parts of itself: 0.01,0.03.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the check there.")] = False,
+) -> None:
+    """Check gradients against finite changes of the parameters, alone or under mpiexec.
+
+    Of followed packings: the predicted change of the loss beside the measured one. Of an ensemble:
+    the mean of the derivatives beside the derivative of the mean.
+    """
+    from .workers import jax_on_one_thread
+
+    jax_on_one_thread()
+    from .ranks import world
+
+    ranks = world()
+    if not ranks.is_root:
+        ranks.serve()
+        return
+    from . import pictures
+    from .files import load_campaign
+    from .gradient_check import check_gradient
+    from .report.output import png, write
+
+    try:
+        with _progress() as progress:
+            bar = progress.add_task("packings", total=None, info="")
+            found = check_gradient(
+                load_campaign(campaign),
+                campaign.read_text(encoding="utf-8"),
+                output,
+                packings=packings,
+                changes=_floats("--changes", changes),
+                resume=resume,
+                ranks=ranks,
+                progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+    finally:
+        ranks.dismiss()
+    picture = output / "gradient.png"
+    write(picture, png(pictures.gradient(found)))
+    _out.print(f"{output / 'gradient.json'}, {output / 'packings.csv'} and {picture}.")
 
 
 @app.command()

@@ -19,9 +19,8 @@ from amorph import bridge
 from .durable import write_json
 from .files import Campaign
 from .members import Order, fresh_value
-from .parts import Parts, begun
 from .ranks import Ranks
-from .row_files import write_table
+from .samples import samples
 
 __all__ = ["Validated", "read_validations", "summary", "validate"]
 
@@ -101,34 +100,19 @@ def validate(
     order = Order(
         campaign.model_copy(update={"preparation": preparation}), theta, theta, FIRST_NUMBER
     )
-    names = [f"{k}:{o.feature}" for k, o in enumerate(campaign.objective)]
+    names = _columns(campaign)
     header = {
         "step": step,
         "validation": settings.model_dump(),
         "parameters": {k: v.tolist() for k, v in theta.arrays().items()},
     }
-    chunk = max(16, 4 * ranks.size)
-    with Parts(table, header, resume=begun(table)) as parts:
-        for first, end in parts.missing(settings.packings, chunk):
-            rows = [
-                {"packing": k, **dict(zip(names, value, strict=True)), "failure": failure}
-                for k, (value, failure) in zip(
-                    range(first, end), ranks.map(fresh_value, order, range(first, end)), strict=True
-                )
-            ]
-            failed = sum(bool(row["failure"]) for row in rows)
-            data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-            parts.add(first, end - first, failed, data)
-            progress(parts.n_rows, settings.packings)
-        write_table(parts.rows, table)
-        found = np.array(
-            [[row[n] for n in names] for rows in parts.rows() for row in rows if not row["failure"]]
-        )
+    with samples(table, header, settings.packings, ranks, _row, order, progress) as rows:
+        measured = [row for row in rows if not row["failure"]]
         result = Validated(
             *_which(campaign, number, step),
-            failed=parts.n_failed,
+            failed=len(rows) - len(measured),
             **summary(
-                found,
+                np.array([[row[n] for n in names] for row in measured]),
                 [o.target for o in campaign.objective],
                 [o.weight for o in campaign.objective],
             ),
@@ -137,8 +121,17 @@ def validate(
             directory / "validation.json",
             {"validations": [asdict(v) for v in (*read_validations(directory), result)]},
         )
-        parts.remove()
     return result
+
+
+def _columns(campaign: Campaign) -> list[str]:
+    return [f"{k}:{o.feature}" for k, o in enumerate(campaign.objective)]
+
+
+def _row(order: Order, replica: int) -> dict[str, Any]:
+    value, failure = fresh_value(order, replica)
+    columns = dict(zip(_columns(order.campaign), value, strict=True))
+    return {"packing": replica, **columns, "failure": failure}
 
 
 def _which(campaign: Campaign, number: int, step: int) -> tuple[int, int, int]:

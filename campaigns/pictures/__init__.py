@@ -6,6 +6,7 @@ and Ito's, which the colour-blind can tell apart. All quantities are in reduced 
 
 from .designs import overview, success
 from .frames import frame
+from .gradients import gradient
 from .histograms import Quantity, histograms
 from .packing import View, bonds, packings
 from .traces import parameters, trace
@@ -15,6 +16,7 @@ __all__ = [
     "View",
     "bonds",
     "frame",
+    "gradient",
     "histograms",
     "overview",
     "packings",

@@ -1,0 +1,120 @@
+"""Gradients beside finite changes of the parameters."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .style import BLACK, GREY, SERIES, Floats, styled
+
+if TYPE_CHECKING:
+    from ..gradient_check import GradientCheck
+
+__all__ = ["gradient"]
+
+
+@styled
+def gradient(check: "GradientCheck") -> Figure:
+    """Exact derivatives beside finite changes: see `amorph.campaigns.gradient_check`."""
+    return _followed(check) if check.followed else _mean(check)
+
+
+def _followed(check: "GradientCheck") -> Figure:
+    """The measured change of the loss against the predicted one, by parameter."""
+    predicted, measured = check.loss_changes()
+    figure = Figure(figsize=(6.6, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    # Where the sign is right, both stand right of 0 on a logarithmic axis.
+    across, up = np.abs(predicted), measured * np.sign(predicted)
+    shown = np.isfinite(up) & (across > 0)
+    wrong = int((shown & (up <= 0)).sum())
+    for c, name in enumerate(check.components):
+        for rearranged, style in ((False, {"mew": 0}), (True, {"mfc": "none", "mew": 0.8})):
+            chosen = shown[:, c] & (check.rearranged[:, c] == rearranged) & (up[:, c] > 0)
+            axes.plot(
+                across[:, c][chosen],
+                up[:, c][chosen],
+                "o",
+                color=SERIES[c % len(SERIES)],
+                ms=4,
+                alpha=0.8,
+                label=None if rearranged else name,
+                **style,
+            )
+    ends = np.array([across[shown].min() / 2, across[shown].max() * 2])
+    axes.plot(ends, ends, color=BLACK, lw=1.0, ls="--", zorder=0)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("predicted change of the loss, |∂L/∂θ Δθ|")
+    axes.set_ylabel("measured change, of the same sign")
+    handles: list[Any] = [
+        *axes.get_legend_handles_labels()[0],
+        Line2D([], [], color=BLACK, lw=1.0, ls="--", label="equal"),
+        Line2D([], [], color=GREY, ls="none", marker="o", mfc="none", ms=4, label="rearranged"),
+    ]
+    axes.legend(handles=handles, loc="upper left")
+    lost = int((~np.isfinite(measured)).sum())
+    text = f"{len(check.value)} packings; {wrong} of {int(shown.sum())} changes of the other sign"
+    axes.set_title(text + (f", {lost} lost" if lost else ""), fontsize=9, color=GREY)
+    return figure
+
+
+def _mean(check: "GradientCheck") -> Figure:
+    """The derivative of the mean by differences, beside the mean of the derivatives."""
+    rows = len(check.features)
+    figure = Figure(figsize=(8.4, 1.0 + 3.0 * rows), layout="constrained")
+    by_difference, difference_error = check.differences()
+    for j, feature in enumerate(check.features):
+        axes = figure.add_subplot(rows, 1, j + 1)
+        series: list[tuple[str, Floats, Floats]] = []
+        for h, part in enumerate(check.parts):
+            name = f"difference over ±{100 * part:.3g} %"
+            series.append((name, by_difference[j, :, h], difference_error[j, :, h]))
+        n_differences = len(series)
+        for limit in (np.inf, 10.0, 1.0):
+            mean, error = check.mean_slopes(limit)
+            cut = f", each at most {limit:g} median" + "s" * (limit != 1)
+            name = "mean gradient" + (cut if np.isfinite(limit) else "")
+            series.append((name, mean[j], error[j]))
+        _draw_series(axes, check.components, series, n_differences)
+        axes.set_ylabel(f"d⟨{feature}⟩/dθ")
+        if j == 0:
+            figure.legend(
+                *axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8.5
+            )
+    figure.supxlabel(
+        f"{len(check.value)} packings from the same starts; bars: standard errors",
+        fontsize=9,
+        color=GREY,
+    )
+    return figure
+
+
+def _draw_series(
+    axes: Axes,
+    components: Sequence[str],
+    series: Sequence[tuple[str, Floats, Floats]],
+    n_differences: int,
+) -> None:
+    places = np.arange(float(len(components)))
+    width = 0.7 / len(series)
+    for k, (name, mean, error) in enumerate(series):
+        axes.errorbar(
+            places + (k - (len(series) - 1) / 2) * width,
+            mean,
+            yerr=error,
+            ls="none",
+            marker="s" if k < n_differences else "o",
+            ms=5,
+            capsize=2.5,
+            lw=1.2,
+            color=SERIES[k % len(SERIES)],
+            label=name,
+        )
+    axes.axhline(0.0, color=BLACK, lw=0.8, zorder=0)
+    values = np.concatenate([mean for _, mean, _ in series])
+    axes.set_yscale("symlog", linthresh=float(np.nanpercentile(np.abs(values), 30)) or 1.0)
+    axes.set_xticks(places, components)
