@@ -1,10 +1,10 @@
 """Are gradients predictive? Exact derivatives beside finite changes of the parameters.
 
-Of followed packings the loss's change is compared with the one that its gradient predicts (P0, Fig.
-1b). Of an ensemble the derivative of the mean, by differences with common random starts, is compared
-with the mean of the derivatives (P0, Fig. S1). The two are not the same: a feature jumps where a
-packing falls into another minimum, or a pair crosses a distance where u'' does, and no packing's own
-derivative knows of it; and near such an instability the derivatives are unbounded.
+Of followed packings the loss's change is compared with the one that its gradient predicts (P0,
+Fig. 1b). Of an ensemble the derivative of the mean, by differences with common random starts, is
+compared with the mean of the derivatives (P0, Fig. S1). The two are not the same: a feature jumps
+where a packing falls into another minimum, or a pair crosses a distance where u'' does, and no
+packing's own derivative knows of it; and near such an instability the derivatives are unbounded.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,9 +31,9 @@ __all__ = ["CHANGES", "LIMITS", "GradientCheck", "check_gradient"]
 Floats = NDArray[np.float64]
 
 CHANGES = {"individual": (1e-5, 1e-4, 1e-3), "ensemble": (3e-3, 1e-2, 3e-2)}
-"""Changes of the parameters, as parts of themselves: small ones of a packing that is followed; of an
-ensemble a change of 1e-4 already takes one packing in ten elsewhere, and the noise of that falls
-with the change."""
+"""Changes of the parameters, as parts of themselves: small ones of a packing that is followed; of
+an ensemble a change of 1e-4 already takes one packing in ten elsewhere, and the noise of that
+falls with the change."""
 LIMITS = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Limits on a packing's gradient, in medians of its length, whose means are shown."""
 
@@ -55,7 +55,8 @@ class GradientCheck:
     value, slope:
         Of each packing, (R, J) and (R, J, C).
     changed:
-        The values at θ + change and θ - change, (R, C, H, 2, J), NaN where there are none.
+        The values at θ + change and θ - change, (R, C, H, 2, J), NaN where there are none: a
+        parameter would be negative, or the packing could not be measured.
     rearranged:
         Whether a packing rearranged on the way, (R, C, H, 2); of followed ones.
     failed:
@@ -134,7 +135,7 @@ class _Probe:
     """What the packings of a check share."""
 
     order: Order
-    changed: tuple[tuple[tuple[bridge.PairPotential, bridge.PairPotential], ...], ...]
+    changed: tuple[tuple[tuple[bridge.PairPotential | None, ...], ...], ...]
 
 
 def check_gradient(
@@ -180,9 +181,8 @@ def check_gradient(
     if campaign.sweep:
         raise InputError("a gradient is checked at one point: take [sweep] out of the file.")
     followed = campaign.design.kind == "individual"
-    total = packings or (
-        campaign.preparation.n_replicas * campaign.design.n_packings if followed else 1000
-    )
+    every = campaign.preparation.n_replicas * campaign.design.n_packings
+    total = packings if packings is not None else every if followed else 1000
     if total < (1 if followed else 2):
         raise InputError(f"packings = {total}: an error needs two at least.")
     parts = np.array(changes or CHANGES[campaign.design.kind], dtype=np.float64)
@@ -235,10 +235,13 @@ def _changed(
             names.append(f"{name}[{'='.join(shown[i] for i in where)}]")
             steps.append(parts * unit[k])
 
-            def moved(step: float, k: int = k, name: str = name) -> bridge.PairPotential:
+            def moved(step: float, k: int = k, name: str = name) -> bridge.PairPotential | None:
                 new = values[name].copy()
                 new[k] += step
-                return free.put({**values, name: new}, theta)
+                try:
+                    return free.put({**values, name: new}, theta)
+                except InputError:
+                    return None  # below 0
 
             thetas.append(tuple((moved(step), moved(-step)) for step in steps[-1]))
     return tuple(names), np.array(steps), tuple(thetas)
@@ -260,14 +263,19 @@ def _probed(probe: _Probe, replica: int) -> dict[str, Any]:
     ]
     slope = [[float(x) for name in free.places for x in g[name]] for g in gathered]
 
-    def at(theta: bridge.PairPotential) -> tuple[list[float | None], bool]:
+    nothing: list[float | None] = [None] * len(campaign.objective)
+
+    def at(theta: bridge.PairPotential | None) -> tuple[list[float | None], bool]:
+        if theta is None:
+            return nothing, False
         changed = replace(order, theta=theta)
         if not followed:
             return fresh_value(changed, replica)[0], False
+        assert member.packing is not None
         try:
             there = follow_member(changed, member.packing)
         except AmorphError:
-            return [None] * len(campaign.objective), True
+            return nothing, True
         return there.value.tolist(), there.rearranged
 
     found = [[[at(theta) for theta in both] for both in steps] for steps in probe.changed]

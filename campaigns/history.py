@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from amorph.handover import CorruptFrameError, Frame, component_names, read_gsd
 
+from .validation import Validated
+
 __all__ = ["History", "read_history"]
 
 Floats = NDArray[np.float64]
@@ -56,6 +58,8 @@ class History:
         How each objective is called, with its symbol, (n_objectives,).
     threshold:
         The loss at which the design stops, or None where that is not known.
+    validations:
+        What fresh packings were like at some of its steps; none where that is not known.
     """
 
     source: str
@@ -76,6 +80,7 @@ class History:
     last: Frame
     feature: tuple[str, ...]
     threshold: float | None = None
+    validations: tuple[Validated, ...] = ()
 
     @property
     def n_steps(self) -> int:

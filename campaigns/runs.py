@@ -168,6 +168,7 @@ def _outcome(
         "steps": last.number if last else 0,
         "loss": last.loss if last else None,
         "swept": dict(task.chosen),
+        "components": {name: c.components(name) for name in c.design.parameters},
         "parameters": (
             {name: last.theta.arrays()[name].tolist() for name in c.design.parameters}
             if last
@@ -223,7 +224,10 @@ def run_design(
         step = progress.last
         # A finished design whose record is whole has nothing more to do.
         if before and before["status"] != "running" and step and before["steps"] == step.number:
-            return before
+            # Its record tells it all; a version before may have written less of it.
+            known = _outcome(task, root, progress, before["status"], before["message"])
+            write_json(kept, known | {"seconds": before["seconds"]})
+            return known | {"seconds": before["seconds"]}
 
         def checked(step: Step) -> None:
             for k, settings in enumerate(task.campaign.validation):

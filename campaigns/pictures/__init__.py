@@ -9,12 +9,14 @@ from .frames import frame
 from .gradients import gradient
 from .histograms import Quantity, histograms
 from .packing import View, bonds, packings
+from .sweeps import by_series, trained, validated, validated_pairs
 from .traces import parameters, trace
 
 __all__ = [
     "Quantity",
     "View",
     "bonds",
+    "by_series",
     "frame",
     "gradient",
     "histograms",
@@ -23,4 +25,7 @@ __all__ = [
     "parameters",
     "success",
     "trace",
+    "trained",
+    "validated",
+    "validated_pairs",
 ]

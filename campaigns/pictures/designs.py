@@ -15,7 +15,8 @@ from amorph.handover import InputError
 
 from ..history import History
 from .packing import View, aspect, draw_network, network_handles, strongest_of
-from .style import BLACK, BLUE, GREY, ORANGE, SKY, Floats, place_axes, styled
+from .style import BLACK, BLUE, GREY, ORANGE, SERIES, Floats, place_axes, styled
+from .sweeps import by_series
 from .traces import draw_value, rearrangement_handle
 
 
@@ -94,8 +95,9 @@ def success(designs: Sequence[Mapping[str, Any]]) -> Figure:
     ----------
     designs:
         The entries of a ``summary.json``: ``target``, ``initial`` and ``value`` or ``final`` (a
-        number or a list), ``status``, ``steps``; and ``feature`` if it is to be named. A design
-        succeeded if its status is ``converged``; those still running are left out.
+        number or a list), ``status``, ``steps``; ``feature`` if it is to be named; and ``swept``,
+        by which they are told apart where more than the target was swept. A design succeeded if its
+        status is ``converged``; those still running are left out.
 
     The bars are Wilson's 68 % interval. Raises `InputError` if no design has ended.
     """
@@ -105,41 +107,35 @@ def success(designs: Sequence[Mapping[str, Any]]) -> Figure:
     targets = list(groups)
     single = all(len(t) == 1 for t in targets)
     places = np.array([t[0] for t in targets]) if single else np.arange(float(len(targets)))
+    where = dict(zip(targets, places.tolist(), strict=True))
     step = float(np.diff(places).min()) if len(places) > 1 else 0.2
     figure = Figure(figsize=(9.4, 3.7), layout="constrained")
     grid = figure.add_gridspec(1, 2, wspace=0.06)
     left, right = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     feature = _feature_of(designs)
-    for place, members in zip(places, groups.values(), strict=True):
-        won = [d for d in members if d["status"] == "converged"]
-        share = len(won) / len(members)
-        interval = binomtest(len(won), len(members)).proportion_ci(0.6827, method="wilson")
-        left.errorbar(
-            place,
-            share,
-            yerr=[[max(share - interval.low, 0.0)], [max(interval.high - share, 0.0)]],
-            color=BLUE,
-            marker="o",
-            markersize=6,
-            capsize=4,
-            lw=1.4,
-            zorder=3,
-        )
-        left.annotate(
-            f"{len(won)}/{len(members)}",
-            (place, -0.115),
-            ha="center",
-            fontsize=8.5,
-            color=GREY,
-        )
-        _draw_steps(right, place, step, won)
+    series = by_series(designs)
+    handles: list[Any] = []
+    for k, (name, members) in enumerate(series.items()):
+        colour = SERIES[k % len(SERIES)]
+        width = 0.8 / len(series)
+        offset = ((k + 0.5) / len(series) - 0.5) * 0.8 * step if len(series) > 1 else 0.0
+        for target, group in _by_target(members).items():
+            won = [d for d in group if d["status"] == "converged"]
+            _draw_share(left, where[target] + offset, len(won), len(group), colour)
+            if len(series) == 1:
+                counted = f"{len(won)}/{len(group)}"
+                at = (where[target], -0.115)
+                left.annotate(counted, at, ha="center", fontsize=8.5, color=GREY)
+            _draw_steps(right, where[target] + offset, width * step, won, colour)
+        label = name or "fraction"
+        if len(series) > 1:
+            label += f" ({_each(_by_target(members))} a target)"
+        label += "" if k else ", 68 % interval (Wilson)"
+        handles.append(Line2D([], [], color=colour, marker="o", lw=1.4, label=label))
     left.set_ylim(-0.14, 1.06)
     left.set_yticks(np.linspace(0, 1, 6))
     left.set_ylabel("fraction of designs that succeeded")
     initial = np.array([_as_list(d["initial"])[0] for d in designs if d.get("initial") is not None])
-    handles: list[Any] = [
-        Line2D([], [], color=BLUE, marker="o", lw=1.4, label="fraction, 68 % interval (Wilson)")
-    ]
     if single and len(initial) > 1:
         low, middle, high = np.percentile(initial, [16, 50, 84])
         left.axvspan(low, high, color=ORANGE, alpha=0.2, lw=0, zorder=0)
@@ -169,21 +165,43 @@ def _feature_of(designs: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(str(n) for n in names.pop()) if len(names) == 1 else ""
 
 
-def _draw_steps(axes: Axes, place: float, step: float, won: Sequence[Mapping[str, Any]]) -> None:
+def _each(groups: Mapping[tuple[float, ...], list[Any]]) -> str:
+    counts = sorted({len(group) for group in groups.values()})
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _draw_share(axes: Axes, place: float, won: int, total: int, colour: str) -> None:
+    share = won / total
+    interval = binomtest(won, total).proportion_ci(0.6827, method="wilson")
+    axes.errorbar(
+        place,
+        share,
+        yerr=[[max(share - interval.low, 0.0)], [max(interval.high - share, 0.0)]],
+        color=colour,
+        marker="o",
+        markersize=6,
+        capsize=4,
+        lw=1.4,
+        zorder=3,
+    )
+
+
+def _draw_steps(
+    axes: Axes, place: float, step: float, won: Sequence[Mapping[str, Any]], colour: str
+) -> None:
     if not won:
         return
     # A design that starts at its target takes no step: it is shown at one.
     steps = np.sort(np.maximum([float(d["steps"]) for d in won], 1.0))
     lower, median, upper = np.percentile(steps, [25, 50, 75])
-    axes.plot(
-        place + 0.16 * step * _spread(len(steps)), steps, "o", color=SKY, ms=4, alpha=0.75, zorder=2
-    )
-    axes.vlines(place, lower, upper, color=BLUE, lw=2.2, zorder=3)
-    axes.hlines(median, place - 0.22 * step, place + 0.22 * step, color=BLUE, lw=2.2, zorder=3)
+    around = place + 0.2 * step * _spread(len(steps))
+    axes.plot(around, steps, "o", color=colour, ms=4, alpha=0.4, mew=0, zorder=2)
+    axes.vlines(place, lower, upper, color=colour, lw=2.2, zorder=3)
+    axes.hlines(median, place - 0.28 * step, place + 0.28 * step, color=colour, lw=2.2, zorder=3)
 
 
 def _step_handles() -> list[Any]:
     return [
-        Line2D([], [], ls="none", marker="o", ms=4, color=SKY, label="one design"),
-        Line2D([], [], color=BLUE, lw=2.2, label="median and quartiles"),
+        Line2D([], [], ls="none", marker="o", ms=4, color=GREY, alpha=0.5, label="one design"),
+        Line2D([], [], color=GREY, lw=2.2, label="median and quartiles"),
     ]

@@ -16,7 +16,7 @@ from matplotlib.ticker import (
 )
 
 from ..history import History
-from .style import BLACK, BLUE, DASHES, GREY, PURPLE, SERIES, Floats, outside_legend, styled
+from .style import BLACK, BLUE, DASHES, GREEN, GREY, PURPLE, SERIES, Floats, outside_legend, styled
 
 PARAMETERS: Mapping[str, str] = {
     "diameters": "diameter $D$",
@@ -89,6 +89,20 @@ def draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
     axes.plot(
         history.step, history.value[:, k], color=colour, zorder=3, label=label, **_marker(history)
     )
+    for number, found in enumerate(history.validations):
+        low, high = found.interval[k]
+        axes.errorbar(
+            found.step,
+            found.value[k],
+            yerr=[[found.value[k] - low], [high - found.value[k]]],
+            marker="D*sv^"[number % 5],
+            ms=7,
+            capsize=3,
+            color=BLACK,
+            mfc=GREEN,
+            zorder=5,
+            label=f"{found.packings} fresh packings, N = {found.n_particles}",
+        )
     axes.set_ylabel(history.feature[k])
     if n == 1:
         axes.margins(y=0.12)

@@ -1,7 +1,7 @@
 """What a run directory tells: its designs, which of them are shown, and their packings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from amorph.handover import AmorphError, FileMissingError, Frame, InputError
 from .. import pictures
 from ..history import History, read_history
 from ..records import read_outcome
+from ..validation import read_validations
 
 # Of many designs, how many are shown with all their pictures.
 MAX_SHOWN = 8
@@ -83,6 +84,11 @@ class Entry:
             return int(self.history.step[-1])
         return int(self.outcome.get("steps") or 0)
 
+    def told(self) -> dict[str, Any]:
+        """The entry as the pictures of many designs take it."""
+        validations = [asdict(v) for v in read_validations(self.directory)]
+        return {**self.outcome, "feature": list(self.feature), "validations": validations}
+
     def count(self, what: str) -> str:
         """The number of rearrangements or of crossings, where it is known."""
         if self.history is not None:
@@ -120,6 +126,7 @@ def with_history(entry: Entry) -> Entry:
             f"'{entry.status}'): {hint}."
         )
     history = read_history(path, feature=entry.feature, threshold=entry.threshold)
+    history = replace(history, validations=tuple(read_validations(entry.directory)))
     return Entry(entry.directory, entry.name, entry.outcome, history)
 
 

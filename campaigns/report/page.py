@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -54,16 +55,7 @@ def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]
             "The designs at a glance: the property against the design step, and the packing "
             "before and after with its forces.",
         )
-    if len(ended) > len({e.target for e in ended}):
-        out += _guarded(
-            output,
-            "success",
-            lambda: pictures.success([{**e.outcome, "feature": list(e.feature)} for e in ended]),
-            "Left: the fraction of designs that reached each target (loss below the stop "
-            f"threshold{_of(ended[0].threshold)} within the step limit), with Wilson's 68 % "
-            "interval; the shaded band is what the packings had before the design. Right: the "
-            "steps that the successful ones took.",
-        )
+    out += _sweep_sections(output, ended)
     if len(chosen) < len(entries):
         out.append(
             f"<p class='note'>Of the {len(entries)} designs, {len(chosen)} are shown below: the "
@@ -74,6 +66,48 @@ def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]
         out.append(f"<h2 id='{escape(entry.name)}'>{escape(_name_of(entry))}</h2>")
         out += _design_section(entry, output, chosen[entry.name])
     return out + _how_to_read(f"{shown[0].name}/run.gsd")
+
+
+def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
+    """What the designs of a sweep tell together."""
+    out: list[str] = []
+    designs = [e.told() for e in ended]
+    if any(e.outcome.get("kind") != "ensemble" for e in ended) and len(ended) > len(
+        {e.target for e in ended}
+    ):
+        out += _guarded(
+            output,
+            "success",
+            lambda: pictures.success(designs),
+            "Left: the fraction of designs that reached each target (loss below the stop "
+            f"threshold{_of(ended[0].threshold)} within the step limit), with Wilson's 68 % "
+            "interval; the shaded band is what the packings had before the design. Right: the "
+            "steps that the successful ones took.",
+        )
+    if any(d["validations"] for d in designs):
+        two = all(len(e.target) == 2 for e in ended)
+        draw = pictures.validated_pairs if two else pictures.validated
+        out += _guarded(
+            output,
+            "validated",
+            lambda: draw(designs),
+            "Means over fresh packings, prepared with the parameters that each design ended with, "
+            "beside its target; 95 % intervals by bootstrap.",
+        )
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for d in designs:
+        if d.get("components"):
+            groups.setdefault(str(d["components"]), []).append(d)
+    for k, group in enumerate(groups.values()):
+        if len(group) > 1:
+            out += _guarded(
+                output,
+                "trained" + (f"-{k}" if len(groups) > 1 else ""),
+                lambda group=group: pictures.trained(group),
+                "The parameters that the designs ended with, against their targets; lines join the "
+                "medians. Of packings that were followed, those that reached their target.",
+            )
+    return out
 
 
 def _of(threshold: float | None) -> str:

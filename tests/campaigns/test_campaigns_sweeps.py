@@ -1,0 +1,105 @@
+"""Pictures of what the designs of a sweep found: their numbers are those of the records."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amorph.campaigns import pictures
+from amorph.handover import InputError
+
+
+def design(target: Any, value: Any, **more: Any) -> dict[str, Any]:
+    values = np.atleast_1d(value).tolist()
+    found = {
+        "kind": "ensemble",
+        "status": "step_limit",
+        "feature": ["ν"] * len(values),
+        "target": target,
+        "initial": [0.45] * len(values),
+        "swept": {"objective.0.target": target},
+        "steps": 10,
+        "components": {"diameters": ["A", "B"], "binding": ["AA", "AB", "BB"]},
+        "parameters": {"diameters": [0.8, 1.1], "binding": [0.1, 0.2, 0.3]},
+        "validations": [
+            {
+                "n_particles": 128,
+                "value": values,
+                "interval": [[v - 0.01, v + 0.02] for v in values],
+            }
+        ],
+    }
+    return {**found, **more}
+
+
+def test_series() -> None:
+    designs = [
+        design(0.3, 0.3, swept={"objective.0.target": 0.3, "potential.diameters": [0.8] * n})
+        for n in (2, 4, 2)
+    ]
+    designs.append(design(0.3, 0.3, swept={"design.packings": 1, "preparation.seed": 3}))
+    assert {k: len(v) for k, v in pictures.by_series(designs).items()} == {
+        "2 types": 2,
+        "4 types": 1,
+        "1 packing": 1,
+    }
+    assert list(pictures.by_series([design(0.3, 0.3)])) == [""]
+
+
+def test_validated_against_target() -> None:
+    designs = [design(0.3, 0.31), design(0.5, 0.48), design(0.7, 0.6)]
+    axes = pictures.validated(designs).axes[0]
+    drawn = {}
+    for box in axes.containers:
+        x, y = box.lines[0].get_data()
+        drawn[float(x[0])] = (float(y[0]), box.lines[2][0].get_segments()[0][:, 1])
+    assert {k: v for k, (v, _) in drawn.items()} == {0.3: 0.31, 0.5: 0.48, 0.7: 0.6}
+    np.testing.assert_allclose(drawn[0.5][1], [0.47, 0.50])
+    texts = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert texts == ["N = 128", "equal", "before: 0.45"]
+    with pytest.raises(InputError, match="none was validated|no design was validated"):
+        pictures.validated([{**designs[0], "validations": []}])
+
+
+def test_pairs() -> None:
+    designs = [design([0.3, 0.1], [0.31, 0.1]), design([0.5, 0.2], [0.45, 0.22])]
+    axes = pictures.validated_pairs(designs).axes[0]
+    crosses = next(x for x in axes.lines if x.get_label() == "targets")
+    np.testing.assert_allclose(np.array(crosses.get_data()).T, [[0.3, 0.1], [0.5, 0.2]])
+    with pytest.raises(InputError, match="two objectives"):
+        pictures.validated_pairs([design(0.3, 0.3)])
+
+
+def test_trained_parameters() -> None:
+    designs = [
+        design(0.3, 0.3),
+        design(0.5, 0.5, parameters={"diameters": [0.9, 1.2], "binding": [0.0, 0.1, 0.2]}),
+        design(0.5, 0.5, kind="individual", parameters={"diameters": [9, 9], "binding": [9, 9, 9]}),
+    ]
+    figure = pictures.trained(designs)
+    upper, lower = figure.axes
+    heights = sorted(float(y) for line in upper.lines for y in np.atleast_1d(line.get_ydata()))
+    # Points and the medians through them; the packing that missed its target is left out.
+    assert heights == sorted([0.8, 1.1, 0.9, 1.2] * 2)
+    assert [t.get_text() for t in lower.get_legend().get_texts()] == ["AA", "AB", "BB"]
+    with pytest.raises(InputError, match="no design has ended"):
+        pictures.trained(designs[2:])
+
+
+def test_success_of_several_series() -> None:
+    designs = [
+        design(
+            target,
+            0.3,
+            status="converged" if (n + k) % 2 else "step_limit",
+            swept={"objective.0.target": target, "design.packings": n},
+        )
+        for target in (0.3, 0.5)
+        for n in (1, 2)
+        for k in range(3)
+    ]
+    figure = pictures.success(designs)
+    assert len(figure.axes[0].containers) == 4
+    texts = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert texts[0].startswith("1 packing (3 a target)")
+    assert texts[1].startswith("2 packings")
