@@ -155,6 +155,11 @@ class PreparationFile(Table):
 
     @model_validator(mode="after")
     def _fits(self) -> "PreparationFile":
+        if self.preparation.engine != "amorph":
+            raise ValueError(
+                f"engine = {self.preparation.engine!r} is for designs: HOOMD-blue's own scripts "
+                "prepare ensembles with it."
+            )
         self.preparation.check(self.potential, self.bonds)
         return self
 
@@ -180,6 +185,11 @@ class Campaign(Table):
                 "random or on a lattice."
             )
         self.preparation.check(self.potential)
+        if self.preparation.engine == "hoomd":
+            from .hoomd_preparing import check_hoomd
+
+            theta = self.potential.theta()
+            check_hoomd(self.preparation.stages(theta, self.preparation.dimension))
         known = {p.name: p for p in POTENTIALS[self.potential.kind]}
         for name in (*self.design.parameters, *self.design.bounds):
             if name not in known:

@@ -90,6 +90,8 @@ def _down_to_rest(order: Order) -> Preparation:
 
 def _at_rest(order: Order, replica: int) -> bridge.Packing:
     """A packing prepared and relaxed; raises `RecordError` if its preparation does not converge."""
+    if order.campaign.preparation.engine == "hoomd":
+        return bridge.relax(_by_hoomd(order, replica), order.theta)
     batch = prepare_ensemble(
         order.campaign.potential.with_theta(order.theta),
         _down_to_rest(order),
@@ -106,6 +108,16 @@ def _at_rest(order: Order, replica: int) -> bridge.Packing:
     frame = next(batch.frames())
     packing = bridge.Packing.of(frame.positions, frame.typeid, frame.box)
     return bridge.relax(packing, order.theta)
+
+
+def _by_hoomd(order: Order, replica: int) -> bridge.Packing:
+    from .hoomd_preparing import prepared_by_hoomd
+
+    preparation = order.campaign.preparation
+    potential = order.campaign.potential.with_theta(order.theta)
+    start = preparation.begin(potential, None, replica, 1, order.number).start
+    key = (preparation.seed, replica, order.number)
+    return prepared_by_hoomd(order.theta, preparation, start, key)
 
 
 def _measured(order: Order, packing: bridge.Packing) -> Member:

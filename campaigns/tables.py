@@ -189,8 +189,12 @@ _METHODS: dict[str, set[str]] = {
 
 
 class Preparation(Table):
-    """``[preparation]``: how packings are made: where they start, and what is done to them."""
+    """``[preparation]``: how packings are made: where they start, and what is done to them.
 
+    The engine is our own, or in designs HOOMD-blue where it is installed with the component.
+    """
+
+    engine: Literal["amorph", "hoomd"] = "amorph"
     method: Literal["quench", "anneal", "compress", "stages"] = "quench"
     # the start
     start: str = "random"

@@ -142,7 +142,7 @@ class _Motion:
         """Raise `InputError` for what cannot be."""
         count("steps", self.steps, below=_MOST_STEPS)
         positive("dt", self.dt)
-        values, at = self._table()
+        at, values = self.temperatures()
         for value in values:
             not_negative("temperature", value)
         if self.schedule not in ("linear", "exponential"):
@@ -159,18 +159,19 @@ class _Motion:
                 f"ascending between 0 and 1, for each of the {len(values)} temperatures."
             )
 
-    def _table(self) -> tuple[list[float], list[float]]:
+    def temperatures(self) -> tuple[list[float], list[float]]:
+        """Parts of the stage, from 0 to 1, and the temperatures there."""
         given = self.temperature
         one = isinstance(given, (int, float, np.number)) and not isinstance(given, bool)
         values = _listed("temperature", [given] if one else given)
         if not values:
             raise InputError("temperature = []: give a temperature, or a list of them.")
         if self.temperature_at is not None:
-            return values, _listed("temperature_at", self.temperature_at)
-        return values, [float(t) for t in np.linspace(0, 1, len(values))]
+            return _listed("temperature_at", self.temperature_at), values
+        return [float(t) for t in np.linspace(0, 1, len(values))], values
 
     def _motion(self) -> dict[str, Any]:
-        values, at = self._table()
+        at, values = self.temperatures()
         return {
             "steps": int(self.steps),
             "dt": float(self.dt),

@@ -1,0 +1,113 @@
+"""HOOMD-blue as the engine that prepares a design's packings."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amorph import bridge
+from amorph.campaigns.errors import CampaignFileError, RecordError
+from amorph.campaigns.files import parse_campaign
+from amorph.campaigns.hoomd_preparing import prepared_by_hoomd
+from amorph.campaigns.members import Order, fresh_member
+from amorph.campaigns.runs import run_campaign
+from amorph.ensemble import Start
+
+CAMPAIGN = """
+[potential]
+kind = "harmonic_morse"
+diameters = [0.8, 1.0]
+binding = 0.1
+stiffness = 5.0
+alpha = 6.0
+
+[preparation]
+engine = "hoomd"
+n_particles = 64
+density = 1.6
+seed = 3
+tolerance = 1e-6
+PREPARATION
+
+[design]
+kind = "ensemble"
+packings = 3
+parameters = ["diameters"]
+
+[[objective]]
+feature = "pressure"
+target = 0.2
+
+[stop]
+loss = 1e-30
+steps = 2
+"""
+PLAIN = CAMPAIGN.replace("PREPARATION", "")
+ANNEAL = CAMPAIGN.replace(
+    "PREPARATION",
+    'method = "anneal"\nschedule = "exponential"\ntemperature = [0.3, 0.003]\nsteps = 2000\ndt = 0.05',
+)
+WITH_HOOMD = importlib.util.find_spec("hoomd") is not None
+
+
+@pytest.fixture(autouse=True)
+def _with(request: pytest.FixtureRequest) -> None:
+    if "without" not in request.node.name and (
+        not WITH_HOOMD or importlib.util.find_spec("hoomd.amorph") is None
+    ):
+        pytest.skip("HOOMD-blue with hoomd.amorph is not installed")
+
+
+def test_from_our_minimum_it_goes_nowhere() -> None:
+    campaign = parse_campaign(PLAIN.replace('engine = "hoomd"', ""), "x")
+    theta = campaign.potential.theta()
+    ours = fresh_member(Order(campaign, theta, theta, 0), 5).packing
+    assert ours is not None
+    start = Start(ours.positions[None], ours.typeid, np.asarray(ours.box)[None])
+    there = parse_campaign(PLAIN, "x").preparation
+    found = prepared_by_hoomd(theta, there, start, (1, 2, 3))
+    # HOOMD-blue may be of single precision.
+    np.testing.assert_allclose(found.positions, ours.positions, atol=1e-5)
+    relaxed = bridge.relax(found, theta)
+    np.testing.assert_allclose(relaxed.positions, ours.positions, atol=1e-8)
+
+
+@pytest.mark.parametrize("text", [PLAIN, ANNEAL], ids=["quench", "anneal"])
+def test_its_packings_are_like_ours(text: str) -> None:
+    energies = []
+    for engine in ("hoomd", "amorph"):
+        campaign = parse_campaign(text.replace('"hoomd"', f'"{engine}"'), "x")
+        theta = campaign.potential.theta()
+        order = Order(campaign, theta, theta, 0)
+        packings = [fresh_member(order, k).packing for k in range(30)]
+        energies.append([float(bridge.energy(p, theta)) / 64 for p in packings if p is not None])
+    (a, b), error = np.mean(energies, axis=1), np.std(energies, axis=1) / np.sqrt(30)
+    assert abs(a - b) < 4 * np.hypot(*error)
+    assert len(energies[0]) == len(energies[1]) == 30
+
+
+def test_a_design_with_it_is_repeatable(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run_campaign(parse_campaign(ANNEAL, name), ANNEAL, tmp_path / name)
+    assert (tmp_path / "a" / "run.gsd").read_bytes() == (tmp_path / "b" / "run.gsd").read_bytes()
+
+
+def test_what_does_not_converge_is_named() -> None:
+    campaign = parse_campaign(PLAIN.replace("tolerance = 1e-6", "max_steps = 100"), "x")
+    theta = campaign.potential.theta()
+    member = fresh_member(Order(campaign, theta, theta, 0), 0)
+    assert member.packing is None
+    assert RecordError.__name__ in member.failure
+    assert "raise preparation.max_steps" in member.failure
+
+
+def test_what_it_cannot_do_is_refused() -> None:
+    with pytest.raises(CampaignFileError, match="no stage like Minimize"):
+        parse_campaign(CAMPAIGN.replace("PREPARATION", "pressure = 0.1"), "x")
+
+
+@pytest.mark.skipif(WITH_HOOMD, reason="HOOMD-blue is installed")
+def test_without_it_a_campaign_is_refused() -> None:
+    with pytest.raises(CampaignFileError, match="amorph doctor"):
+        parse_campaign(PLAIN, "x")
