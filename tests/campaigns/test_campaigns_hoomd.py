@@ -46,7 +46,8 @@ steps = 2
 PLAIN = CAMPAIGN.replace("PREPARATION", "")
 ANNEAL = CAMPAIGN.replace(
     "PREPARATION",
-    'method = "anneal"\nschedule = "exponential"\ntemperature = [0.3, 0.003]\nsteps = 2000\ndt = 0.05',
+    'method = "anneal"\nschedule = "exponential"\ntemperature = [0.3, 0.003]\n'
+    "steps = 2000\ndt = 0.05",
 )
 WITH_HOOMD = importlib.util.find_spec("hoomd") is not None
 
