@@ -9,7 +9,7 @@ from .frames import frame
 from .gradients import gradient
 from .histograms import Quantity, histograms
 from .packing import View, bonds, packings
-from .sweeps import by_series, trained, validated, validated_pairs
+from .sweeps import by_series, localised, trained, validated, validated_pairs
 from .traces import parameters, trace
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "frame",
     "gradient",
     "histograms",
+    "localised",
     "overview",
     "packings",
     "parameters",

@@ -1,7 +1,7 @@
 """What the designs of a sweep found: their parameters, and what fresh packings are like there."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +14,10 @@ from amorph.handover import InputError
 from .style import BLACK, GREY, SERIES, styled
 from .traces import PARAMETERS
 
-__all__ = ["by_series", "trained", "validated", "validated_pairs"]
+if TYPE_CHECKING:
+    from ..localisation import Localisation
+
+__all__ = ["by_series", "localised", "trained", "validated", "validated_pairs"]
 
 Designs = Sequence[Mapping[str, Any]]
 
@@ -166,6 +169,44 @@ def validated_pairs(designs: Designs) -> Figure:
     axes.set_ylabel(names[1])
     axes.margins(0.1)
     figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
+def localised(target: Sequence[float], found: Sequence["Localisation"], feature: str) -> Figure:
+    """How few pairs make the moduli, and how close they lie, by the designs' targets (Fig. 1e).
+
+    Parameters
+    ----------
+    target, found:
+        Of each design that reached its target.
+    feature:
+        What the target is of.
+
+    Raises `InputError` if there are none.
+    """
+    if not found:
+        raise InputError("no design reached its target: there is nothing to draw.")
+    places = np.array(target)
+    figure = Figure(figsize=(8.4, 3.5), layout="constrained")
+    shown = (
+        ("participation", "part of the pairs that take part"),
+        ("spread", "spread over the box, 0 to 1"),
+    )
+    for column, (what, label) in enumerate(shown):
+        axes = figure.add_subplot(1, 2, column + 1)
+        values = np.array([[getattr(x, f"{m}_{what}") for m in ("bulk", "shear")] for x in found])
+        names = ("$b_{ij}$, bulk modulus", "$g_{ij}$, shear modulus")
+        _draw_components(axes, places, values, names, 0.25 * _step_between(target))
+        legend = axes.get_legend()
+        assert legend is not None
+        legend.remove()
+        if column == 0:
+            handles = legend.legend_handles
+            figure.legend(handles, names, loc="outside upper center", ncols=2)  # type: ignore[arg-type]
+        axes.set_ylim(0.0, 1.0)
+        axes.set_ylabel(label)
+        axes.set_xlabel(f"target: {feature}")
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from amorph import bridge
-from amorph.handover import AmorphError, FileMissingError, Frame, InputError
+from amorph.handover import AmorphError, FileMissingError, Frame, GSDReader, InputError
 
 from .. import pictures
 from ..history import History, read_history
@@ -209,6 +209,18 @@ def view_of(frame: Frame, label: str = "") -> pictures.View:
         shear=found.shear,
         label=label,
     )
+
+
+def last_packing(entry: Entry) -> tuple[bridge.Packing, bridge.PairPotential]:
+    """The (first) packing of a design's last step, at rest, and its potential.
+
+    Raises as `amorph.handover.GSDReader` and `amorph.bridge.relax` do.
+    """
+    with GSDReader(entry.directory / "run.gsd") as reader:
+        frame = reader.read(reader.n_frames - 1)
+    assert frame.potential is not None
+    theta = bridge.from_arrays(frame.potential, frame.parameters)
+    return bridge.relax(bridge.Packing.from_frame(frame), theta), theta
 
 
 def _symbol(feature: str) -> str:

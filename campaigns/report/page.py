@@ -12,7 +12,8 @@ from amorph.handover import AmorphError, Frame, OutputError
 
 from .. import pictures
 from ..history import History
-from .entries import Entry, choose, tried_history, views_of
+from ..localisation import localisation
+from .entries import Entry, choose, last_packing, tried_history, views_of
 from .output import Output
 
 # Up to how many designs an overview shows.
@@ -93,6 +94,21 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
             lambda: draw(designs),
             "Means over fresh packings, prepared with the parameters that each design ended with, "
             "beside its target; 95 % intervals by bootstrap.",
+        )
+    reached = [e for e in ended if e.outcome.get("kind") == "individual" and len(e.target) == 1]
+    reached = [e for e in reached if e.status == "converged"]
+    if len({e.target for e in reached}) > 1:
+        out += _guarded(
+            output,
+            "localised",
+            lambda: pictures.localised(
+                [e.target[0] for e in reached],
+                [localisation(*last_packing(e)) for e in reached],
+                reached[0].feature[0],
+            ),
+            "Of the packings that reached their target, the contributions of their pairs to the "
+            "moduli. Left: the part of the pairs that take part, (Σ|x|)² / (M Σx²). Right: over "
+            "how much of the box they are spread, by their squares. Lines join the medians.",
         )
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for d in designs:
