@@ -265,7 +265,7 @@ class Design:
         Near an instability a packing's gradient grows without bound (as the inverse of its lowest
         eigenvalue): one of them would outweigh all others of the step, and of many steps.
         """
-        limit = self.campaign.design.gradient_limit
+        limit = self.campaign.design.limit
         length = np.sqrt(sum(np.sum(parts**2, axis=1) for parts in slopes.values()))
         if not limit:
             return np.zeros(len(length), dtype=bool)

@@ -70,6 +70,13 @@ class DesignSettings(Table):
         """How many packings a step measures: one, or P0's 8 for an ensemble."""
         return self.packings or (1 if self.kind == "individual" else 8)
 
+    @property
+    def limit(self) -> float:
+        """`gradient_limit`, by default 1 for an ensemble; 0: none."""
+        if self.gradient_limit is not None:
+            return self.gradient_limit
+        return 1.0 if self.kind == "ensemble" else 0.0
+
     @model_validator(mode="after")
     def _whole(self) -> "DesignSettings":
         if self.kind == "individual":
