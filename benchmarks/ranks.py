@@ -79,22 +79,28 @@ def inside(case: str, n: int, steps: int, seed: int) -> None:
         campaign(Path(folder) / "timed", steps)
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
     spent = [cpu]
-    idle = 0.0
+    idle = each = 0.0
     if isinstance(ranks, MPIRanks):
         from mpi4py import MPI
 
         spent = MPI.COMM_WORLD.gather(cpu, 0) or [cpu]
         if ranks.is_root:
-            rounds = 200
+            rounds, many = 200, 1000
             began = time.perf_counter()
             for _ in range(rounds):
                 ranks.map(nothing, None, range(CASES[case]["packings"]))
             idle = (time.perf_counter() - began) / rounds
+            began = time.perf_counter()
+            for _ in range(10):
+                ranks.map(nothing, None, range(many))
+            each = ((time.perf_counter() - began) / 10 - idle) / many
             ranks.dismiss()
         else:
             ranks.serve()
     if ranks.is_root:
-        print(json.dumps({"wall": wall, "cpu": sum(spent), "empty round": idle}))
+        print(
+            json.dumps({"wall": wall, "cpu": sum(spent), "empty round": idle, "empty item": each})
+        )
 
 
 def together(ranks: Any) -> None:

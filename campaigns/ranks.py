@@ -1,8 +1,9 @@
 """Spreading work over MPI ranks, so that results do not depend on how many there are.
 
-The root hands out the numbers of items one at a time, to itself and to the others, by a thread of
-its own: every rank works, and none waits for another's long item. Results come back in the order
-of the items. A rank that fails in a way that has no name takes the job down with its traceback.
+Each rank begins with one item; the root hands out the others one at a time, to itself and to the
+ranks, by a thread of its own: all work, and none waits for another's long item. Results come back
+in the order of the items. A rank that fails in a way that has no name takes the job down with its
+traceback.
 """
 
 import os
@@ -91,11 +92,15 @@ class MPIRanks(Ranks):
         assert self.is_root
         self._tell((function, shared, items))
         hand_out = _HandOut(self._comm, len(items))
-        hand_out.start()
+        if hand_out.needed:
+            hand_out.start()
         found: dict[int, Any] = {}
-        while (k := hand_out.next()) is not None:
+        k = 0 if items else None
+        while k is not None:
             found[k] = self._worked(function, shared, items[k])
-        hand_out.join()
+            k = hand_out.next()
+        if hand_out.needed:
+            hand_out.join()
         self._meet()
         for part in self._comm.gather({}, 0) or ():
             found.update(part)
@@ -106,18 +111,23 @@ class MPIRanks(Ranks):
         while (work := self._tell(None)) is not None:
             function, shared, items = work
             found: dict[int, Any] = {}
-            while True:
-                self._comm.send(None, 0, _ASK)
-                k = self._comm.recv(source=0, tag=_GIVE)
-                if k is None:
-                    break
+            rank = self._comm.Get_rank()
+            k = rank if rank < len(items) else None
+            while k is not None:
                 found[k] = self._worked(function, shared, items[k])
+                k = self._asked() if len(items) > self.size else None
             self._meet()
             self._comm.gather(found, 0)
 
     def dismiss(self) -> None:
         """As `Ranks.dismiss`."""
         self._tell(None)
+
+    def _asked(self) -> int | None:
+        """The number of an item nobody has, from the root."""
+        self._comm.send(None, 0, _ASK)
+        k: int | None = self._comm.recv(source=0, tag=_GIVE)
+        return k
 
     def _worked(self, function: Callable[..., Any], shared: Any, item: Any) -> Any:
         """As `_tried`; an error without a name ends the job, before anybody waits for this rank."""
@@ -161,13 +171,18 @@ class MPIRanks(Ranks):
 
 
 class _HandOut(threading.Thread):
-    """Gives the numbers of items to whoever asks: the root by `next`, the others by message."""
+    """Gives the numbers of items to whoever asks: the root by `next`, the others by message.
+
+    Each rank begins with the item of its own number, unasked; with no more items than ranks that
+    is all, and no thread is `needed`.
+    """
 
     def __init__(self, comm: "MPI.Comm", total: int) -> None:
         super().__init__(daemon=True)
         self._comm = comm
         self._total = total
-        self._given = 0
+        self._given = min(comm.Get_size(), total)
+        self.needed = total > comm.Get_size()
         self._lock = threading.Lock()
 
     def next(self) -> int | None:
@@ -220,10 +235,10 @@ def world() -> Ranks:
         return OneRank()
     try:
         from mpi4py import MPI
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # the latter without an MPI library
         raise InputError(
-            f"started on {size} ranks, but mpi4py cannot be imported ({error}): install it "
-            "(pip install 'amorph[mpi]'), or start without mpiexec."
+            f"started on {size} ranks, but mpi4py cannot be imported ({error}): install it and "
+            "an MPI (pip install 'amorph[mpi]'), or start without mpiexec."
         ) from error
     comm = MPI.COMM_WORLD
     if comm.Get_size() == 1:

@@ -115,6 +115,8 @@ def _draw_series(
             label=name,
         )
     axes.axhline(0.0, color=BLACK, lw=0.8, zorder=0)
-    values = np.concatenate([mean for _, mean, _ in series])
-    axes.set_yscale("symlog", linthresh=float(np.nanpercentile(np.abs(values), 30)) or 1.0)
+    size = np.abs(np.concatenate([mean for _, mean, _ in series]))
+    middle = float(np.nanmedian(size))
+    if np.nanmax(size) > 20 * middle > 0:
+        axes.set_yscale("symlog", linthresh=middle)
     axes.set_xticks(places, components)
