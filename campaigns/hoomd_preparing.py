@@ -76,7 +76,7 @@ def prepared_by_hoomd(
     for stage in stages:
         if isinstance(stage, ensemble.Minimize):
             _minimize(simulation, force, stage, theta)
-        else:
+        elif not isinstance(stage, ensemble.Compress):  # refused above
             _move(simulation, force, stage)
         simulation.operations.integrator.forces.clear()
     found = simulation.state.get_snapshot()

@@ -52,7 +52,7 @@ def localisation(packing: bridge.Packing, theta: bridge.PairPotential) -> Locali
     found = bridge.bond_contributions(packing, theta)
     assert packing.box is not None
     centres = packing.positions[found.pairs[:, 0]] + 0.5 * found.vector
-    fractions = np.linalg.solve(packing.box, centres.T).T
+    fractions: Floats = np.asarray(np.linalg.solve(packing.box, centres.T).T, dtype=np.float64)
     return Localisation(
         participation(found.bulk),
         participation(found.shear),

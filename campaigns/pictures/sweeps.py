@@ -197,13 +197,9 @@ def localised(target: Sequence[float], found: Sequence["Localisation"], feature:
         axes = figure.add_subplot(1, 2, column + 1)
         values = np.array([[getattr(x, f"{m}_{what}") for m in ("bulk", "shear")] for x in found])
         names = ("$b_{ij}$, bulk modulus", "$g_{ij}$, shear modulus")
-        _draw_components(axes, places, values, names, 0.25 * _step_between(target))
-        legend = axes.get_legend()
-        assert legend is not None
-        legend.remove()
+        handles = _draw_components(axes, places, values, names, 0.25 * _step_between(target))
         if column == 0:
-            handles = legend.legend_handles
-            figure.legend(handles, names, loc="outside upper center", ncols=2)  # type: ignore[arg-type]
+            figure.legend(handles=handles, loc="outside upper center", ncols=2)
         axes.set_ylim(0.0, 1.0)
         axes.set_ylabel(label)
         axes.set_xlabel(f"target: {feature}")
@@ -242,7 +238,17 @@ def trained(designs: Designs) -> Figure:
     for row, name in enumerate(names):
         axes = figure.add_subplot(len(names), 1, row + 1)
         values = np.array([d["parameters"][name] for d in shown])
-        _draw_components(axes, places, values, shown[0]["components"][name], width)
+        handles = _draw_components(axes, places, values, shown[0]["components"][name], width)
+        many = len(handles) > 8
+        axes.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(1.005, 1.02),
+            borderaxespad=0.2,
+            fontsize=7 if many else 9,
+            labelspacing=0.2 if many else 0.5,
+            ncols=2 if many else 1,
+        )
         axes.set_ylabel(PARAMETERS.get(name, name))
         if row < len(names) - 1:
             axes.xaxis.set_major_formatter(NullFormatter())
@@ -253,8 +259,8 @@ def trained(designs: Designs) -> Figure:
 
 def _draw_components(
     axes: Axes, places: Any, values: Any, labels: Sequence[str], width: float
-) -> None:
-    """Each component's values, and a line through their medians."""
+) -> list[Line2D]:
+    """Each component's values, and a line through their medians; what a legend says of them."""
     offsets = _offsets(len(labels), width)
     handles = []
     for c, label in enumerate(labels):
@@ -267,13 +273,4 @@ def _draw_components(
         axes.plot(unique + offsets[c], median, color=colour, lw=1.0, zorder=1)
         handles.append(Line2D([], [], color=colour, marker="o", ms=3.5, lw=1.0, label=label))
     axes.margins(x=0.06, y=0.1)
-    many = len(labels) > 8
-    axes.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(1.005, 1.02),
-        borderaxespad=0.2,
-        fontsize=7 if many else 9,
-        labelspacing=0.2 if many else 0.5,
-        ncols=2 if many else 1,
-    )
+    return handles

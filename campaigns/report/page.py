@@ -1,6 +1,7 @@
 """The page: its sections and tables, for one design or for many."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
             out += _guarded(
                 output,
                 "trained" + (f"-{k}" if len(groups) > 1 else ""),
-                lambda group=group: pictures.trained(group),
+                partial(pictures.trained, group),
                 "The parameters that the designs ended with, against their targets; lines join the "
                 "medians. Of packings that were followed, those that reached their target.",
             )
