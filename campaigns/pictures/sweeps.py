@@ -233,7 +233,8 @@ def trained(designs: Designs) -> Figure:
     else:
         unique = sorted({tuple(_values(d["target"])) for d in shown})
         places = np.array([float(unique.index(tuple(_values(d["target"])))) for d in shown])
-    width = 0.5 * _step_between(list(places))
+    # Side by side only where a target has several designs.
+    width = 0.5 * _step_between(list(places)) if len(set(places.tolist())) < len(places) else 0.0
     figure = Figure(figsize=(8.4, 0.4 + 2.4 * len(names)), layout="constrained")
     for row, name in enumerate(names):
         axes = figure.add_subplot(len(names), 1, row + 1)
