@@ -229,6 +229,14 @@ def main() -> None:
     options.add_argument("--only", help="faults whose name holds this")
     chosen = options.parse_args()
     console = Console()
+    with tempfile.TemporaryDirectory() as compiled:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled  # most of a trial is compilation
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        sys.exit(try_all(chosen, console))
+
+
+def try_all(chosen: argparse.Namespace, console: Console) -> bool:
+    """All trials; whether one went wrong."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "x.toml").write_text(CAMPAIGN)
         subprocess.run((*RUN, "run"), cwd=folder, check=True, capture_output=True)
@@ -247,7 +255,7 @@ def main() -> None:
                 console.print(f"{name}, seed {1000 * chosen.seed + k}: {error}", style="red")
         table.add_row(name, str(chosen.trials), str(fault.good), str(len(fault.lost)))
     console.print(table)
-    sys.exit(failed)
+    return failed
 
 
 if __name__ == "__main__":
