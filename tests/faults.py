@@ -253,6 +253,7 @@ def try_all(chosen: argparse.Namespace, console: Console) -> bool:
             except (AssertionError, subprocess.TimeoutExpired) as error:
                 failed = True
                 console.print(f"{name}, seed {1000 * chosen.seed + k}: {error}", style="red")
+        console.print(f"{name}: {fault.good} of {chosen.trials} ended as the undisturbed run")
         table.add_row(name, str(chosen.trials), str(fault.good), str(len(fault.lost)))
     console.print(table)
     return failed
