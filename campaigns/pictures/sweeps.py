@@ -213,17 +213,12 @@ def trained(designs: Designs) -> Figure:
     Parameters
     ----------
     designs:
-        Entries as in ``design.json``: ``target``, ``kind``, ``status``, ``parameters`` and their
-        ``components``, which all have alike. Of designs of single packings, only those that
-        reached their target are drawn.
+        Entries as in ``design.json``: ``target``, ``parameters`` and their
+        ``components``, which all have alike.
 
     Raises `InputError` if there are none.
     """
-    shown = [
-        d
-        for d in designs
-        if d.get("parameters") and (d["kind"] == "ensemble" or d["status"] == "converged")
-    ]
+    shown = [d for d in designs if d.get("parameters")]
     if not shown:
         raise InputError("no design has ended with parameters to draw.")
     names = list(shown[0]["parameters"])

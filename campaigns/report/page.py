@@ -96,8 +96,8 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
             "Means over fresh packings, prepared with the parameters that each design ended with, "
             "beside its target; 95 % intervals by bootstrap.",
         )
-    reached = [e for e in ended if e.outcome.get("kind") == "individual" and len(e.target) == 1]
-    reached = [e for e in reached if e.status == "converged"]
+    reached = [e for e in ended if e.status == "converged" and len(e.target) == 1]
+    reached = [e for e in reached if e.outcome.get("kind") == "individual"]
     if len({e.target for e in reached}) > 1:
         out += _guarded(
             output,
@@ -113,7 +113,7 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
         )
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for d in designs:
-        if d.get("components"):
+        if d.get("components") and (d["kind"] == "ensemble" or d["status"] == "converged"):
             groups.setdefault(str(d["components"]), []).append(d)
     for k, group in enumerate(groups.values()):
         if len(group) > 1:

@@ -1,11 +1,16 @@
 """Pictures of what the designs of a sweep found: their numbers are those of the records."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from amorph.campaigns import pictures
+from amorph.campaigns.files import parse_campaign
+from amorph.campaigns.report import write_report
+from amorph.campaigns.runs import run_campaign
 from amorph.handover import InputError
 
 
@@ -74,12 +79,12 @@ def test_trained_parameters() -> None:
     designs = [
         design(0.3, 0.3),
         design(0.5, 0.5, parameters={"diameters": [0.9, 1.2], "binding": [0.0, 0.1, 0.2]}),
-        design(0.5, 0.5, kind="individual", parameters={"diameters": [9, 9], "binding": [9, 9, 9]}),
+        design(0.5, 0.5, parameters=None),
     ]
     figure = pictures.trained(designs)
     upper, lower = figure.axes
     heights = sorted(float(y) for line in upper.lines for y in np.atleast_1d(line.get_ydata()))
-    # Points and the medians through them; the packing that missed its target is left out.
+    # Points and the medians through them; what has none is left out.
     assert heights == sorted([0.8, 1.1, 0.9, 1.2] * 2)
     assert [t.get_text() for t in lower.get_legend().get_texts()] == ["AA", "AB", "BB"]
     with pytest.raises(InputError, match="no design has ended"):
@@ -103,3 +108,76 @@ def test_success_of_several_series() -> None:
     texts = [t.get_text() for t in figure.legends[0].get_texts()]
     assert texts[0].startswith("1 packing (3 a target)")
     assert texts[1].startswith("2 packings")
+
+
+CAMPAIGN = """
+[potential]
+kind = "harmonic_morse"
+diameters = [0.8, 1.0]
+binding = 0.1
+stiffness = 5.0
+alpha = 10.0
+
+[preparation]
+n_particles = 32
+density = 1.4
+seed = 6
+
+[design]
+kind = "KIND"
+packings = 2
+parameters = ["diameters"]
+
+[[objective]]
+feature = "pressure"
+target = 0.3
+
+[stop]
+loss = LOSS
+steps = 1
+
+[[validation]]
+packings = 5
+
+[sweep]
+"objective.0.target" = [0.25, 0.3]
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss", "also"),
+    [
+        ("ensemble", 1e-30, {"validated", "trained"}),
+        ("individual", 10.0, {"validated", "trained", "localised"}),
+        ("individual", 1e-30, {"validated"}),  # none reaches its target
+    ],
+)
+def test_the_report_of_a_sweep_has_them(
+    tmp_path: Path, kind: str, loss: float, also: set[str]
+) -> None:
+    text = CAMPAIGN.replace("KIND", kind).replace("LOSS", str(loss))
+    outcomes = run_campaign(parse_campaign(text, "x"), text, tmp_path / "run")
+    assert [o["swept"] for o in outcomes] == [
+        {"objective.0.target": 0.25},
+        {"objective.0.target": 0.3},
+    ]
+    assert outcomes[0]["components"] == {"diameters": ["A", "B"]}
+    assert len(outcomes[0]["parameters"]["diameters"]) == 2
+    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert "No picture" not in page
+    found = {p.stem for p in (tmp_path / "run" / "figures").glob("*.png")}
+    assert found & {"validated", "trained", "localised", "success"} == also
+
+
+def test_a_finished_record_is_brought_up_to_date(tmp_path: Path) -> None:
+    text = CAMPAIGN.replace("KIND", "ensemble").replace("LOSS", "10").split("[sweep]")[0]
+    campaign = parse_campaign(text, "x")
+    (whole,) = run_campaign(campaign, text, tmp_path / "run")
+    kept = tmp_path / "run" / "design.json"
+    told = json.loads(kept.read_text())
+    for key in ("swept", "components", "parameters"):
+        del told[key]
+    kept.write_text(json.dumps(told))
+    (again,) = run_campaign(campaign, text, tmp_path / "run", resume=True)
+    assert again == whole
+    assert json.loads(kept.read_text()) == whole
