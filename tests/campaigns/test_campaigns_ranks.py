@@ -195,16 +195,25 @@ parameters = ["diameters", "binding"]
 )
 
 
-@pytest.mark.parametrize("kind", ["ensemble", "farm"])
-def test_results_do_not_depend_on_the_number_of_ranks(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        ("ensemble", (1, 2, 3)),
+        ("farm", (1, 3)),
+        pytest.param("farm", (1, 2, 5), marks=pytest.mark.slow),
+    ],
+)
+def test_results_do_not_depend_on_the_number_of_ranks(
+    kind: str, sizes: tuple[int, ...], tmp_path: Path
+) -> None:
     (tmp_path / "x.toml").write_text(ENSEMBLE if kind == "ensemble" else FARM)
-    for ranks in (1, 2, 3):
+    for ranks in sizes:
         run(ranks, *AMORPH, str(ranks), cwd=tmp_path)
     files = sorted(p.relative_to(tmp_path / "1") for p in (tmp_path / "1").rglob("run.gsd"))
     assert len(files) == (1 if kind == "ensemble" else 4)
     contents = {(tmp_path / "1" / file).read_bytes() for file in files}
     assert len(contents) == len(files), "they are different designs"
-    for ranks in (2, 3):
+    for ranks in sizes[1:]:
         for file in files:
             one, other = ((tmp_path / str(k) / file).read_bytes() for k in (1, ranks))
             assert one == other, (file, ranks)
