@@ -20,7 +20,7 @@ from amorph.handover import AmorphError, InputError
 
 from .durable import locked, write_json
 from .files import Campaign
-from .members import Order, first_member, follow_member, fresh_value
+from .members import Order, follow_member, fresh_member, fresh_value
 from .optimizers import Free
 from .ranks import OneRank, Ranks
 from .runs import prepare_directory
@@ -252,10 +252,10 @@ def _probed(probe: _Probe, replica: int) -> dict[str, Any]:
     order = probe.order
     campaign = order.campaign
     followed = campaign.design.kind == "individual"
-    try:
-        member = first_member(order, replica)
-    except AmorphError as error:
-        return {"packing": replica, "failure": f"{type(error).__name__}: {error}"}
+    member = fresh_member(order, replica)
+    packing = member.packing
+    if packing is None:
+        return {"packing": replica, "failure": member.failure}
     free = Free(campaign)
     gathered = [
         free.gathered({name: slopes[j] for name, slopes in member.slopes.items()})
@@ -271,9 +271,8 @@ def _probed(probe: _Probe, replica: int) -> dict[str, Any]:
         changed = replace(order, theta=theta)
         if not followed:
             return fresh_value(changed, replica)[0], False
-        assert member.packing is not None
         try:
-            there = follow_member(changed, member.packing)
+            there = follow_member(changed, packing)
         except AmorphError:
             return nothing, True
         return there.value.tolist(), there.rearranged
