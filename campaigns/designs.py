@@ -9,7 +9,7 @@ Everything a step needs stands in its frame, so that a run goes on from any fram
 never stopped. The packings of a step are spread over ranks; sums over them go in their order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -109,8 +109,11 @@ class Design:
         theta = self.campaign.potential.theta()
         state = self._optimization.start(theta)
         order = Order(self.campaign, theta, theta, 0)
-        make = first_member if self._followed else fresh_member
-        return self._step(0, theta, self._ranks.map(make, order, self.replicas), state)
+        if self._followed:
+            members = self._ranks.map(first_member, order, self.replicas)
+        else:
+            members = self._fresh(order)
+        return self._step(0, theta, members, state)
 
     def advance(self, step: Step) -> Step:
         """One step of the optimiser, the packings brought to the new parameters and measured.
@@ -135,8 +138,7 @@ class Design:
                 ) from error
         else:
             common = self.campaign.design.starts == "common"
-            order = Order(self.campaign, theta, step.theta, 0 if common else number)
-            members = self._ranks.map(fresh_member, order, self.replicas)
+            members = self._fresh(Order(self.campaign, theta, theta, 0 if common else number))
         return self._step(number, theta, members, state, learn=True)
 
     def finished(self, step: Step) -> str | None:
@@ -201,6 +203,16 @@ class Design:
             moved=log["moved"],
             limited=log["limited"].astype(bool),
         )
+
+    def _fresh(self, order: Order) -> list[Member]:
+        """Fresh packings measured; only the first that could be comes itself, with its values."""
+        order = replace(order, shown=self.replicas[0])
+        members = self._ranks.map(fresh_member, order, self.replicas)
+        k = next((k for k, member in enumerate(members) if not member.failure), 0)
+        if k:
+            order = replace(order, shown=self.replicas[k])
+            members[k : k + 1] = self._ranks.map(fresh_member, order, [self.replicas[k]])
+        return members
 
     def _step(
         self,

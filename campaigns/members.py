@@ -39,12 +39,15 @@ class Order:
         The parameters now, and those the packings were at rest at.
     number:
         Which random numbers fresh packings start from.
+    shown:
+        The one fresh packing that is wanted itself, not its values alone; None for every one.
     """
 
     campaign: Campaign
     theta: bridge.PairPotential
     before: bridge.PairPotential
     number: int
+    shown: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class Member:
     Attributes
     ----------
     packing:
-        At rest; None where there is none.
+        At rest; None where there is none, or none is wanted.
     value:
         Of each objective, (n_objectives,).
     slopes:
@@ -170,7 +173,8 @@ def fresh_value(order: Order, replica: int) -> tuple[list[float | None], str]:
 def fresh_member(order: Order, replica: int) -> Member:
     """A packing of the ensemble at the new parameters; what fails of it is told, not raised."""
     try:
-        return first_member(order, replica)
+        member = first_member(order, replica)
+        return member if order.shown in (None, replica) else replace(member, packing=None)
     except AmorphError as error:
         n = len(order.campaign.objective)
         nothing: dict[str, Any] = {

@@ -1,13 +1,17 @@
 """What a design leaves on disk: shards of frames, a manifest of their checksums, and `run.gsd`.
 
-A shard is a GSD file of up to `FRAMES_PER_SHARD` design steps, flushed at each; the manifest gets
-a line for each frame once the frame is on disk. `run.gsd` is put together from the shards and
-replaces the last one atomically. What a kill leaves behind is always a sequence of whole frames,
-some of which may have to be computed anew; a shard that does not hold what the manifest says is
-set aside under another name, never mended in silence.
+A shard is a GSD file of up to `FRAMES_PER_SHARD` design steps; the manifest gets a line for each
+frame once the frame is on disk. Steps faster than `SYNC_EVERY` come to the disk together: three
+fsyncs a step of a thousand designs at once are more than a shared file system bears. `run.gsd` is
+put together from the shards and replaces the last one atomically. What a kill leaves behind is
+always a sequence of whole frames, of which those since the last sync have to be computed anew; a
+shard that does not hold what the manifest says is set aside under another name, never mended in
+silence.
 """
 
+import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +19,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from amorph.handover import Frame, FrameError, GSDWriter, checksum, read_gsd, write_gsd
+from amorph.handover import (
+    EmptyFileError,
+    Frame,
+    FrameError,
+    GSDWriter,
+    OutputError,
+    checksum,
+    read_gsd,
+    write_gsd,
+)
 
 from .durable import flushed, locked, set_aside, written_whole
 from .errors import RecordError
@@ -23,6 +36,8 @@ from .errors import RecordError
 __all__ = ["FRAMES_PER_SHARD", "RunRecord", "read_outcome"]
 
 FRAMES_PER_SHARD = 64
+# The longest time that frames wait for others to come to the disk with, s.
+SYNC_EVERY = 0.5
 
 OUTCOME_KEYS = ("feature", "target", "status", "initial", "value")
 
@@ -30,8 +45,9 @@ OUTCOME_KEYS = ("feature", "target", "status", "initial", "value")
 class RunRecord:
     """The durable record of one design, open for writing by one process at a time.
 
-    Use as a context manager. `frames` is how many frames are safe, `last` the newest of them,
-    `notes` what was found damaged and set aside when the record was opened.
+    Use as a context manager. `frames` is how many frames there are, `last` the newest of them,
+    `notes` what was found damaged and set aside when the record was opened, `failed` whether
+    something could not be written: then the record has to be opened anew.
 
     Raises
     ------
@@ -46,8 +62,11 @@ class RunRecord:
         self.frames = 0
         self.last: Frame | None = None
         self.notes: list[str] = []
+        self.failed = False
         self._writer: GSDWriter | None = None
         self._manifest_file: Any = None
+        self._waiting: list[bytes] = []
+        self._synced = -SYNC_EVERY
         self.shards.mkdir(parents=True, exist_ok=True)
         self._lock = locked(directory)
         try:
@@ -100,17 +119,17 @@ class RunRecord:
                 intact = False
                 continue
             expected = sums[number * FRAMES_PER_SHARD : (number + 1) * FRAMES_PER_SHARD]
-            good, reason = self._verify(path, expected)
+            good, more, reason = self._verify(path, expected)
             safe += len(good)
             if good:
                 self.last = good[-1]
             if reason is not None:
-                intact = False
                 self._set_aside(path, reason)
-                if good:
-                    write_gsd(path, good, overwrite=True)
-            elif len(good) < FRAMES_PER_SHARD:
-                intact = False
+            if good and (more or reason is not None):
+                write_gsd(path, good, overwrite=True)
+            elif not good and reason is None:
+                path.unlink()
+            intact = len(good) == FRAMES_PER_SHARD and not more and reason is None
         self.frames = safe
         if len(sums) != safe or (self.manifest.exists() and not sums):
             self._rewrite_manifest(sums[:safe])
@@ -119,25 +138,28 @@ class RunRecord:
             self._writer = GSDWriter(self._shard(safe // FRAMES_PER_SHARD), mode="append")
         self._manifest_file = self.manifest.open("ab")
 
-    def _verify(self, path: Path, expected: list[str]) -> tuple[list[Frame], str | None]:
-        """The frames of a shard that are what the manifest says, and what is wrong with the rest.
+    def _verify(self, path: Path, expected: list[str]) -> tuple[list[Frame], bool, str | None]:
+        """The frames that the manifest knows, whether there are more, and what is damaged.
 
-        Frames past the manifest were being written when the run ended: they are made anew, as
-        any frame whose checksum was never recorded.
+        Frames past the manifest were being written when the run ended: they are made anew. A shard
+        that holds frames, none of which is in the manifest, counts as damaged: the manifest may be
+        what was lost.
         """
         good: list[Frame] = []
         try:
             for frame in read_gsd(path):
                 if len(good) == len(expected):
-                    return good, "it ends with a frame that was not recorded"
+                    return good, True, None if good else "none of its frames was recorded"
                 if checksum(frame) != expected[len(good)]:
-                    return good, f"frame {len(good)} is not what was written"
+                    return good, False, f"frame {len(good)} is not what was written"
                 good.append(frame)
+        except EmptyFileError as error:
+            return good, False, str(error) if expected else None
         except FrameError as error:
-            return good, str(error)
+            return good, False, str(error)
         if len(good) < len(expected):
-            return good, f"it holds {len(good)} of {len(expected)} frames"
-        return good, None
+            return good, False, f"it holds {len(good)} of {len(expected)} frames"
+        return good, False, None
 
     def _set_aside(self, path: Path, reason: str) -> None:
         aside = set_aside(path)
@@ -148,21 +170,51 @@ class RunRecord:
             partial.write_bytes(b"".join(_line(k, sum_) for k, sum_ in enumerate(sums)))
 
     def append(self, frame: Frame) -> None:
-        """Make a frame durable: in its shard first, then in the manifest."""
-        if self.frames % FRAMES_PER_SHARD == 0:
-            if self._writer is not None:
-                self._writer.close()
+        """Add a frame, which is safe after `sync`; that is done here every `SYNC_EVERY` seconds.
+
+        Raises `OutputError` if it cannot be written; what came after the last sync is lost then.
+        """
+        if self._writer is None:
             self._writer = GSDWriter(self._shard(self.frames // FRAMES_PER_SHARD))
-        assert self._writer is not None
-        self._writer.append(frame)
-        self._writer.flush()
-        self._manifest_file.write(_line(self.frames, checksum(frame)))
-        flushed(self._manifest_file)
+        with self._failing():
+            self._writer.append(frame)
+        self._waiting.append(_line(self.frames, checksum(frame)))
         self.frames += 1
         self.last = frame
+        full = self.frames % FRAMES_PER_SHARD == 0
+        if full or time.monotonic() - self._synced >= SYNC_EVERY:
+            self.sync()
+        if full:
+            self._writer.close()
+            self._writer = None
+
+    def sync(self) -> None:
+        """Bring every frame to the disk: in its shard first, then in the manifest."""
+        if not self._waiting or self.failed:
+            return
+        assert self._writer is not None
+        with self._failing():
+            self._writer.flush()
+            self._manifest_file.write(b"".join(self._waiting))
+            flushed(self._manifest_file)
+        self._waiting.clear()
+        self._synced = time.monotonic()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """What is not written here leaves a record that has failed."""
+        try:
+            yield
+        except BaseException as error:
+            self.failed = True
+            if isinstance(error, OSError) and not isinstance(error, OutputError):
+                message = f"{self.manifest}: cannot be written: {error.strerror}."
+                raise OutputError(message) from error
+            raise
 
     def read(self) -> Iterator[Frame]:
-        """All safe frames, in order."""
+        """All frames, in order."""
+        self.sync()
         for number in range(-(-self.frames // FRAMES_PER_SHARD)):
             yield from read_gsd(self._shard(number))
 
@@ -175,14 +227,18 @@ class RunRecord:
         return path
 
     def close(self) -> None:
-        """Close the files and release the directory."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        if self._manifest_file is not None:
-            self._manifest_file.close()
-            self._manifest_file = None
-        self._lock.close()
+        """Bring what there is to the disk, close the files and release the directory."""
+        try:
+            self.sync()
+        finally:
+            writer, self._writer = self._writer, None
+            manifest, self._manifest_file = self._manifest_file, None
+            if writer is not None:
+                writer.close()
+            if manifest is not None:
+                with contextlib.suppress(OSError):  # `sync` has told
+                    manifest.close()
+            self._lock.close()
 
 
 def read_outcome(path: Path) -> dict[str, Any]:

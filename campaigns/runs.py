@@ -1,4 +1,4 @@
-"""Running a campaign: its designs, each safe on disk at every step, spread over ranks.
+"""Running a campaign: its designs, each safe on disk as it goes, spread over ranks.
 
 Several designs are a farm: each has a group of ranks, as many groups as there are designs or
 ranks, and a group that has ended a design takes the next. Within a group the packings of a step are
@@ -35,7 +35,7 @@ class Watcher:
         """A design begins, or goes on."""
 
     def step_done(self, design: Design, step: Step) -> None:
-        """A step is safe on disk."""
+        """A step was taken and recorded (see `amorph.campaigns.records.RunRecord.append`)."""
 
     def validated(self, task: "DesignTask", done: int, total: int) -> None:
         """So many packings of a validation are safe on disk."""
@@ -263,7 +263,7 @@ def run_design(
                 raise
             result = _outcome(task, root, progress, "failed", str(error))
         finally:
-            if record.frames:
+            if record.frames and not record.failed:
                 record.publish()
         write_json(kept, result)
     return result

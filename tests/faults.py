@@ -49,9 +49,9 @@ target = 0.45
 
 [stop]
 loss = 1e-12
-steps = 80
+steps = 120
 """
-STEPS = 80
+STEPS = 120
 RUN = (sys.executable, "-m", "amorph.campaigns.cli", "run", "x.toml", "--resume", "-o")
 MPIEXEC = shutil.which("mpiexec") or str(Path(sys.executable).parent / "mpiexec")
 
@@ -95,7 +95,7 @@ class Trial:
             assert self.process.poll() is None, self.process.communicate()[1]
             assert time.monotonic() < end, "it hangs"
             time.sleep(0.001)
-        time.sleep(self.chance.uniform(0, 0.05))
+        time.sleep(self.chance.uniform(0, 0.5))
 
     def ended(self) -> int:
         """The exit status; the job must be over within half a minute."""
@@ -120,7 +120,7 @@ class Trial:
         return found
 
     def middle(self) -> int:
-        return self.chance.randint(3, STEPS - 20)
+        return self.chance.randint(3, STEPS - 60)
 
     def killed_at(self, step: int) -> None:
         self.start()

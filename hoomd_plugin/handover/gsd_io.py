@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._chunks import FrameChunks
+from ._index_guard import IndexGuard
 from .errors import (
     DirectoryGivenError,
     EmptyFileError,
@@ -35,7 +36,7 @@ _APPLICATION = "amorph"
 
 
 class GSDWriter:
-    """Append frames to a GSD file; what `flush` has returned from survives a kill.
+    """Append frames to a GSD file; what `flush` has returned from survives a kill, and a full disk.
 
     A context manager, which closes (and so flushes) at the end::
 
@@ -87,10 +88,13 @@ class GSDWriter:
             )
             if not exists:
                 _sync_directory(self.path.parent)
+            self._guard = IndexGuard(self.path)
         except FileExistsError as error:
             raise _exists(self.path) from error
         except (OSError, RuntimeError) as error:
             self._abandon()
+            if not exists:
+                _remove(self.path)
             raise _cannot_write(self.path, error) from error
         if self._file.schema_version < SCHEMA_VERSION:
             version = ".".join(str(v) for v in self._file.schema_version)
@@ -131,12 +135,13 @@ class GSDWriter:
                 "every frame, or write to another file."
             )
         try:
+            self._guard.written(chunks.keys())
             for name, data in chunks.items():
                 file.write_chunk(name, data)
             file.end_frame()
         except BaseException as error:
             # Part of a frame may stand in the buffer: another after it would hold a mixture.
-            self._failed = True
+            self._fail()
             if isinstance(error, (OSError, RuntimeError)):
                 raise _cannot_write(self.path, error) from error
             raise
@@ -147,19 +152,18 @@ class GSDWriter:
         """Bring every appended frame to the disk (fsync) before returning; raises `OutputError`."""
         file = self._opened()
         try:
+            self._guard.keep()
             file.flush()
             # gsd syncs the data and the index it wrote; this covers whatever else it touches.
             _sync_file(self.path)
+            self._guard.flushed()
         except (OSError, RuntimeError) as error:
-            self._failed = True
+            self._fail()
             raise _cannot_write(self.path, error) from error
 
     def close(self) -> None:
         """Flush and close the file; closing again does nothing. Raises `OutputError`."""
         if self._file is None:
-            return
-        if self._failed:
-            self._abandon()
             return
         try:
             self.flush()
@@ -186,6 +190,14 @@ class GSDWriter:
         if self._file is None:
             raise OutputError(f"{self.path}: the writer is closed. Open it anew to append.")
         return self._file
+
+    def _fail(self) -> None:
+        self._failed = True
+        with contextlib.suppress(OSError):
+            self._guard.keep()
+        self._abandon()  # gsd writes once more as it closes
+        with contextlib.suppress(OSError):
+            self._guard.put_back()
 
     def _abandon(self) -> None:
         file, self._file = self._file, None

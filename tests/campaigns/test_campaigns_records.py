@@ -9,7 +9,7 @@ import pytest
 from amorph.campaigns import records
 from amorph.campaigns.errors import RunningError
 from amorph.campaigns.records import RunRecord
-from amorph.handover import Frame, checksum, count_frames, read_gsd
+from amorph.handover import Frame, OutputError, checksum, count_frames, read_gsd
 
 
 def frame(number: int) -> Frame:
@@ -28,6 +28,7 @@ def frame(number: int) -> Frame:
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "FRAMES_PER_SHARD", 4)
+    monkeypatch.setattr(records, "SYNC_EVERY", 0.0)
 
 
 def write(directory: Path, count: int) -> None:
@@ -94,6 +95,18 @@ def test_what_the_manifest_did_not_record_is_made_anew(tmp_path: Path) -> None:
     manifest.write_bytes(b"\n".join(lines[:6]) + b"\n" + lines[6][:20])  # a line cut short
     with RunRecord(tmp_path) as record:
         assert record.frames == 6
+        assert not record.notes
+    write(tmp_path, 9)
+    assert_holds(tmp_path, 9)
+
+
+def test_frames_of_which_the_manifest_knows_nothing_are_kept_aside(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    (tmp_path / "manifest.jsonl").unlink()
+    with RunRecord(tmp_path) as record:
+        assert record.frames == 0
+        assert record.notes
+    assert count_frames(tmp_path / "shards" / "000000.gsd.aside-1") == 3
     write(tmp_path, 9)
     assert_holds(tmp_path, 9)
 
@@ -113,6 +126,7 @@ def test_a_kill_while_a_shard_begins_leaves_a_record_that_goes_on(tmp_path: Path
     (tmp_path / "shards" / "000001.gsd").write_bytes(b"")
     with RunRecord(tmp_path) as record:
         assert record.frames == 4
+        assert not record.notes
     write(tmp_path, 9)
     assert_holds(tmp_path, 9)
 
@@ -131,4 +145,56 @@ def test_run_gsd_is_whole_at_any_time(tmp_path: Path) -> None:
             record.append(frame(k))
             assert count_frames(tmp_path / "run.gsd") == 5
         record.publish()
+    assert_holds(tmp_path, 9)
+
+
+def recorded(directory: Path) -> int:
+    return len((directory / "manifest.jsonl").read_bytes().splitlines())
+
+
+def test_fast_steps_come_to_the_disk_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "SYNC_EVERY", 100.0)
+    now = 1000.0
+    monkeypatch.setattr(records.time, "monotonic", lambda: now)
+    with RunRecord(tmp_path) as record:
+        seen = []
+        for k in range(7):
+            now += 30.0
+            record.append(frame(k))
+            seen.append(recorded(tmp_path))
+        # The first at once, a full shard at once, the seventh 90 s later, not yet.
+        assert seen == [1, 1, 1, 4, 4, 4, 4]
+        now += 30.0
+        record.append(frame(7))
+        record.append(frame(8))
+        assert recorded(tmp_path) == 8
+        record.publish()
+        assert recorded(tmp_path) == 9
+        assert_holds(tmp_path, 9)
+        record.append(frame(9))
+    assert recorded(tmp_path) == 10
+
+
+def test_a_failed_write_is_named_and_loses_nothing_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "SYNC_EVERY", 100.0)
+
+    def full(file: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with RunRecord(tmp_path) as record:
+        for k in range(6):
+            record.append(frame(k))
+        monkeypatch.setattr(records, "flushed", full)
+        with pytest.raises(OutputError, match=r"manifest\.jsonl: cannot be written: No space"):
+            record.sync()
+        assert record.failed
+    monkeypatch.undo()
+    monkeypatch.setattr(records, "FRAMES_PER_SHARD", 4)
+    with RunRecord(tmp_path) as record:
+        assert record.frames >= 4
+    write(tmp_path, 9)
     assert_holds(tmp_path, 9)

@@ -1,14 +1,22 @@
 """Files that cannot be read or written: each has its named error, and nothing is lost."""
 
+import contextlib
+import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import gsd.fl
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from amorph.handover import (
     CorruptFrameError,
@@ -334,6 +342,68 @@ def test_a_write_that_fails_is_not_followed_by_another(
         writer.flush()
     writer.close()
     assert [checksum(f) for f in read_gsd(path)] == [checksum(make_frame(random=0))]
+
+
+# Many names, and an index that grows three times.
+MANY = [
+    Frame(
+        positions=np.random.default_rng(k).uniform(-2, 2, (7, 2)),
+        typeid=[0] * 7,
+        types=("A",),
+        box=np.diag([4.1, 4.7]),
+        potential="soft_sphere",
+        parameters={"diameters": [1.0], "stiffness": [1.0]},
+        log={f"a/name/of/some/length/{i}": np.arange(1.0 + i % 5) + k for i in range(20)},
+    )
+    for k in range(20)
+]
+SUMS = [checksum(frame) for frame in MANY]
+
+
+@contextmanager
+def no_file_beyond(limit: int) -> Iterator[None]:
+    """No file can grow beyond so many bytes, as on a disk that is full there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def append_until_full(path: Path, frames: Sequence[Frame], together: int, limit: int) -> int:
+    """How many frames the file was told to hold when there was no more room, or no more frames."""
+    flushed = 0
+    with no_file_beyond(limit), contextlib.suppress(OutputError):
+        writer = GSDWriter(path, mode="append")
+        flushed = writer.n_frames
+        for k, frame in enumerate(frames[flushed:], flushed + 1):
+            writer.append(frame)
+            if k % together == 0:
+                writer.flush()
+                flushed = k
+        writer.close()
+        flushed = len(frames)
+    gc.collect()  # gsd closes once more what was not closed well
+    return flushed
+
+
+@given(limit=st.integers(300, 60_000), together=st.integers(1, 12), more=st.integers(0, 20_000))
+@settings(max_examples=40, deadline=None)
+def test_what_was_flushed_survives_a_full_disk(limit: int, together: int, more: int) -> None:
+    """Wherever the disk fills up: while data, names or the index grow, twice in a row."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.gsd"
+        flushed = 0
+        for room in (limit, limit + more):
+            flushed = max(flushed, append_until_full(path, MANY, together, room))
+            found = [checksum(frame) for frame in read_gsd(path)] if flushed else []
+            assert len(found) >= flushed
+            assert found == SUMS[: len(found)]
+        assert append_until_full(path, MANY, together, 10**9) == len(MANY)
+        assert [checksum(frame) for frame in read_gsd(path)] == SUMS
 
 
 def test_appending_to_what_is_no_file_of_ours(good: Path, tmp_path: Path) -> None:
