@@ -161,7 +161,7 @@ class MPIRanks(Ranks):
         group = self._comm.Split(rank * number // self.size, rank)
         leads = group.Get_rank() == 0
         leaders = self._comm.Split(0 if leads else MPI.UNDEFINED, rank)
-        own = MPIRanks(group)
+        own: Ranks = MPIRanks(group) if group.Get_size() > 1 else OneRank()
         return (MPIRanks(leaders, own) if leads else None), own
 
     def told(self, value: Item) -> Item:

@@ -188,9 +188,9 @@ def _outcome(
 
 
 def _worth_publishing(frames: int) -> bool:
-    """At 64, 128, 256, ... frames: `run.gsd` lags, but putting it together costs little."""
+    """At 64, 256, 1024, ... frames: `run.gsd` lags, but putting it together costs little."""
     shards, rest = divmod(frames, FRAMES_PER_SHARD)
-    return rest == 0 and shards & (shards - 1) == 0
+    return rest == 0 and shards in (4**k for k in range(shards.bit_length()))
 
 
 def run_design(
