@@ -1,15 +1,20 @@
-"""What do two ranks do that one does not? An ensemble design, and a farm of individual designs.
+"""What do two ranks do that one does not? Ensemble designs, and a farm of individual designs.
 
-Each repetition starts ``mpiexec`` with one rank and with two, in turns. In each process a short
+Each repetition starts ``mpiexec`` with one rank and with two, and as many processes that know
+nothing of each other, in turns: those are what the cores can do at best. In each process a short
 campaign compiles what is needed; then comes the one that is timed, with all that a campaign does:
 quenches, gradients, records brought to the disk. The processor time of all ranks over the wall time
 of the timed part tells what waiting and communication cost; an empty round of work, timed by
-itself, is the communication of a step.
+itself, is the communication of a step. From a step's parts, measured on one rank, follows what many
+ranks would take: `projected` says how.
 """
 
 from __future__ import annotations
 
+import argparse
+import heapq
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -50,8 +55,15 @@ parameters = ["diameters", "binding"]
 CASES: dict[str, dict[str, Any]] = {
     "ensemble": {"kind": "ensemble", "packings": 32, "designs": 1, "target": 0.35},
     "ensemble of 8": {"kind": "ensemble", "packings": 8, "designs": 1, "target": 0.35},
-    "farm": {"kind": "individual", "packings": 1, "designs": 16, "target": 0.4},
+    "farm": {"kind": "individual", "packings": 1, "designs": 32, "target": 0.4},
 }
+
+
+# Of a run beside its wall time: processor time of all ranks; an item that does nothing for each
+# packing; the root's answer to a rank that asks for one.
+PARTS = ("cpu", "empty round", "answer")
+
+Times = list[tuple[float, list[float]]]
 
 
 def inside(case: str, n: int, steps: int, seed: int) -> None:
@@ -60,10 +72,26 @@ def inside(case: str, n: int, steps: int, seed: int) -> None:
 
     jax_on_one_thread()
     from amorph.campaigns.files import parse_campaign
-    from amorph.campaigns.ranks import MPIRanks, world
+    from amorph.campaigns.ranks import MPIRanks, OneRank, world
     from amorph.campaigns.runs import run_campaign, serve_campaign
 
+    items: list[float] = []
+
+    class Clocked(OneRank):
+        """Notes how long each item takes."""
+
+        def map(self, function: Any, shared: Any, given: Any) -> Any:
+            def timed(shared: Any, item: Any) -> Any:
+                began = time.perf_counter()
+                found = function(shared, item)
+                items.append(time.perf_counter() - began)
+                return found
+
+            return super().map(timed, shared, given)
+
     ranks = world()
+    if ranks.size == 1:
+        ranks = Clocked()
 
     def campaign(folder: Path, count: int) -> None:
         text = SHARED.format(**CASES[case], n=n, seed=seed, steps=count)
@@ -75,6 +103,7 @@ def inside(case: str, n: int, steps: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         campaign(Path(folder) / "warm", 2)
         together(ranks)
+        items.clear()
         began, cpu = time.perf_counter(), time.process_time()
         campaign(Path(folder) / "timed", steps)
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
@@ -84,23 +113,41 @@ def inside(case: str, n: int, steps: int, seed: int) -> None:
         from mpi4py import MPI
 
         spent = MPI.COMM_WORLD.gather(cpu, 0) or [cpu]
+        each = answer(MPI.COMM_WORLD, 2000)
         if ranks.is_root:
-            rounds, many = 200, 1000
+            rounds = 200
             began = time.perf_counter()
             for _ in range(rounds):
                 ranks.map(nothing, None, range(CASES[case]["packings"]))
             idle = (time.perf_counter() - began) / rounds
-            began = time.perf_counter()
-            for _ in range(10):
-                ranks.map(nothing, None, range(many))
-            each = ((time.perf_counter() - began) / 10 - idle) / many
             ranks.dismiss()
         else:
             ranks.serve()
     if ranks.is_root:
-        print(
-            json.dumps({"wall": wall, "cpu": sum(spent), "empty round": idle, "empty item": each})
-        )
+        found = {"wall": wall, "cpu": sum(spent), "empty round": idle, "answer": each}
+        print(json.dumps(found | {"items": items}))
+
+
+def answer(comm: Any, many: int) -> float:
+    """What the root takes to give a rank that waits its next item, s: look, receive, send."""
+    from mpi4py import MPI
+
+    rank = comm.Get_rank()
+    asked = [comm.isend(None, 0, 1) for _ in range(many)] if rank == 1 else []
+    comm.Barrier()
+    began = time.perf_counter()
+    if rank == 0:
+        for k in range(many):
+            while not comm.iprobe(MPI.ANY_SOURCE, 1):
+                pass
+            comm.recv(source=1, tag=1)
+            comm.send(k, 1, 2)
+    took = time.perf_counter() - began
+    for request in asked:
+        comm.recv(source=0, tag=2)
+        request.wait()
+    comm.Barrier()
+    return took / many
 
 
 def together(ranks: Any) -> None:
@@ -115,16 +162,43 @@ def nothing(shared: None, item: int) -> int:
     return item
 
 
-def contender(case: str, size: int, n: int, steps: int, seed: int) -> Contender:
+def contender(case: str, size: int, n: int, steps: int, seed: int, times: Times) -> Contender:
+    """The case on so many ranks."""
+
     def run(i: int) -> Sample:
-        command = [sys.executable, __file__, "--inside", case, str(n), str(steps), str(seed + i)]
+        command = _command(case, n, steps, seed + i)
         if size > 1:
             command = ["mpiexec", "-n", str(size), *command]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.strip().splitlines()[-1])
-        return Sample(found["wall"], 1.0, {k: v for k, v in found.items() if k != "wall"})
+        found = _found(done.stdout)
+        if size == 1:
+            times.append((found["wall"], found["items"]))
+        return Sample(found["wall"], 1.0, {k: found[k] for k in PARTS})
 
     return Contender(name(size), run)
+
+
+def apart(case: str, size: int, n: int, steps: int, seed: int) -> Contender:
+    """The whole case in each of several processes at once: what the cores can do at best."""
+
+    def run(i: int) -> Sample:
+        command = _command(case, n, steps, seed + i)
+        all_ = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(size)]
+        found = [_found(process.communicate()[0]) for process in all_]
+        # Each did all of it: the time of one share.
+        wall, cpu = (sum(f[k] for f in found) / size for k in ("wall", "cpu"))
+        return Sample(wall / size, 1.0, dict.fromkeys(PARTS, 0.0) | {"cpu": cpu})
+
+    return Contender(f"{size} apart", run)
+
+
+def _command(case: str, n: int, steps: int, seed: int) -> list[str]:
+    return [sys.executable, __file__, "--inside", case, str(n), str(steps), str(seed)]
+
+
+def _found(printed: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(printed.strip().splitlines()[-1])
+    return found
 
 
 def name(size: int) -> str:
@@ -146,8 +220,40 @@ def message_bytes(n: int, packings: int) -> dict[str, int]:
     box = (n / 1.6) ** 0.5 * np.eye(2)
     packing = Packing.of(np.zeros((n, 2)), np.zeros(n, dtype=int), box, images=np.zeros((n, 2)))
     slopes = {"diameters": np.zeros((1, 2)), "binding": np.zeros((1, 3))}
-    member = Member(packing, np.zeros(1), slopes)
-    return {"order": len(pickle.dumps(order)), "packing's result": len(pickle.dumps(member))}
+    results = {
+        "the first packing's result": Member(packing, np.zeros(1), slopes),
+        "another's": Member(None, np.zeros(1), slopes),
+    }
+    return {"order": len(pickle.dumps(order))} | {
+        name: len(pickle.dumps(member)) for name, member in results.items()
+    }
+
+
+def projected(times: Times, steps: int, packings: int, ranks: int, per_item: float) -> float:
+    """A step's speed-up over one rank, on paper.
+
+    On one rank a step takes its packings' times, one after the other, and what the root does
+    alone. On many the packings are handed out one at a time, to whoever is free first, and the
+    root answers `per_item` seconds for each beyond the first of every rank. The packings' times
+    are drawn from those measured; the largest of them is the floor.
+    """
+    import numpy as np
+
+    items = np.concatenate([each for _, each in times])
+    alone = sum(wall - sum(each) for wall, each in times) / (len(times) * steps)
+    chance = np.random.default_rng(0)
+    one = many = 0.0
+    for _ in range(200):
+        drawn = chance.choice(items, packings)
+        free = [0.0] * ranks
+        for k, item in enumerate(drawn):
+            begins = heapq.heappop(free)
+            if k >= ranks:
+                begins = max(begins, (k - ranks + 1) * per_item)
+            heapq.heappush(free, begins + item)
+        one += drawn.sum() + alone
+        many += max(free) + alone
+    return one / many
 
 
 def main() -> None:
@@ -162,21 +268,43 @@ def main() -> None:
     if chosen.quick:
         chosen.n, chosen.steps, chosen.repetitions = 64, 3, 1
     report = Report("ranks", {"N": chosen.n, "steps": chosen.steps, "seed": chosen.seed})
-    for case in ("ensemble of 8",) if chosen.quick else CASES:
-        sizes = (1, chosen.largest)
-        samples = race(
-            [contender(case, size, chosen.n, chosen.steps, chosen.seed) for size in sizes],
-            chosen.repetitions,
-            warm_up=False,
-        )
-        one, more = (samples[name(size)] for size in sizes)
-        report.add(case, samples, reference=name(chosen.largest), bars={name(1): 1.9})
-        share = [a.extra["cpu"] / b.extra["cpu"] for a, b in zip(one, more, strict=True)]
-        report.findings[f"{case}: processor time of one rank over that of all"] = sorted(share)[
-            len(share) // 2
-        ]
+    with tempfile.TemporaryDirectory() as compiled:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        for case in ("ensemble of 8",) if chosen.quick else CASES:
+            compare(case, chosen, report)
     report.findings["bytes a step sends"] = message_bytes(chosen.n, 8)
     report.finish(chosen.json)
+
+
+def compare(case: str, chosen: argparse.Namespace, report: Report) -> None:
+    """One case: ranks against one and against processes apart; what follows for many ranks."""
+    times: Times = []
+    work = (case, chosen.n, chosen.steps, chosen.seed)
+    one, more = 1, chosen.largest
+    samples = race(
+        [
+            contender(work[0], one, *work[1:], times),
+            contender(work[0], more, *work[1:], times),
+            apart(work[0], more, *work[1:]),
+        ],
+        chosen.repetitions,
+        what=case,
+        warm_up=False,
+    )
+    report.add(case, samples, reference=name(more), bars={name(one): 1.9})
+    share = [
+        a.extra["cpu"] / b.extra["cpu"]
+        for a, b in zip(samples[name(one)], samples[name(more)], strict=True)
+    ]
+    middle = sorted(share)[len(share) // 2]
+    report.findings[f"{case}: processor time of one rank over that of all"] = middle
+    if CASES[case]["kind"] == "ensemble":
+        per_item = sum(s.extra["answer"] for s in samples[name(more)]) / chosen.repetitions
+        for ranks in (2, 8, 64, 1024):
+            for packings in sorted({CASES[case]["packings"], 8 * ranks}):
+                found = projected(times, chosen.steps, packings, ranks, per_item)
+                report.findings[f"{case}'s parts, {packings} packings on {ranks} ranks"] = found
 
 
 if __name__ == "__main__":
