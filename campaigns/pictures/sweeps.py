@@ -200,7 +200,7 @@ def localised(target: Sequence[float], found: Sequence["Localisation"], feature:
         handles = _draw_components(axes, places, values, names, 0.25 * _step_between(target))
         if column == 0:
             figure.legend(handles=handles, loc="outside upper center", ncols=2)
-        axes.set_ylim(0.0, 1.0)
+        axes.set_ylim(bottom=0.0)
         axes.set_ylabel(label)
         axes.set_xlabel(f"target: {feature}")
     return figure
