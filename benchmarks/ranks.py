@@ -162,7 +162,7 @@ def nothing(shared: None, item: int) -> int:
     return item
 
 
-def contender(case: str, size: int, n: int, steps: int, seed: int, times: Times) -> Contender:
+def contender(size: int, times: Times, case: str, n: int, steps: int, seed: int) -> Contender:
     """The case on so many ranks."""
 
     def run(i: int) -> Sample:
@@ -178,13 +178,13 @@ def contender(case: str, size: int, n: int, steps: int, seed: int, times: Times)
     return Contender(name(size), run)
 
 
-def apart(case: str, size: int, n: int, steps: int, seed: int) -> Contender:
+def apart(size: int, case: str, n: int, steps: int, seed: int) -> Contender:
     """The whole case in each of several processes at once: what the cores can do at best."""
 
     def run(i: int) -> Sample:
         command = _command(case, n, steps, seed + i)
-        all_ = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(size)]
-        found = [_found(process.communicate()[0]) for process in all_]
+        jobs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(size)]
+        found = [_found(job.communicate()[0]) for job in jobs]
         # Each did all of it: the time of one share.
         wall, cpu = (sum(f[k] for f in found) / size for k in ("wall", "cpu"))
         return Sample(wall / size, 1.0, dict.fromkeys(PARTS, 0.0) | {"cpu": cpu})
@@ -284,9 +284,9 @@ def compare(case: str, chosen: argparse.Namespace, report: Report) -> None:
     one, more = 1, chosen.largest
     samples = race(
         [
-            contender(work[0], one, *work[1:], times),
-            contender(work[0], more, *work[1:], times),
-            apart(work[0], more, *work[1:]),
+            contender(one, times, *work),
+            contender(more, times, *work),
+            apart(more, *work),
         ],
         chosen.repetitions,
         what=case,

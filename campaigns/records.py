@@ -174,9 +174,9 @@ class RunRecord:
 
         Raises `OutputError` if it cannot be written; what came after the last sync is lost then.
         """
-        if self._writer is None:
-            self._writer = GSDWriter(self._shard(self.frames // FRAMES_PER_SHARD))
         with self._failing():
+            if self._writer is None:
+                self._writer = GSDWriter(self._shard(self.frames // FRAMES_PER_SHARD))
             self._writer.append(frame)
         self._waiting.append(_line(self.frames, checksum(frame)))
         self.frames += 1

@@ -72,7 +72,7 @@ class IndexGuard:
         self._new_names = False
         if self._kept:
             with self._path.open("rb") as file:
-                _, self._room, _, _ = _PLACES.unpack_from(file.read(_HEADER_BYTES))
+                self._room = _PLACES.unpack_from(file.read(_HEADER_BYTES))[1]
             if self._entries > self._room:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             self._kept = []

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import gsd.fl
@@ -360,7 +359,7 @@ MANY = [
 SUMS = [checksum(frame) for frame in MANY]
 
 
-@contextmanager
+@contextlib.contextmanager
 def no_file_beyond(limit: int) -> Iterator[None]:
     """No file can grow beyond so many bytes, as on a disk that is full there."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
