@@ -18,6 +18,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from .errors import DegenerateModesError, FeatureError, RattlerError
+from .jumps import jumps_of
 from .linear_response import Response, strain_basis, strain_forces
 from .mechanics import Resolved, State, interactions, resolved, strained
 from .parameters import Choice, Slopes
@@ -134,14 +135,26 @@ def partials(
 
 
 def slopes_of(
-    features: Sequence[Feature], theta: Theta, found: Response, *, strain: bool = False
+    features: Sequence[Feature],
+    theta: Theta,
+    found: Response,
+    *,
+    strain: bool = False,
+    crossings: bool = False,
 ) -> tuple[list[NDArray[np.float64]], Slopes]:
     """Features' values, and their total derivatives by each pair's parameters and the strain.
 
-    The rows of the derivatives are the features' components, one feature after the other.
+    The rows of the derivatives are the features' components, one feature after the other. With
+    ``crossings`` as many rows follow: what the derivatives of the means over packings gain by pairs
+    that cross a break, see `amorph.bridge.jumps`. Raises as `partials` and `jumps_of` do.
     """
     state = found.state
     values, by_own, loads, by_strain = partials(features, theta, found, strain=strain)
+    if crossings:
+        by_pairs, pulls, stretch = jumps_of(features, theta, found, values).partials(state)
+        by_own = _with_rows(by_own, by_pairs, len(pulls))
+        loads = np.concatenate([loads, pulls])
+        by_strain = None if by_strain is None else np.concatenate([by_strain, stretch])
     adjoint = found.solve(np.ascontiguousarray(loads.transpose(1, 2, 0)))
     total, by_strain = _through(theta, state, by_own, by_strain, adjoint)
     count = int(state.pairs.count)
@@ -154,6 +167,20 @@ def slopes_of(
         {k: np.asarray(v) for k, v in springs.items()},
         None if by_strain is None else np.asarray(by_strain),
     )
+
+
+def _with_rows(by_own: Resolved, by_pairs: dict[str, Any], rows: int) -> Resolved:
+    """Partial derivatives with further rows: some by parameters of near pairs, else zeros."""
+
+    def longer(values: Any, more: Any = None) -> Any:
+        more = np.zeros((rows, *np.shape(values)[1:])) if more is None else more
+        return np.concatenate([np.asarray(values), more])
+
+    near = by_own.near
+    if near is not None:
+        parameters = {k: longer(v, by_pairs.get(k)) for k, v in near.parameters.items()}
+        near = replace(near, parameters=parameters)
+    return Resolved(near, jax.tree_util.tree_map(longer, by_own.springs))
 
 
 # Squared frequencies that differ by this part of the larger belong to degenerate modes.
@@ -185,8 +212,11 @@ def by_choices(
     chosen: Sequence[Choice],
     *,
     degenerate: str = "raise",
+    crossings: bool = False,
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     """Features' values, and their total derivatives by some choices, (rows, columns).
+
+    With ``crossings`` as many rows follow as in `slopes_of`.
 
     Raises `DegenerateModesError` for frequencies of modes that the parameters split, unless
     ``degenerate`` is ``mean``.
@@ -196,7 +226,9 @@ def by_choices(
     groups = [g for g in groups if g.start < n_modes]
     extra = [coupling(g.start, g.stop) for g in groups]
     strain = any(c.needs_strain for c in chosen)
-    values, slopes = slopes_of([*features, *extra], theta, found, strain=strain)
+    values, slopes = slopes_of(
+        [*features, *extra], theta, found, strain=strain, crossings=crossings
+    )
     matrix = np.concatenate([c.columns(slopes) for c in chosen], axis=1)
     sizes = [v.size for v in values]
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -221,4 +253,5 @@ def by_choices(
                     "derivative. Ask for degenerate='mean', or for frequency_slopes along a "
                     "direction."
                 )
-    return values[: len(features)], matrix[: starts[len(features)]]
+    # Features with modes, and so with groups, have no crossings.
+    return values[: len(features)], matrix if crossings else matrix[: starts[len(features)]]

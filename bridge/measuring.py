@@ -1,7 +1,7 @@
 """Measuring features of a packing at rest, and differentiating them through the minimum."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -35,11 +35,15 @@ class Measurement:
         parameter's.
     response:
         The factorisation they were computed from.
+    crossings:
+        By feature, as the gradients, where they were asked for: what the derivative of the mean
+        over packings gains where pairs cross a distance at which u'' jumps.
     """
 
     values: dict[str, Any]
     gradients: dict[str, Theta]
     response: Response
+    crossings: dict[str, Theta] = field(default_factory=dict)
 
 
 def check_features(
@@ -98,13 +102,15 @@ def measure(
     gradients: Sequence["str | Feature"] = (),
     *,
     tolerance: float | None = None,
+    crossings: bool = False,
 ) -> Measurement:
     """Values of features of a packing at rest, and gradients through the minimum.
 
     Everything comes from one factorisation of the Hessian, which is kept with the packing. A
     gradient is that of the feature of the packing that follows the parameters at fixed box,
     df/dθ = ∂f/∂θ - λ·∂²U/∂R∂θ with λ = H⁻¹ ∂f/∂R; it holds until a pair crosses a distance where
-    u'' jumps, or the packing rearranges.
+    u'' jumps, or the packing rearranges. The mean of gradients over packings is therefore not the
+    gradient of the mean; with ``crossings`` it is but for rearrangements (`amorph.bridge.jumps`).
 
     Parameters
     ----------
@@ -114,11 +120,14 @@ def measure(
         Names or features to measure, and to differentiate by all parameters of types.
     tolerance:
         The largest |F| that counts as rest; by default `default_tolerance`.
+    crossings:
+        Compute what is to be added to the gradients before they are averaged over packings.
 
     Raises
     ------
     FeatureError
-        For a feature that is not there, not defined here, or not differentiable.
+        For a feature that is not there, not defined here, or not differentiable; for frequencies
+        with ``crossings``.
     RattlerError
         If a gradient depends on where a rattler lies.
     NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
@@ -130,25 +139,33 @@ def measure(
     found = response_for(packing, theta, (*plain, *differentiated), tolerance=tolerance)
     values: dict[str, Any] = {}
     slopes: dict[str, Theta] = {}
+    gains: dict[str, Theta] = {}
     if plain:
         for f, value in zip(plain, _values(plain, theta, found.state), strict=True):
             values[f.name] = _plain(value)
     if differentiated:
         chosen = [by_type(name) for name in theta.arrays()]
-        y, matrix = by_choices(differentiated, theta, found, chosen)
-        columns = np.split(
-            matrix, np.cumsum([len(v) for v in theta.arrays().values()])[:-1], axis=1
-        )
-        rows = 0
-        for f, value in zip(differentiated, y, strict=True):
-            values[f.name] = _plain(value)
-            part = slice(rows, rows + value.size)
-            leaves = [c[part].reshape(*value.shape, -1) for c in columns]
-            slopes[f.name] = jax.tree_util.tree_unflatten(
-                jax.tree_util.tree_structure(theta), leaves
-            )
-            rows += value.size
-    return Measurement(values, slopes, found)
+        y, matrix = by_choices(differentiated, theta, found, chosen, crossings=crossings)
+        values |= {f.name: _plain(v) for f, v in zip(differentiated, y, strict=True)}
+        slopes = _like_theta(theta, differentiated, y, matrix)
+        if crossings:
+            gains = _like_theta(theta, differentiated, y, matrix[len(matrix) // 2 :])
+    return Measurement(values, slopes, found, gains)
+
+
+def _like_theta(
+    theta: Theta, features: Sequence[Feature], values: Sequence[Any], matrix: Any
+) -> dict[str, Theta]:
+    """Rows of derivatives by all parameters of types, by feature, as objects like theta."""
+    columns = np.split(matrix, np.cumsum([len(v) for v in theta.arrays().values()])[:-1], axis=1)
+    out: dict[str, Theta] = {}
+    rows = 0
+    for f, value in zip(features, values, strict=True):
+        part = slice(rows, rows + value.size)
+        leaves = [c[part].reshape(*value.shape, -1) for c in columns]
+        out[f.name] = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(theta), leaves)
+        rows += value.size
+    return out
 
 
 def value_and_grad(which: "str | Feature") -> Callable[[Any, Any], tuple[Any, Theta]]:

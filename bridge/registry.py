@@ -83,6 +83,14 @@ class Feature:
     listed: bool = True
     bounds: Mapping[int, tuple[float, float]] | None = None
 
+    @property
+    def has_crossings(self) -> bool:
+        """Whether it is known what it gains when a pair crosses a distance at which u'' jumps.
+
+        It is where it takes second derivatives of the energy from the elastic tensor alone.
+        """
+        return not self.modes
+
     def __call__(
         self, first: "Theta | Packing", second: "Theta | Packing"
     ) -> "NDArray[np.float64] | float":

@@ -244,7 +244,7 @@ class Design:
         slopes = {
             name: np.stack(
                 [
-                    pull @ m.slopes[name] if good else np.zeros(m.slopes[name].shape[1])
+                    pull @ m.slope(name) if good else np.zeros(m.slopes[name].shape[1])
                     for pull, m, good in zip(pulls, members, measured, strict=True)
                 ]
             )

@@ -64,6 +64,7 @@ class DesignSettings(Table):
     held: dict[str, list[str]] = Field(default_factory=dict)
     shared: dict[str, list[Annotated[list[str], Field(min_length=2)]]] = Field(default_factory=dict)
     gradient_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    crossings: bool | None = None
 
     @property
     def n_packings(self) -> int:
@@ -80,7 +81,7 @@ class DesignSettings(Table):
     @model_validator(mode="after")
     def _whole(self) -> "DesignSettings":
         if self.kind == "individual":
-            for name in ("starts", "gradient_limit"):
+            for name in ("starts", "gradient_limit", "crossings"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} is for kind = 'ensemble'.")
         return self
@@ -222,6 +223,11 @@ class Campaign(Table):
                 raise ValueError(
                     f"feature {feature.name!r} is no differentiable scalar: a design needs one."
                 )
+            if self.design.crossings and not feature.has_crossings:
+                raise ValueError(
+                    f"design.crossings: what {feature.name!r} gains when pairs cross a break is "
+                    "not available: leave crossings out."
+                )
             bounds = (feature.bounds or {}).get(self.preparation.dimension)
             if bounds and not bounds[0] <= objective.target <= bounds[1]:
                 warnings.warn(
@@ -231,6 +237,17 @@ class Campaign(Table):
                     stacklevel=2,
                 )
         return self
+
+    @property
+    def counts_crossings(self) -> bool:
+        """Whether gradients have what the mean gains by crossings: ``design.crossings``.
+
+        By default those of an ensemble do, if all objectives can.
+        """
+        if self.design.crossings is not None:
+            return self.design.crossings
+        features = [bridge.feature(o.feature) for o in self.objective]
+        return self.design.kind == "ensemble" and all(f.has_crossings for f in features)
 
     def bounds_of(self, parameter: str) -> tuple[float, float]:
         """The bounds of a parameter: those of the file, or those of the potential."""

@@ -5,6 +5,8 @@ Fig. 1b). Of an ensemble the derivative of the mean, by differences with common 
 compared with the mean of the derivatives (P0, Fig. S1). The two are not the same: a feature jumps
 where a packing falls into another minimum, or a pair crosses a distance where u'' does, and no
 packing's own derivative knows of it; and near such an instability the derivatives are unbounded.
+What crossings add to the derivative of the mean is known, however (`amorph.bridge.jumps`): the mean
+is shown with it and without.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,6 +56,8 @@ class GradientCheck:
         Changes of the parameters, as parts of themselves, (H,), and absolute ones, (C, H).
     value, slope:
         Of each packing, (R, J) and (R, J, C).
+    crossing_slope:
+        What crossings add, (R, J, C); 0 where the campaign does not count them.
     changed:
         The values at θ + change and θ - change, (R, C, H, 2, J), NaN where there are none: a
         parameter would be negative, or the packing could not be measured.
@@ -72,6 +76,7 @@ class GradientCheck:
     changes: Floats
     value: Floats
     slope: Floats
+    crossing_slope: Floats
     changed: Floats
     rearranged: NDArray[np.bool_]
     failed: int
@@ -92,11 +97,17 @@ class GradientCheck:
         mean, spread = np.nanmean(each, axis=0), np.nanstd(each, axis=0, ddof=1)
         return np.moveaxis(mean, -1, 0), np.moveaxis(spread / np.sqrt(number), -1, 0)
 
-    def mean_slopes(self, limit: float = np.inf) -> tuple[Floats, Floats]:
-        """⟨df/dθ⟩ and its standard error, (J, C); packings' gradients cut at some medians."""
-        length = np.sqrt(np.sum(self.slope**2, axis=-1, keepdims=True))
+    def mean_slopes(
+        self, limit: float = np.inf, *, crossings: bool = True
+    ) -> tuple[Floats, Floats]:
+        """⟨df/dθ⟩ and its standard error, (J, C); packings' gradients cut at some medians.
+
+        With what crossings add, or without.
+        """
+        slope = self.slope + self.crossing_slope if crossings else self.slope
+        length = np.sqrt(np.sum(slope**2, axis=-1, keepdims=True))
         longest = limit * np.median(length, axis=0) if np.isfinite(limit) else np.inf
-        cut = self.slope * np.minimum(1.0, longest / np.maximum(length, 1e-300))
+        cut = slope * np.minimum(1.0, longest / np.maximum(length, 1e-300))
         return cut.mean(axis=0), cut.std(axis=0, ddof=1) / np.sqrt(len(cut))
 
     def summary(self) -> dict[str, Any]:
@@ -122,11 +133,13 @@ class GradientCheck:
         else:
             mean, error = self.differences()
             out["differences"] = {"mean": mean.tolist(), "error": error.tolist()}
-            limits: dict[str, Any] = {}
-            for limit in (np.inf, *LIMITS):
-                mean, error = self.mean_slopes(limit)
-                limits[f"{limit:g}"] = {"mean": mean.tolist(), "error": error.tolist()}
-            out["mean gradient by its limit"] = limits
+            for crossings in (True, False):
+                limits: dict[str, Any] = {}
+                for limit in (np.inf, *LIMITS):
+                    mean, error = self.mean_slopes(limit, crossings=crossings)
+                    limits[f"{limit:g}"] = {"mean": mean.tolist(), "error": error.tolist()}
+                with_them = "" if crossings else ", without crossings"
+                out[f"mean gradient by its limit{with_them}"] = limits
         return out
 
 
@@ -211,6 +224,7 @@ def check_gradient(
             changes=steps,
             value=np.array([row["value"] for row in measured]),
             slope=np.array([row["slope"] for row in measured]),
+            crossing_slope=np.array([row["crossing_slope"] for row in measured]),
             changed=np.array([row["changed"] for row in measured], dtype=np.float64),
             rearranged=np.array([row["rearranged"] for row in measured], dtype=bool),
             failed=len(rows) - len(measured),
@@ -257,12 +271,16 @@ def _probed(probe: _Probe, replica: int) -> dict[str, Any]:
     if packing is None:
         return {"packing": replica, "failure": member.failure}
     free = Free(campaign)
-    gathered = [
-        free.gathered({name: slopes[j] for name, slopes in member.slopes.items()})
-        for j in range(len(campaign.objective))
-    ]
-    slope = [[float(x) for name in free.places for x in g[name]] for g in gathered]
 
+    def by_component(slopes: dict[str, Floats]) -> list[list[float]]:
+        gathered = [
+            free.gathered({name: by_objective[j] for name, by_objective in slopes.items()})
+            for j in range(len(campaign.objective))
+        ]
+        return [[float(x) for name in free.places for x in g[name]] for g in gathered]
+
+    slope = by_component(member.slopes)
+    without = [[0.0] * len(row) for row in slope]
     nothing: list[float | None] = [None] * len(campaign.objective)
 
     def at(theta: bridge.PairPotential | None) -> tuple[list[float | None], bool]:
@@ -282,6 +300,9 @@ def _probed(probe: _Probe, replica: int) -> dict[str, Any]:
         "packing": replica,
         "value": member.value.tolist(),
         "slope": slope,
+        "crossing_slope": by_component(member.crossing_slopes)
+        if member.crossing_slopes
+        else without,
         "changed": [[[v for v, _ in both] for both in steps] for steps in found],
         "rearranged": [[[r for _, r in both] for both in steps] for steps in found],
         "failure": "",

@@ -3,7 +3,7 @@
 What is here runs on any rank, and depends on nothing but what it is given.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,9 @@ class Member:
         Of each objective, (n_objectives,).
     slopes:
         By parameter, (n_objectives, n_components).
+    crossing_slopes:
+        What the derivative of the mean over packings gains by pairs that cross a break, as the
+        slopes; empty where the campaign does not count it.
     rearranged, crossings, moved:
         See `amorph.bridge.Followed`.
     failure:
@@ -71,10 +74,16 @@ class Member:
     packing: bridge.Packing | None
     value: NDArray[np.float64]
     slopes: dict[str, NDArray[np.float64]]
+    crossing_slopes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     rearranged: bool = False
     crossings: int = 0
     moved: float = 0.0
     failure: str = ""
+
+    def slope(self, parameter: str) -> NDArray[np.float64]:
+        """What a packing has to say of the derivative by a parameter: its own, and crossings."""
+        own = self.slopes[parameter]
+        return own + self.crossing_slopes[parameter] if self.crossing_slopes else own
 
 
 def _down_to_rest(order: Order) -> Preparation:
@@ -125,15 +134,21 @@ def _by_hoomd(order: Order, replica: int) -> bridge.Packing:
 
 def _measured(order: Order, packing: bridge.Packing) -> Member:
     features = [bridge.feature(o.feature) for o in order.campaign.objective]
-    measured = bridge.measure(packing, order.theta, (), features)
-    gradients = [measured.gradients[f.name].arrays() for f in features]
-    slopes = {
-        name: np.stack([np.asarray(g[name]) for g in gradients])
-        for name in order.campaign.design.parameters
-    }
+    campaign = order.campaign
+    measured = bridge.measure(
+        packing, order.theta, (), features, crossings=campaign.counts_crossings
+    )
+
+    def by_parameter(gradients: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
+        if not gradients:
+            return {}
+        arrays = [gradients[f.name].arrays() for f in features]
+        return {p: np.stack([a[p] for a in arrays]) for p in campaign.design.parameters}
+
     values = np.array([float(measured.values[f.name]) for f in features])
+    slopes, gained = by_parameter(measured.gradients), by_parameter(measured.crossings)
     # Wrapped only now: a packing's factorisation stays with the object that was relaxed.
-    return Member(packing.wrapped(), values, slopes)
+    return Member(packing.wrapped(), values, slopes, gained)
 
 
 def first_member(order: Order, replica: int) -> Member:

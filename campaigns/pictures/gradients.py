@@ -74,10 +74,12 @@ def _mean(check: "GradientCheck") -> Figure:
             name = f"difference over ±{100 * part:.3g} %"
             series.append((name, by_difference[j, :, h], difference_error[j, :, h]))
         n_differences = len(series)
-        for limit in (np.inf, 10.0, 1.0):
-            mean, error = check.mean_slopes(limit)
-            cut = f", each at most {limit:g} median" + "s" * (limit != 1)
-            name = "mean gradient" + (cut if np.isfinite(limit) else "")
+        counted = bool(check.crossing_slope.any())
+        for limit, crossings in ((10.0, counted), (1.0, counted), *[(1.0, False)] * counted):
+            mean, error = check.mean_slopes(limit, crossings=crossings)
+            name = f"mean gradient, each at most {limit:g} median" + "s" * (limit != 1)
+            if counted:
+                name += ", with crossings" if crossings else ", without"
             series.append((name, mean[j], error[j]))
         _draw_series(axes, check.components, series, n_differences)
         axes.set_ylabel(f"d⟨{feature}⟩/dθ")
