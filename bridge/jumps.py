@@ -36,10 +36,12 @@ from .springs import Theta
 
 __all__ = ["Jumps", "jumps_of"]
 
-# The kernel holds this many pairs a particle, and between these numbers. (At P0's parameters the
-# nearest 0.08 lie within 0.003 σ; a kernel of 0.03 σ was seen to double the sum.)
+# The kernel holds this many pairs a particle, and between these numbers, but is no wider than this
+# part of the smallest diameter. (At P0's parameters the nearest 0.08 lie within 0.003 σ; kernels of
+# 0.003 σ and 0.01 σ give the same sum within its error, one of 0.03 σ twice as much.)
 PAIRS_A_PARTICLE = 0.08
 FEWEST, MOST = 8, 256
+WIDEST = 0.01
 # Jumps of u'' below this part of the stiffest pair's are left out (the switch's are 1e-3 of it).
 SMALLEST_JUMP = 1e-2
 # u'' on either side of a break is taken this part of it away.
@@ -143,10 +145,13 @@ def _changed(
     return (jax.vmap(of)(tensor + change) - of(tensor)).T
 
 
-def _close(offset: NDArray[Any], usable: NDArray[np.bool_], number: int, one_side: bool) -> Any:
-    """The pairs in a kernel around a break, and what each contributes to the density there.
+def _close(
+    offset: NDArray[Any], usable: NDArray[np.bool_], number: int, widest: float, one_side: bool
+) -> Any:
+    """The pairs nearest to a break, and what each contributes to the density of pairs there.
 
-    The kernel is Epanechnikov's, and as wide as the number-th nearest pair is far.
+    The kernel is Epanechnikov's, as wide as the number-th nearest pair is far, if that is less than
+    the widest. Those beyond it contribute nothing; they stay, for their number to be always one.
     """
     places = np.flatnonzero(usable & (offset < 0)) if one_side else np.flatnonzero(usable)
     number = min(number, len(places) - 1)
@@ -154,9 +159,9 @@ def _close(offset: NDArray[Any], usable: NDArray[np.bool_], number: int, one_sid
         return places[:0], np.zeros(0)
     far = np.abs(offset[places])
     order = np.argpartition(far, number)
-    width = far[order[number]]
+    width = min(far[order[number]], widest)
     inside = order[:number]
-    density = 0.75 * (1.0 - (far[inside] / width) ** 2) / width
+    density = 0.75 * np.maximum(1.0 - (far[inside] / width) ** 2, 0.0) / width
     return places[inside], (2.0 if one_side else 1.0) * density
 
 
@@ -193,12 +198,14 @@ def jumps_of(
     kinds = (types[first], types[second])
     held = ~(found.rattlers[first] | found.rattlers[second])
     number = int(np.clip(np.ceil(PAIRS_A_PARTICLE * len(types)), FEWEST, MOST))
+    widest = WIDEST * theta.near.size_range()[0]
     large = np.abs(jump) > SMALLEST_JUMP * theta.near.max_stiffness()
     chosen: list[tuple[Any, ...]] = []
     for b in np.flatnonzero(large.any(axis=(1, 2))):
         offset = distance - at[b][kinds]
         # What is listed may end at the last break, the cutoff.
-        close, density = _close(offset, held & large[b][kinds], number, b == len(at) - 1)
+        usable = held & large[b][kinds]
+        close, density = _close(offset, usable, number, widest, b == len(at) - 1)
         chosen.append((close, offset[close], density, np.full(len(close), b)))
     pairs, offset, density, of_break = (
         (np.concatenate(parts) for parts in zip(*chosen, strict=True))

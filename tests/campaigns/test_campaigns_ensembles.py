@@ -8,7 +8,7 @@ import pytest
 from amorph import bridge
 from amorph.campaigns import members
 from amorph.campaigns.designs import Design
-from amorph.campaigns.errors import DesignError
+from amorph.campaigns.errors import CampaignFileError, DesignError
 from amorph.campaigns.files import parse_campaign
 from amorph.campaigns.members import Member, Order, fresh_member
 from amorph.handover import InputError
@@ -31,6 +31,7 @@ kind = "ensemble"
 packings = 5
 parameters = ["diameters", "binding"]
 gradient_limit = {limit}
+{extra}
 
 [[objective]]
 feature = "poisson_ratio"
@@ -43,8 +44,8 @@ target = 0.1
 """
 
 
-def design(limit: float = 0.0) -> Design:
-    return Design(parse_campaign(CAMPAIGN.format(limit=limit), "x"))
+def design(limit: float = 0.0, extra: str = "") -> Design:
+    return Design(parse_campaign(CAMPAIGN.format(limit=limit, extra=extra), "x"))
 
 
 def each_by_itself(wanted: Design) -> tuple[Order, list[Member]]:
@@ -77,11 +78,39 @@ def test_loss_and_gradient_are_those_of_the_mean() -> None:
     np.testing.assert_allclose(step.value, value)
     assert step.loss == pytest.approx(3.0 * off[0] ** 2 + off[1] ** 2)
     for name, gradient in step.gradient.items():
-        slope = np.mean([m.slopes[name] for m in alone], axis=0)
+        slope = np.mean([m.slope(name) for m in alone], axis=0)
         np.testing.assert_allclose(gradient, 2 * (3.0 * off[0] * slope[0] + off[1] * slope[1]))
     assert not step.limited.any()
     assert len(step.packings) == 1
     assert same_place(step.packings[0], alone[0].packing)
+
+
+def test_crossings_are_counted_unless_the_campaign_says_otherwise() -> None:
+    counted, own = design(), design(extra="crossings = false")
+    _, with_them = each_by_itself(counted)
+    _, without = each_by_itself(own)
+    theta = own.campaign.potential.theta()
+    for a, b in zip(with_them, without, strict=True):
+        assert not b.crossing_slopes
+        assert b.packing is not None
+        measured = bridge.measure(
+            bridge.relax(b.packing, theta), theta, (), ["poisson_ratio"], crossings=True
+        )
+        for name in ("diameters", "binding"):
+            np.testing.assert_array_equal(b.slope(name), b.slopes[name])
+            np.testing.assert_allclose(a.slopes[name], b.slopes[name], rtol=1e-9)
+            gained = a.slope(name) - b.slope(name)
+            expected = measured.crossings["poisson_ratio"].arrays()[name]
+            np.testing.assert_allclose(gained[0], expected, rtol=1e-6)
+            assert np.all(gained[1] == 0)  # a pressure does not jump
+    different = counted.start().gradient["diameters"] - own.start().gradient["diameters"]
+    assert np.all(different != 0)
+
+
+def test_frequencies_have_no_crossings() -> None:
+    text = CAMPAIGN.format(limit=0, extra="").replace("pressure", "frequencies_1")
+    with pytest.raises(CampaignFileError, match="leave crossings out"):
+        parse_campaign(text.replace("packings = 5", "packings = 5\ncrossings = true"), "x")
 
 
 def test_long_gradients_are_cut_to_the_median() -> None:
@@ -92,7 +121,10 @@ def test_long_gradients_are_cut_to_the_median() -> None:
     off = free.value - [0.2, 0.1]
     parts = [
         np.concatenate(
-            [2 / 5 * (3.0 * off[0] * s[0] + off[1] * s[1]) for s in member.slopes.values()]
+            [
+                2 / 5 * (3.0 * off[0] * s[0] + off[1] * s[1])
+                for s in map(member.slope, member.slopes)
+            ]
         )
         for member in alone
     ]
