@@ -84,17 +84,18 @@ class Jumps:
         rows, size = len(weight), len(np.asarray(state.pairs.i))
         own = {}
         for name, slope in self.slopes.items():
-            own[name] = np.zeros((rows, size))
-            # A pair may be close to two breaks.
-            np.add.at(own[name], (slice(None), self.pairs), -weight * slope)
+            by_pair = np.zeros((size, rows))
+            np.add.at(by_pair, self.pairs, (-weight * slope).T)  # one may be close to two breaks
+            own[name] = by_pair.T
         i, j, vector = _ends(state, self.pairs)
         unit = vector / np.sqrt(np.sum(vector**2, axis=1))[:, None]
-        pull = weight[:, :, None] * unit
-        loads = np.zeros((rows, *np.shape(state.positions)))
-        np.add.at(loads, (slice(None), j), pull)
-        np.add.at(loads, (slice(None), i), -pull)
-        strain = np.einsum("rmi,aij,mj->ra", pull, strain_basis(vector.shape[1]), vector)
-        return own, loads, strain
+        pull = weight.T[:, :, None] * unit[:, None, :]  # (m, rows, d)
+        n, d = np.shape(state.positions)
+        loads = np.zeros((n, rows, d))
+        np.add.at(loads, j, pull)
+        np.add.at(loads, i, -pull)
+        strain = np.einsum("mri,aij,mj->ra", pull, strain_basis(d), vector)
+        return own, loads.transpose(1, 0, 2), strain
 
 
 def _ends(state: State, places: NDArray[np.int64]) -> tuple[Any, Any, NDArray[np.float64]]:
