@@ -50,6 +50,8 @@ class GradientCheck:
         Whether packings were followed; else they were prepared anew from the same starts.
     features, targets, weights:
         The objectives, (J,).
+    bounds:
+        Between which each feature of an isotropic solid lies, (J, 2); infinite where unknown.
     components:
         What the free parameters are called, (C,).
     parts, changes:
@@ -71,6 +73,7 @@ class GradientCheck:
     features: tuple[str, ...]
     targets: Floats
     weights: Floats
+    bounds: Floats
     components: tuple[str, ...]
     parts: Floats
     changes: Floats
@@ -91,8 +94,13 @@ class GradientCheck:
         return predicted, new - np.sum(self.weights * off**2, axis=-1)[:, None, None, None]
 
     def differences(self) -> tuple[Floats, Floats]:
-        """d⟨f⟩/dθ by central differences with common starts, and its standard error, (J, C, H)."""
-        each = (self.changed[..., 0, :] - self.changed[..., 1, :]) / (2 * self.changes[..., None])
+        """d⟨f⟩/dθ by central differences with common starts, and its standard error, (J, C, H).
+
+        A value outside of the bounds counts as the bound: ν of a packing is unbounded where B + G
+        comes close to 0, and a few such packings would drown all others.
+        """
+        values = np.clip(self.changed, self.bounds[:, 0], self.bounds[:, 1])
+        each = (values[..., 0, :] - values[..., 1, :]) / (2 * self.changes[..., None])
         number = np.sum(np.isfinite(each), axis=0)
         mean, spread = np.nanmean(each, axis=0), np.nanstd(each, axis=0, ddof=1)
         return np.moveaxis(mean, -1, 0), np.moveaxis(spread / np.sqrt(number), -1, 0)
@@ -219,6 +227,7 @@ def check_gradient(
             features=tuple(o.feature for o in campaign.objective),
             targets=np.array([o.target for o in campaign.objective]),
             weights=np.array([o.weight for o in campaign.objective]),
+            bounds=np.array([_bounds(o.feature, campaign) for o in campaign.objective]),
             components=components,
             parts=parts,
             changes=steps,
@@ -231,6 +240,11 @@ def check_gradient(
         )
         write_json(directory / "gradient.json", found.summary())
     return found
+
+
+def _bounds(name: str, campaign: Campaign) -> tuple[float, float]:
+    known = bridge.feature(name).bounds or {}
+    return known.get(campaign.preparation.dimension, (-np.inf, np.inf))
 
 
 def _changed(

@@ -87,8 +87,10 @@ def _mean(check: "GradientCheck") -> Figure:
             figure.legend(
                 *axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8.5
             )
+    bounded = np.isfinite(check.bounds).all(axis=1).any()
     figure.supxlabel(
-        f"{len(check.value)} packings from the same starts; bars: standard errors",
+        f"{len(check.value)} packings from the same starts; bars: standard errors"
+        + ("; values beyond a feature's bounds count as the bound" if bounded else ""),
         fontsize=9,
         color=GREY,
     )

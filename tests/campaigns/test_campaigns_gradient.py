@@ -1,6 +1,7 @@
 """Exact derivatives beside finite changes: what is computed, what is told, what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,7 @@ def test_means_and_errors_of_known_numbers() -> None:
         features=("pressure",),
         targets=np.array([0.0]),
         weights=np.array([1.0]),
+        bounds=np.array([[-np.inf, np.inf]]),
         components=("a", "b"),
         parts=np.array([0.1]),
         changes=changes,
@@ -104,6 +106,10 @@ def test_means_and_errors_of_known_numbers() -> None:
     np.testing.assert_allclose(
         error[0, :, 0], slope[:, 0].std(axis=0, ddof=1) / np.sqrt(50), rtol=1e-9
     )
+    bounded, _ = replace(found, bounds=np.array([[-1.0, 1.0]])).differences()
+    ends = np.clip(changed[:, :, 0, :, 0], -1, 1)
+    expected = (ends[..., 0] - ends[..., 1]) / (2 * changes[:, 0])
+    np.testing.assert_allclose(bounded[0, :, 0], expected.mean(axis=0))
     cut, _ = found.mean_slopes(2.0)
     median = np.median(np.linalg.norm(slope[:, 0], axis=1))
     kept = slope[:, 0] * np.minimum(1, 2 * median / np.linalg.norm(slope[:, 0], axis=1))[:, None]
