@@ -414,6 +414,7 @@ def _summary(o: Mapping[str, Any], directory: Path) -> dict[str, Any]:
             "value": plain(v.value),
             "error": plain(v.error),
             "interval": plain(v.interval),
+            "median": plain(v.median),
             "loss": v.loss,
         }
         for v in read_validations(directory)

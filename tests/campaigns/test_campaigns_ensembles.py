@@ -11,6 +11,7 @@ from amorph.campaigns.designs import Design
 from amorph.campaigns.errors import CampaignFileError, DesignError
 from amorph.campaigns.files import parse_campaign
 from amorph.campaigns.members import Member, Order, fresh_member
+from amorph.campaigns.validation import summary
 from amorph.handover import InputError
 
 CAMPAIGN = """
@@ -153,6 +154,17 @@ def test_too_few_packings_end_the_design(monkeypatch: pytest.MonkeyPatch) -> Non
     failing(monkeypatch, 1, 3, 4)
     with pytest.raises(DesignError, match=r"3 of 5 packings .* InputError: not packing 1"):
         design().start()
+
+
+def test_a_validation_of_known_numbers() -> None:
+    values = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 4.0], [10.0, 2.0]])
+    told = summary(values, [2.0, 2.0], [1.0, 3.0])
+    assert told["value"] == (3.0, 2.0)
+    assert told["median"] == (1.0, 1.5)
+    error = values.std(axis=0, ddof=1) / 2
+    np.testing.assert_allclose(told["error"], error)
+    assert told["loss"] == pytest.approx(1.0 - error[0] ** 2 - 3.0 * error[1] ** 2)
+    assert all(low < v < high for v, (low, high) in zip((3.0, 2.0), told["interval"], strict=True))
 
 
 def test_one_packing_alone_comes_itself() -> None:
