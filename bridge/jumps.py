@@ -187,10 +187,10 @@ def jumps_of(
                 "crossings out."
             )
     state = found.state
-    nothing = np.zeros(0)
-    if theta.near is None or state.nonaffine is None:  # springs are smooth, clusters have no moduli
-        rows = sum(v.size for v in values)
-        return Jumps(np.zeros(0, dtype=np.int64), nothing, nothing, np.zeros((rows, 0)), {})
+    none, rows = np.zeros(0), sum(v.size for v in values)
+    nothing = Jumps(np.zeros(0, dtype=np.int64), none, none, np.zeros((rows, 0)), {})
+    if theta.near is None or state.nonaffine is None:
+        return nothing  # springs are smooth, and clusters have no moduli
     breaks, jumps, by_parameter = _breaks(theta.near)
     at, jump = np.asarray(breaks), np.asarray(jumps)
     first, second, vector = _ends(state, np.arange(int(state.pairs.count)))
@@ -208,11 +208,9 @@ def jumps_of(
         usable = held & large[b][kinds]
         close, density = _close(offset, usable, number, widest, b == len(at) - 1)
         chosen.append((close, offset[close], density, np.full(len(close), b)))
-    pairs, offset, density, of_break = (
-        (np.concatenate(parts) for parts in zip(*chosen, strict=True))
-        if chosen
-        else (np.zeros(0, dtype=np.int64), nothing, nothing, np.zeros(0, dtype=np.int64))
-    )
+    if not chosen:
+        return nothing
+    pairs, offset, density, of_break = (np.concatenate(p) for p in zip(*chosen, strict=True))
     first, second, vector = first[pairs], second[pairs], vector[pairs]
     unit = vector / distance[pairs, None]
     places = (of_break, types[first], types[second])
