@@ -1,6 +1,9 @@
 """What all tests share: reproducible hypothesis, the reference packings, quenched packings."""
 
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,20 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("amorph")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What JAX has compiled serves every worker and every command that tests start.
+
+    Most of the tests' time is compilation. JAX reads this when it is imported; workers inherit it.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = tempfile.mkdtemp(prefix="amorph-tests-compiled-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
 
 # Started in the background by a script, Ctrl-C is ignored here and in all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
