@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from .elasticity import elastic_tensor_of
 from .errors import DegenerateModesError, FeatureError, RattlerError
 from .jumps import jumps_of
 from .linear_response import Response, strain_basis, strain_forces
@@ -38,18 +39,26 @@ def moved(state: State, positions: Any, strain: Any) -> State:
     return strained(there, jnp.eye(d) + jnp.tensordot(strain, jnp.asarray(strain_basis(d)), 1))
 
 
-@partial(jax.jit, static_argnums=(0, 3))
+@partial(jax.jit, static_argnums=(0, 3, 4))
 def _partials(
-    features: tuple[Feature, ...], theta: Theta, state: State, with_strain: bool
+    features: tuple[Feature, ...],
+    theta: Theta,
+    state: State,
+    with_strain: bool,
+    with_tensor: bool,
 ) -> tuple[Any, ...]:
-    """Values, and partial derivatives by each pair's parameters, positions and the strain."""
+    """Values, and partial derivatives by each pair's parameters, positions and the strain.
+
+    The elastic tensor comes with the values: a feature that is made of it has computed it.
+    """
     own = resolved(theta, state)
     zero = jnp.zeros(len(strain_basis(state.positions.shape[1]))) if with_strain else None
 
-    def of(own: Resolved, positions: Array, strain: Any) -> tuple[Array, list[Array]]:
+    def of(own: Resolved, positions: Array, strain: Any) -> tuple[Array, Any]:
         there = moved(state, positions, strain)
         values = [f.function(own, there) for f in features]
-        return jnp.concatenate([jnp.ravel(v) for v in values]), values
+        tensor = elastic_tensor_of(own, there) if with_tensor else None
+        return jnp.concatenate([jnp.ravel(v) for v in values]), (values, tensor)
 
     y, pull_back, values = jax.vjp(of, own, jnp.asarray(state.positions), zero, has_aux=True)
     by_own, by_position, by_strain = jax.vmap(pull_back)(jnp.eye(len(y)))
@@ -121,17 +130,25 @@ def check_loads(
 
 
 def partials(
-    features: Sequence[Feature], theta: Theta, found: Response, *, strain: bool = False
-) -> tuple[list[NDArray[np.float64]], Resolved, NDArray[np.float64], Any]:
+    features: Sequence[Feature],
+    theta: Theta,
+    found: Response,
+    *,
+    strain: bool = False,
+    tensor: bool = False,
+) -> tuple[list[NDArray[np.float64]], Resolved, NDArray[np.float64], Any, Any]:
     """Features' values and partial derivatives by pairs' parameters, positions and the strain.
 
-    Those by positions are (rows, N, d). Raises as `check_loads` does.
+    Those by positions are (rows, N, d). Last comes the elastic tensor if it is wanted, else None.
+    Raises as `check_loads` does.
     """
-    y, by_own, by_position, by_strain = _partials(tuple(features), theta, found.state, strain)
+    (y, moduli), by_own, by_position, by_strain = _partials(
+        tuple(features), theta, found.state, strain, tensor
+    )
     values = [np.asarray(v) for v in y]
     loads = np.asarray(by_position)
     check_loads(features, [v.size for v in values], found, loads)
-    return values, by_own, loads, by_strain
+    return values, by_own, loads, by_strain, moduli
 
 
 def slopes_of(
@@ -149,9 +166,12 @@ def slopes_of(
     that cross a break, see `amorph.bridge.jumps`. Raises as `partials` and `jumps_of` do.
     """
     state = found.state
-    values, by_own, loads, by_strain = partials(features, theta, found, strain=strain)
+    values, by_own, loads, by_strain, tensor = partials(
+        features, theta, found, strain=strain, tensor=crossings and state.nonaffine is not None
+    )
     if crossings:
-        by_pairs, pulls, stretch = jumps_of(features, theta, found, values).partials(state)
+        jumps = jumps_of(features, theta, found, len(loads), tensor)
+        by_pairs, pulls, stretch = jumps.partials(state)
         by_own = _with_rows(by_own, by_pairs, len(pulls))
         loads = np.concatenate([loads, pulls])
         by_strain = None if by_strain is None else np.concatenate([by_strain, stretch])

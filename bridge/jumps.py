@@ -124,7 +124,13 @@ def _breaks(near: Any) -> tuple[Array, Array, dict[str, Array]]:
 
 @partial(jax.jit, static_argnums=0)
 def _changed(
-    features: tuple[Feature, ...], theta: Any, state: State, unit: Array, ends: Any, stiffer: Array
+    features: tuple[Feature, ...],
+    theta: Any,
+    state: State,
+    tensor: Array,
+    unit: Array,
+    ends: Any,
+    stiffer: Array,
 ) -> Array:
     """Features' components (rows, m) with u'' of each of some pairs changed, less without."""
     i, j, vector, compliance = ends
@@ -135,7 +141,6 @@ def _changed(
     change = factor[:, None, None] * along[:, :, None] * along[:, None, :]
     index = strain_index(unit.shape[1])
     change = change[:, index[:, :, None, None], index[None, None]]
-    tensor = elastic_tensor_of(theta, state)
 
     def of(changed: Array) -> Array:
         there = replace(state)
@@ -170,9 +175,12 @@ def jumps_of(
     features: Sequence[Feature],
     theta: Theta,
     found: Response,
-    values: Sequence[NDArray[np.float64]],
+    rows: int,
+    tensor: Any,
 ) -> Jumps:
-    """What features, of these values, gain when a pair crosses a distance at which u'' jumps.
+    """What features gain when a pair crosses a distance at which u'' jumps.
+
+    They have so many components together, and the packing has this elastic tensor.
 
     It is what they gain through the elastic tensor: a feature that does not take it from
     `elastic_tensor_of` has no step. A pair whose crossing would leave a saddle has none either:
@@ -187,7 +195,7 @@ def jumps_of(
                 "crossings out."
             )
     state = found.state
-    none, rows = np.zeros(0), sum(v.size for v in values)
+    none = np.zeros(0)
     nothing = Jumps(np.zeros(0, dtype=np.int64), none, none, np.zeros((rows, 0)), {})
     if theta.near is None or state.nonaffine is None:
         return nothing  # springs are smooth, and clusters have no moduli
@@ -223,6 +231,7 @@ def jumps_of(
     stiffer = side * jump[places]
     lost = 1.0 + stiffer * compliance <= 0.0
     ends = (first, second, vector, compliance)
-    changed = _changed(tuple(features), theta, state, unit, ends, np.where(lost, 0.0, stiffer))
+    stiffer = np.where(lost, 0.0, stiffer)
+    changed = _changed(tuple(features), theta, state, tensor, unit, ends, stiffer)
     slopes = {name: np.asarray(v)[places] for name, v in by_parameter.items()}
     return Jumps(pairs, offset, density, side * np.asarray(changed), slopes)

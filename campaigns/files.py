@@ -228,11 +228,11 @@ class Campaign(Table):
                     f"design.crossings: what {feature.name!r} gains when pairs cross a break is "
                     "not available: leave crossings out."
                 )
-            bounds = (feature.bounds or {}).get(self.preparation.dimension)
-            if bounds and not bounds[0] <= objective.target <= bounds[1]:
+            low, high = feature.range_in(self.preparation.dimension)
+            if not low <= objective.target <= high:
                 warnings.warn(
                     f"objective: target {objective.target:g} for {feature.name} lies outside "
-                    f"[{bounds[0]:g}, {bounds[1]:g}], what is possible for an isotropic solid in "
+                    f"[{low:g}, {high:g}], what is possible for an isotropic solid in "
                     f"{self.preparation.dimension} dimensions.",
                     stacklevel=2,
                 )

@@ -210,6 +210,8 @@ def check_gradient(
     if not np.all((parts > 0) & (parts < 1)):
         raise InputError(f"changes = {parts.tolist()}: they must lie between 0 and 1.")
     theta = campaign.potential.theta()
+    features = [bridge.feature(o.feature) for o in campaign.objective]
+    dimension = campaign.preparation.dimension
     components, steps, thetas = _changed(campaign, theta, parts)
     probe = _Probe(Order(campaign, theta, theta, 0), thetas)
     prepare_directory(directory, source, resume=resume)
@@ -227,7 +229,7 @@ def check_gradient(
             features=tuple(o.feature for o in campaign.objective),
             targets=np.array([o.target for o in campaign.objective]),
             weights=np.array([o.weight for o in campaign.objective]),
-            bounds=np.array([_bounds(o.feature, campaign) for o in campaign.objective]),
+            bounds=np.array([f.range_in(dimension) for f in features]),
             components=components,
             parts=parts,
             changes=steps,
@@ -240,11 +242,6 @@ def check_gradient(
         )
         write_json(directory / "gradient.json", found.summary())
     return found
-
-
-def _bounds(name: str, campaign: Campaign) -> tuple[float, float]:
-    known = bridge.feature(name).bounds or {}
-    return known.get(campaign.preparation.dimension, (-np.inf, np.inf))
 
 
 def _changed(

@@ -30,9 +30,10 @@ def quenched(theta: PairPotential, d: int, n: int, density: float, seed: int) ->
 
 def jumps_at(packing: Packing, theta: PairPotential, names: list[str]) -> tuple[Jumps, Any]:
     features = [bridge.feature(name) for name in names]
-    measured = bridge.measure(packing, theta, features)
-    values = [np.asarray(measured.values[name]) for name in names]
-    return jumps_of(features, theta, measured.response, values), measured.response
+    measured = bridge.measure(packing, theta, [*features, "elastic_tensor"])
+    rows = sum(np.size(measured.values[name]) for name in names)
+    tensor = measured.values["elastic_tensor"]
+    return jumps_of(features, theta, measured.response, rows, tensor), measured.response
 
 
 def components(packing: Packing, theta: PairPotential) -> np.ndarray:
@@ -148,8 +149,8 @@ def test_another_solver_gives_the_same(solver: str) -> None:
         Packing.of(packing.positions, packing.typeid, packing.box), MORSE, solver=solver
     )
     assert found.solver == "dense" != again.solver
-    value = [np.asarray(bridge.measure(packing, MORSE, ["poisson_ratio"]).values["poisson_ratio"])]
-    other = jumps_of([feature], MORSE, again, value)
+    tensor = bridge.measure(packing, MORSE, ["elastic_tensor"]).values["elastic_tensor"]
+    other = jumps_of([feature], MORSE, again, 1, tensor)
     order, same = np.argsort(jumps.pairs), np.argsort(other.pairs)
     np.testing.assert_allclose(other.density[same], jumps.density[order], rtol=1e-6)
     # Iterations end where the solution is rough, 1e-4 of the load.
