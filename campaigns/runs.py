@@ -202,6 +202,12 @@ def run_design(
     record that can be resumed, and is raised again. Raises `StoppedError` where it is asked to
     stop.
     """
+
+    def go_on() -> None:
+        if (reason := until.reason()) is not None:
+            raise StoppedError(f"{task.label}: {reason}: go on with --resume.")
+
+    go_on()  # a farm's designs are handed out to the last: those that come now are not begun
     progress = _Progress()
     kept = task.directory / "design.json"
     try:
@@ -211,10 +217,6 @@ def run_design(
         before = None
     progress.earlier = float(before.get("seconds", 0.0)) if before else 0.0
     design = Design(task.campaign, task.replica, ranks)
-
-    def go_on() -> None:
-        if (reason := until.reason()) is not None:
-            raise StoppedError(f"{task.label}: {reason}: go on with --resume.")
 
     with RunRecord(task.directory) as record:
         for note in record.notes:

@@ -64,7 +64,7 @@ def test_as_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     campaign, run = parse_campaign(CAMPAIGN, "x"), tmp_path / "run"
     # Two steps of the first design, then some of its validation, then the second design.
     with pytest.raises(StoppedError, match=r"0\.3.*enough: go on with --resume"):
-        run_campaign(campaign, CAMPAIGN, run, until=After(2))
+        run_campaign(campaign, CAMPAIGN, run, until=After(3))
     first, second = read_status(run)
     assert (first.status, first.steps, first.limit, first.validated) == ("running", 2, 4, 0)
     assert first.value is not None
@@ -72,7 +72,7 @@ def test_as_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert (second.status, second.steps, second.loss) == ("waiting", 0, None)
 
     with pytest.raises(StoppedError):
-        run_campaign(campaign, CAMPAIGN, run, resume=True, until=After(2))
+        run_campaign(campaign, CAMPAIGN, run, resume=True, until=After(3))
     first, _ = read_status(run)
     assert (first.status, first.steps, first.validated) == ("running", 4, 16)
     old = time.time() - 3600
@@ -103,3 +103,11 @@ def main_status(run: Path, *options: str) -> None:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"no campaign\.toml"):
         read_status(tmp_path)
+
+
+def test_once_it_is_to_stop_no_design_is_begun(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(StoppedError, match="enough: go on with --resume"):
+        run_campaign(parse_campaign(CAMPAIGN, "x"), CAMPAIGN, run, until=After(0))
+    assert [d.status for d in read_status(run)] == ["waiting", "waiting"]
+    assert not any(path.is_dir() for path in run.iterdir())
