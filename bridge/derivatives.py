@@ -60,9 +60,9 @@ def _partials(
         tensor = elastic_tensor_of(own, there) if with_tensor else None
         return jnp.concatenate([jnp.ravel(v) for v in values]), (values, tensor)
 
-    y, pull_back, values = jax.vjp(of, own, jnp.asarray(state.positions), zero, has_aux=True)
+    y, pull_back, found = jax.vjp(of, own, jnp.asarray(state.positions), zero, has_aux=True)
     by_own, by_position, by_strain = jax.vmap(pull_back)(jnp.eye(len(y)))
-    return values, by_own, by_position, by_strain
+    return found, by_own, by_position, by_strain
 
 
 @jax.jit

@@ -180,7 +180,7 @@ def jumps_of(
 ) -> Jumps:
     """What features gain when a pair crosses a distance at which u'' jumps.
 
-    They have so many components together, and the packing has this elastic tensor.
+    They have so many components together, and the packing has this elastic tensor, if any.
 
     It is what they gain through the elastic tensor: a feature that does not take it from
     `elastic_tensor_of` has no step. A pair whose crossing would leave a saddle has none either:
@@ -197,7 +197,7 @@ def jumps_of(
     state = found.state
     none = np.zeros(0)
     nothing = Jumps(np.zeros(0, dtype=np.int64), none, none, np.zeros((rows, 0)), {})
-    if theta.near is None or state.nonaffine is None:
+    if theta.near is None or tensor is None:
         return nothing  # springs are smooth, and clusters have no moduli
     breaks, jumps, by_parameter = _breaks(theta.near)
     at, jump = np.asarray(breaks), np.asarray(jumps)

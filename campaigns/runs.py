@@ -202,12 +202,6 @@ def run_design(
     record that can be resumed, and is raised again. Raises `StoppedError` where it is asked to
     stop.
     """
-
-    def go_on() -> None:
-        if (reason := until.reason()) is not None:
-            raise StoppedError(f"{task.label}: {reason}: go on with --resume.")
-
-    go_on()  # a farm's designs are handed out to the last: those that come now are not begun
     progress = _Progress()
     kept = task.directory / "design.json"
     try:
@@ -239,7 +233,7 @@ def run_design(
 
                 def tell(done: int, total: int) -> None:
                     watcher.validated(task, done, total)
-                    go_on()
+                    until.check(task.label)
 
                 validate(task.directory, task.campaign, k, step.number, step.theta, ranks, tell)
 
@@ -251,7 +245,7 @@ def run_design(
             write_json(kept, _outcome(task, root, progress, "running"))
             checked(step)
             while (ended := design.finished(step)) is None:
-                go_on()
+                until.check(task.label)
                 step = design.advance(step)
                 record.append(design.frame(step))
                 progress.add(step)
@@ -286,6 +280,7 @@ _until: Until = Until()
 
 def _run_task(run: _Run, number: int, ranks: Ranks) -> dict[str, Any]:
     task = run.tasks[number]
+    _until.check(task.label)  # a farm's designs are handed out to the last: none is begun now
     _watcher.design_started(task, number, len(run.tasks))
     outcome = run_design(task, run.directory, _watcher, ranks, _until)
     _watcher.design_ended(task, outcome)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .errors import StoppedError
+
 __all__ = ["Until", "signals_noted"]
 
 SIGNALS = ("SIGTERM", "SIGUSR1")
@@ -36,6 +38,11 @@ class Until:
         if self._end is not None and time.monotonic() >= self._end:
             return "its time is over"
         return None
+
+    def check(self, name: str) -> None:
+        """Raise `StoppedError` in the name of what is at work, if it is to stop now."""
+        if (reason := self.reason()) is not None:
+            raise StoppedError(f"{name}: {reason}: go on with --resume.")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from amorph.bridge.derivatives import by_choices
 from amorph.bridge.jumps import Jumps, jumps_of
 from amorph.bridge.parameters import by_type, of_strain
 
-NAMES = ["poisson_ratio", "elastic_constants"]
+NAMES = ["poisson_ratio", "bulk_modulus", "elastic_constants", "youngs_moduli", "anisotropy"]
 MORSE = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.12, stiffness=5.0, alpha=6.0)
 REDUCED = bridge.HarmonicMorseReduced(
     diameters=[0.9, 1.0, 1.1], binding=[0.1, 0.2, 0.05, 0.1, 0.3, 0.02], stiffness=4.0, alpha=10.0

@@ -390,7 +390,7 @@ def append_until_full(path: Path, frames: Sequence[Frame], together: int, limit:
 
 
 @given(limit=st.integers(300, 60_000), together=st.integers(1, 12), more=st.integers(0, 20_000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_what_was_flushed_survives_a_full_disk(limit: int, together: int, more: int) -> None:
     """Wherever the disk fills up: while data, names or the index grow, twice in a row."""
     with tempfile.TemporaryDirectory() as folder:
