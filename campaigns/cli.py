@@ -458,7 +458,7 @@ def status(
             "–" if d.seconds_left is None else _duration(d.seconds_left),
         )
     _out.print(table)
-    ended = sum(d.status not in ("waiting", "running", "silent") for d in designs)
+    ended = sum(d.ended for d in designs)
     _out.print(f"{ended} of {len(designs)} designs have ended.")
 
 

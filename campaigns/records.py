@@ -33,12 +33,14 @@ from amorph.handover import (
 from .durable import flushed, locked, set_aside, written_whole
 from .errors import RecordError
 
-__all__ = ["FRAMES_PER_SHARD", "RunRecord", "read_outcome"]
+__all__ = ["FRAMES_PER_SHARD", "UNFINISHED", "RunRecord", "read_outcome"]
 
 FRAMES_PER_SHARD = 64
 # The longest time that frames wait for others to come to the disk with, s.
 SYNC_EVERY = 0.5
 
+# The statuses of a design that has not ended: at work or killed; told to stop by a signal or limit.
+UNFINISHED = ("running", "stopped")
 OUTCOME_KEYS = ("feature", "target", "status", "initial", "value")
 
 

@@ -21,7 +21,7 @@ from .durable import locked, write_json
 from .errors import RecordError, StoppedError
 from .files import Campaign
 from .ranks import MPIRanks, OneRank, Ranks
-from .records import FRAMES_PER_SHARD, RunRecord, read_outcome
+from .records import FRAMES_PER_SHARD, UNFINISHED, RunRecord, read_outcome
 from .stopping import Until
 from .validation import read_validations, validate
 
@@ -219,7 +219,8 @@ def run_design(
             progress.add(design.resume(frame))
         step = progress.last
         # A finished design whose record is whole has nothing more to do.
-        if before and before["status"] != "running" and step and before["steps"] == step.number:
+        over = before is not None and before["status"] not in UNFINISHED
+        if before and over and step and before["steps"] == step.number:
             # Its record tells it all; a version before may have written less of it.
             known = _outcome(task, root, progress, before["status"], before["message"])
             write_json(kept, known | {"seconds": before["seconds"]})
@@ -254,8 +255,11 @@ def run_design(
                     record.publish()
                 checked(step)
             result = _outcome(task, root, progress, ended)
+        except StoppedError:
+            write_json(kept, _outcome(task, root, progress, "stopped"))
+            raise
         except (AmorphError, FloatingPointError) as error:
-            if isinstance(error, OutputError | StoppedError):
+            if isinstance(error, OutputError):
                 raise
             result = _outcome(task, root, progress, "failed", str(error))
         finally:
@@ -386,7 +390,7 @@ def write_summary(directory: Path, tasks: Sequence[DesignTask]) -> None:
         kept = task.directory / "design.json"
         if kept.exists():
             outcome = read_outcome(kept)
-            if outcome["status"] != "running":
+            if outcome["status"] not in UNFINISHED:
                 outcomes.append(_summary(outcome, task.directory))
     write_json(directory / "summary.json", {"designs": outcomes})
 

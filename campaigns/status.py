@@ -11,7 +11,7 @@ from amorph.handover import AmorphError, GSDReader
 from .errors import RecordError
 from .files import parse_campaign
 from .parts import rows_finished
-from .records import read_outcome
+from .records import UNFINISHED, read_outcome
 from .runs import DesignTask, plan
 
 __all__ = ["DesignStatus", "as_json", "read_status"]
@@ -30,7 +30,7 @@ class DesignStatus:
         Of the design.
     status:
         ``waiting``, ``running``, ``silent`` (it has not ended, but nothing came for ten minutes),
-        ``converged``, ``step_limit`` or ``failed``.
+        ``stopped`` (by a signal or its limit; ``--resume`` goes on), ``converged``, ``step_limit`` or ``failed``.
     steps, limit:
         Steps that are safe on disk, and how many there are at most.
     loss, value:
@@ -53,6 +53,11 @@ class DesignStatus:
     steps_per_second: float | None
     seconds_left: float | None
     validated: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.status not in ("waiting", "silent", *UNFINISHED)
 
 
 def read_status(directory: Path) -> list[DesignStatus]:

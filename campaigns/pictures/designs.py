@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from amorph.handover import InputError
 
 from ..history import History
+from ..records import UNFINISHED
 from .packing import View, aspect, draw_network, network_handles, strongest_of
 from .style import BLACK, BLUE, GREY, ORANGE, SERIES, Floats, place_axes, styled
 from .sweeps import by_series
@@ -76,7 +77,7 @@ def _by_target(designs: Sequence[Mapping[str, Any]]) -> dict[tuple[float, ...], 
     """The designs that have ended, by their targets, in ascending order."""
     groups: dict[tuple[float, ...], list[Any]] = {}
     for design in designs:
-        if design["status"] != "running":
+        if design["status"] not in UNFINISHED:
             groups.setdefault(tuple(_as_list(design["target"])), []).append(design)
     return dict(sorted(groups.items()))
 

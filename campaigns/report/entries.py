@@ -12,7 +12,7 @@ from amorph.handover import AmorphError, FileMissingError, Frame, GSDReader, Inp
 
 from .. import pictures
 from ..history import History, read_history
-from ..records import read_outcome
+from ..records import UNFINISHED, read_outcome
 from ..validation import read_validations
 
 # Of many designs, how many are shown with all their pictures.
@@ -118,7 +118,7 @@ def with_history(entry: Entry) -> Entry:
         hint = (
             "the run is at work or was killed, and publishes run.gsd at frame 64 and when it ends: "
             "wait, or go on with it by `amorph run CAMPAIGN.toml -o DIR --resume`"
-            if entry.status == "running"
+            if entry.status in UNFINISHED
             else "resume the run, which puts it together from its shards"
         )
         raise FileMissingError(

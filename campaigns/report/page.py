@@ -14,6 +14,7 @@ from amorph.handover import AmorphError, Frame, OutputError
 from .. import pictures
 from ..history import History
 from ..localisation import localisation
+from ..records import UNFINISHED
 from .entries import Entry, choose, last_packing, tried_history, views_of
 from .output import Output
 
@@ -37,7 +38,7 @@ def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]
     chosen = choose(entries)
     # A running design's record is only in its frames; a finished one's is read where it is shown.
     entries = [
-        tried_history(e) if e.name in chosen or e.status == "running" else e for e in entries
+        tried_history(e) if e.name in chosen or e.status in UNFINISHED else e for e in entries
     ]
     counts = {s: sum(e.status == s for e in entries) for s in _STATUS}
     said = ", ".join(f"{n} {_STATUS[s]}" for s, n in counts.items() if n)
@@ -46,7 +47,7 @@ def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]
         f"<p>Designs of {escape(_spoken(entries[0].feature))}: {escape(said)}.</p>",
         _index(entries, chosen),
     ]
-    ended = [e for e in entries if e.status != "running"]
+    ended = [e for e in entries if e.status not in UNFINISHED]
     shown = [e for e in entries if e.name in chosen]
     readable = [e.history for e in shown if e.history is not None]
     if len(entries) <= MAX_OVERVIEW and len(readable) == len(shown):
@@ -136,6 +137,11 @@ _STATUS: Mapping[str, str] = {
     "step_limit": "stopped at the step limit",
     "failed": "failed",
     "running": "unfinished",
+    "stopped": "stopped",
+}
+_WHY_UNFINISHED: Mapping[str, str] = {
+    "running": "This run is unfinished: it is at work, or was killed.",
+    "stopped": "This run is unfinished: a signal or its time limit stopped it.",
 }
 
 
@@ -237,9 +243,9 @@ def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
     if why:
         out.append(f"<p class='note'>Shown as one {escape(why)}.</p>")
     history = entry.history
-    if entry.status == "running":
+    if entry.status in UNFINISHED:
         out.append(
-            "<p class='problem'>This run is unfinished: it is at work, or was killed. Below is "
+            f"<p class='problem'>{_WHY_UNFINISHED[entry.status]} Below is "
             "what it has published; <code>amorph run CAMPAIGN.toml -o DIR --resume</code> goes on "
             "with it.</p>"
         )
@@ -458,7 +464,7 @@ pre { background: #f5f7f9; padding: .9rem 1.1rem; overflow-x: auto; font-size: .
   background: #e6eaee; color: #1d2530; }
 .badge.converged { background: #d3ece4; color: #00543d; }
 .badge.failed { background: #f7dccb; color: #7a3300; }
-.badge.step_limit, .badge.running { background: #fbebc8; color: #664700; }
+.badge.step_limit, .badge.running, .badge.stopped { background: #fbebc8; color: #664700; }
 """
 
 

@@ -66,7 +66,7 @@ def test_as_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(StoppedError, match=r"0\.3.*enough: go on with --resume"):
         run_campaign(campaign, CAMPAIGN, run, until=After(3))
     first, second = read_status(run)
-    assert (first.status, first.steps, first.limit, first.validated) == ("running", 2, 4, 0)
+    assert (first.status, first.steps, first.limit, first.validated) == ("stopped", 2, 4, 0)
     assert first.value is not None
     assert first.loss == pytest.approx((first.value[0] - 0.3) ** 2)
     assert (second.status, second.steps, second.loss) == ("waiting", 0, None)
@@ -74,7 +74,11 @@ def test_as_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(StoppedError):
         run_campaign(campaign, CAMPAIGN, run, resume=True, until=After(3))
     first, _ = read_status(run)
-    assert (first.status, first.steps, first.validated) == ("running", 4, 16)
+    assert (first.status, first.steps, first.validated) == ("stopped", 4, 16)
+    assert not first.ended
+    kept = run / first.directory / "design.json"
+    kept.write_text(kept.read_text().replace('"stopped"', '"running"'))  # as a kill leaves it
+    assert read_status(run)[0].status == "running"
     old = time.time() - 3600
     for path in run.rglob("*"):
         os.utime(path, (old, old))
