@@ -30,7 +30,8 @@ class DesignStatus:
         Of the design.
     status:
         ``waiting``, ``running``, ``silent`` (it has not ended, but nothing came for ten minutes),
-        ``stopped`` (by a signal or its limit; ``--resume`` goes on), ``converged``, ``step_limit`` or ``failed``.
+        ``stopped`` (by a signal or its limit; ``--resume`` goes on), ``converged``, ``step_limit``
+        or ``failed``.
     steps, limit:
         Steps that are safe on disk, and how many there are at most.
     loss, value:
