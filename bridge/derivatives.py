@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from .elasticity import elastic_tensor_of
 from .errors import DegenerateModesError, FeatureError, RattlerError
 from .jumps import jumps_of
-from .linear_response import Response, strain_basis, strain_forces
-from .mechanics import Resolved, State, interactions, resolved, strained
+from .linear_response import Response, strain_basis
+from .mechanics import Interactions, Resolved, State, interactions, resolved, strained
 from .parameters import Choice, Slopes
 from .registry import Feature
 from .springs import Theta
@@ -66,38 +66,47 @@ def _partials(
 
 
 @jax.jit
-def _through(
-    theta: Theta, state: State, by_own: Resolved, by_strain: Any, adjoint: Array
-) -> tuple[Resolved, Any]:
-    """Total derivatives: partial ones less λ·∂²U/∂R∂p; adjoint is λ, (N, d, rows)."""
-    own = resolved(theta, state)
-    parts = list(interactions(own, state))
+def _slope_changes(theta: Theta, state: State) -> list[tuple[Array, dict[str, Array]]]:
+    """∂u'/∂p, a pair's own, and the pairs' directions; for each kind of interaction."""
 
-    def of(part: Any, partial_slopes: dict[str, Array]) -> dict[str, Array]:
-        # ∂²U/∂R∂p of a pair is n ∂u'/∂p, on its ends.
-        lengthening = jnp.einsum("md,mdr->rm", part.unit, adjoint[part.j] - adjoint[part.i])
-
-        def slopes(parameters: dict[str, Array]) -> Array:
-            return type(part)(part.i, part.j, part.vector, parameters, part.kind).slope
+    def of(part: Interactions) -> dict[str, Array]:
+        def slopes(parameters: Any) -> Array:
+            return replace(part, parameters=parameters).slope
 
         values, pull_back = jax.vjp(slopes, part.parameters)
         (by_parameter,) = pull_back(jnp.ones_like(values))
-        return {k: partial_slopes[k] - lengthening * by_parameter[k] for k in partial_slopes}
+        return dict(by_parameter)
 
-    near, springs = by_own.near, by_own.springs
-    if near is not None:
-        near = type(near)(near.kind, of(parts.pop(0), near.parameters))
-    if springs is not None:
-        found = springs._values
-        part, size = parts.pop(0), springs._values["stiffness"].shape[1]
-        wide = {k: jnp.pad(v, ((0, 0), (0, part.i.shape[0] - size))) for k, v in found.items()}
-        total = {k: v[:, :size] for k, v in of(part, wide).items()}
-        springs = jax.tree_util.tree_unflatten(
-            jax.tree_util.tree_structure(springs), list(total.values())
-        )
-    if by_strain is not None:
-        by_strain = by_strain - jnp.einsum("ndr,nda->ra", adjoint, strain_forces(theta, state))
-    return Resolved(near, springs), by_strain
+    return [(part.unit, of(part)) for part in interactions(resolved(theta, state), state)]
+
+
+def _through(
+    theta: Theta, state: State, by_own: Resolved, adjoint: NDArray[np.float64]
+) -> list[dict[str, NDArray[np.float64]]]:
+    """Total derivatives by the parameters of near pairs and of springs, each (rows, pairs).
+
+    They are the partial ones less λ·∂²U/∂R∂p; adjoint is λ, (N, d, rows). In NumPy: compiled, it
+    would be so anew for every number of rows.
+    """
+    changes = iter(_slope_changes(theta, state))
+    by_axis = np.ascontiguousarray(adjoint.transpose(1, 2, 0))  # (d, rows, N)
+
+    def total(pairs: Any, partial_slopes: Any) -> dict[str, NDArray[np.float64]]:
+        unit, by_parameter = next(changes)
+        count = int(pairs.count)
+        i, j, unit = (np.asarray(x)[:count] for x in (pairs.i, pairs.j, unit))
+        # ∂²U/∂R∂p of a pair is n ∂u'/∂p, on its ends; an axis at a time, to hold less.
+        lengthening = np.zeros((by_axis.shape[1], count))
+        for along, moves in zip(unit.T, by_axis, strict=True):
+            lengthening += along * (moves.take(j, axis=1) - moves.take(i, axis=1))
+        return {
+            k: np.asarray(v)[:, :count] - lengthening * np.asarray(by_parameter[k])[:count]
+            for k, v in partial_slopes.items()
+        }
+
+    near = {} if by_own.near is None else total(state.pairs, by_own.near.parameters)
+    springs = {} if by_own.springs is None else total(state.bonds, by_own.springs._values)
+    return [near, springs]
 
 
 def check_loads(
@@ -176,17 +185,11 @@ def slopes_of(
         loads = np.concatenate([loads, pulls])
         by_strain = None if by_strain is None else np.concatenate([by_strain, stretch])
     adjoint = found.solve(np.ascontiguousarray(loads.transpose(1, 2, 0)))
-    total, by_strain = _through(theta, state, by_own, by_strain, adjoint)
-    count = int(state.pairs.count)
-    near = {} if total.near is None else total.near.parameters
-    springs = {} if total.springs is None else total.springs._values
-    return values, Slopes(
-        theta,
-        state,
-        {k: np.asarray(v)[:, :count] for k, v in near.items()},
-        {k: np.asarray(v) for k, v in springs.items()},
-        None if by_strain is None else np.asarray(by_strain),
-    )
+    near, springs = _through(theta, state, by_own, adjoint)
+    if by_strain is not None:
+        # λ·∂²U/∂R∂ε = ∂f/∂R·W, with W that was solved for already.
+        by_strain = np.asarray(by_strain) - np.einsum("rnd,nda->ra", loads, state.nonaffine)
+    return values, Slopes(theta, state, near, springs, by_strain)
 
 
 def _with_rows(by_own: Resolved, by_pairs: dict[str, Any], rows: int) -> Resolved:

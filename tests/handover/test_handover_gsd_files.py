@@ -393,7 +393,9 @@ def append_until_full(path: Path, frames: Sequence[Frame], together: int, limit:
 @settings(max_examples=40, deadline=None)
 def test_what_was_flushed_survives_a_full_disk(limit: int, together: int, more: int) -> None:
     """Wherever the disk fills up: while data, names or the index grow, twice in a row."""
-    with tempfile.TemporaryDirectory() as folder:
+    gc.freeze()  # what other modules hold need not be collected every time
+    with contextlib.ExitStack() as at_end, tempfile.TemporaryDirectory() as folder:
+        at_end.callback(gc.unfreeze)
         path = Path(folder) / "a.gsd"
         flushed = 0
         for room in (limit, limit + more):
