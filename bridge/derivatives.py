@@ -82,7 +82,7 @@ def _slope_changes(theta: Theta, state: State) -> list[tuple[Array, dict[str, Ar
 
 def _through(
     theta: Theta, state: State, by_own: Resolved, adjoint: NDArray[np.float64]
-) -> list[dict[str, NDArray[np.float64]]]:
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
     """Total derivatives by the parameters of near pairs and of springs, each (rows, pairs).
 
     They are the partial ones less λ·∂²U/∂R∂p; adjoint is λ, (N, d, rows). In NumPy: compiled, it
@@ -106,7 +106,7 @@ def _through(
 
     near = {} if by_own.near is None else total(state.pairs, by_own.near.parameters)
     springs = {} if by_own.springs is None else total(state.bonds, by_own.springs._values)
-    return [near, springs]
+    return near, springs
 
 
 def check_loads(

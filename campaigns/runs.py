@@ -219,8 +219,12 @@ def run_design(
             progress.add(design.resume(frame))
         step = progress.last
         # A finished design whose record is whole has nothing more to do.
-        over = before is not None and before["status"] not in UNFINISHED
-        if before and over and step and before["steps"] == step.number:
+        if (
+            before
+            and before["status"] not in UNFINISHED
+            and step
+            and before["steps"] == step.number
+        ):
             # Its record tells it all; a version before may have written less of it.
             known = _outcome(task, root, progress, before["status"], before["message"])
             write_json(kept, known | {"seconds": before["seconds"]})

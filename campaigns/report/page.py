@@ -140,8 +140,8 @@ _STATUS: Mapping[str, str] = {
     "stopped": "stopped",
 }
 _WHY_UNFINISHED: Mapping[str, str] = {
-    "running": "This run is unfinished: it is at work, or was killed.",
-    "stopped": "This run is unfinished: a signal or its time limit stopped it.",
+    "running": "it is at work, or was killed",
+    "stopped": "a signal or its time limit stopped it",
 }
 
 
@@ -245,7 +245,7 @@ def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
     history = entry.history
     if entry.status in UNFINISHED:
         out.append(
-            f"<p class='problem'>{_WHY_UNFINISHED[entry.status]} Below is "
+            f"<p class='problem'>This run is unfinished: {_WHY_UNFINISHED[entry.status]}. Below is "
             "what it has published; <code>amorph run CAMPAIGN.toml -o DIR --resume</code> goes on "
             "with it.</p>"
         )

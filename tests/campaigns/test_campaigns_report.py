@@ -524,8 +524,8 @@ def test_where_figures_cannot_be_written_no_page_appears(run: Path) -> None:
     ("status", "message", "says"),
     [
         ("failed", "step 7: <b>no</b> packing & nothing", "step 7: <b>no</b> packing & nothing"),
-        ("running", "", "it is at work, or was killed"),
-        ("stopped", "", "a signal or its time limit stopped it"),
+        ("running", "", "This run is unfinished: it is at work, or was killed"),
+        ("stopped", "", "This run is unfinished: a signal or its time limit stopped it"),
         ("step_limit", "", "stopped at the step limit"),
     ],
 )

@@ -389,13 +389,20 @@ def append_until_full(path: Path, frames: Sequence[Frame], together: int, limit:
     return flushed
 
 
+@pytest.fixture(scope="module")
+def little_to_collect() -> Iterator[None]:
+    """What other modules hold is not looked at whenever garbage is collected."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("little_to_collect")
 @given(limit=st.integers(300, 60_000), together=st.integers(1, 12), more=st.integers(0, 20_000))
 @settings(max_examples=40, deadline=None)
 def test_what_was_flushed_survives_a_full_disk(limit: int, together: int, more: int) -> None:
     """Wherever the disk fills up: while data, names or the index grow, twice in a row."""
-    gc.freeze()  # what other modules hold need not be collected every time
-    with contextlib.ExitStack() as at_end, tempfile.TemporaryDirectory() as folder:
-        at_end.callback(gc.unfreeze)
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.gsd"
         flushed = 0
         for room in (limit, limit + more):
