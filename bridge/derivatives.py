@@ -80,10 +80,14 @@ def _slope_changes(theta: Theta, state: State) -> list[tuple[Array, dict[str, Ar
     return [(part.unit, of(part)) for part in interactions(resolved(theta, state), state)]
 
 
+# By name of a parameter, (rows, pairs).
+Rows = dict[str, NDArray[np.float64]]
+
+
 def _through(
-    theta: Theta, state: State, by_own: Resolved, adjoint: NDArray[np.float64]
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-    """Total derivatives by the parameters of near pairs and of springs, each (rows, pairs).
+    theta: Theta, state: State, near: Rows, springs: Rows, adjoint: NDArray[np.float64]
+) -> tuple[Rows, Rows]:
+    """Total derivatives by the parameters of near pairs and of springs.
 
     They are the partial ones less λ·∂²U/∂R∂p; adjoint is λ, (N, d, rows). In NumPy: compiled, it
     would be so anew for every number of rows.
@@ -91,7 +95,7 @@ def _through(
     changes = iter(_slope_changes(theta, state))
     by_axis = np.ascontiguousarray(adjoint.transpose(1, 2, 0))  # (d, rows, N)
 
-    def total(pairs: Any, partial_slopes: Any) -> dict[str, NDArray[np.float64]]:
+    def total(pairs: Any, partial_slopes: Rows) -> Rows:
         unit, by_parameter = next(changes)
         count = int(pairs.count)
         i, j, unit = (np.asarray(x)[:count] for x in (pairs.i, pairs.j, unit))
@@ -100,13 +104,14 @@ def _through(
         for along, moves in zip(unit.T, by_axis, strict=True):
             lengthening += along * (moves.take(j, axis=1) - moves.take(i, axis=1))
         return {
-            k: np.asarray(v)[:, :count] - lengthening * np.asarray(by_parameter[k])[:count]
+            k: v[:, :count] - lengthening * np.asarray(by_parameter[k])[:count]
             for k, v in partial_slopes.items()
         }
 
-    near = {} if by_own.near is None else total(state.pairs, by_own.near.parameters)
-    springs = {} if by_own.springs is None else total(state.bonds, by_own.springs._values)
-    return near, springs
+    return (
+        total(state.pairs, near) if near else {},
+        total(state.bonds, springs) if springs else {},
+    )
 
 
 def check_loads(
@@ -178,32 +183,33 @@ def slopes_of(
     values, by_own, loads, by_strain, tensor = partials(
         features, theta, found, strain=strain, tensor=crossings and state.nonaffine is not None
     )
+    near = {} if by_own.near is None else _rows(by_own.near.parameters)
+    springs = {} if by_own.springs is None else _rows(by_own.springs._values)
     if crossings:
         jumps = jumps_of(features, theta, found, len(loads), tensor)
         by_pairs, pulls, stretch = jumps.partials(state)
-        by_own = _with_rows(by_own, by_pairs, len(pulls))
+        near = _with_rows(near, by_pairs, len(pulls))
+        springs = _with_rows(springs, {}, len(pulls))
         loads = np.concatenate([loads, pulls])
         by_strain = None if by_strain is None else np.concatenate([by_strain, stretch])
     adjoint = found.solve(np.ascontiguousarray(loads.transpose(1, 2, 0)))
-    near, springs = _through(theta, state, by_own, adjoint)
+    near, springs = _through(theta, state, near, springs, adjoint)
     if by_strain is not None:
         # λ·∂²U/∂R∂ε = ∂f/∂R·W, with W that was solved for already.
         by_strain = np.asarray(by_strain) - np.einsum("rnd,nda->ra", loads, state.nonaffine)
     return values, Slopes(theta, state, near, springs, by_strain)
 
 
-def _with_rows(by_own: Resolved, by_pairs: dict[str, Any], rows: int) -> Resolved:
-    """Partial derivatives with further rows: some by parameters of near pairs, else zeros."""
+def _rows(by_parameter: dict[str, Any]) -> Rows:
+    return {k: np.asarray(v) for k, v in by_parameter.items()}
 
-    def longer(values: Any, more: Any = None) -> Any:
-        more = np.zeros((rows, *np.shape(values)[1:])) if more is None else more
-        return np.concatenate([np.asarray(values), more])
 
-    near = by_own.near
-    if near is not None:
-        parameters = {k: longer(v, by_pairs.get(k)) for k, v in near.parameters.items()}
-        near = replace(near, parameters=parameters)
-    return Resolved(near, jax.tree_util.tree_map(longer, by_own.springs))
+def _with_rows(partial_slopes: Rows, more: dict[str, Any], rows: int) -> Rows:
+    """Partial derivatives with further rows: zeros for parameters that have none."""
+    return {
+        k: np.concatenate([v, more[k] if k in more else np.zeros((rows, v.shape[1]))])
+        for k, v in partial_slopes.items()
+    }
 
 
 # Squared frequencies that differ by this part of the larger belong to degenerate modes.

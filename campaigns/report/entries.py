@@ -12,7 +12,7 @@ from amorph.handover import AmorphError, FileMissingError, Frame, GSDReader, Inp
 
 from .. import pictures
 from ..history import History, read_history
-from ..records import UNFINISHED, read_outcome
+from ..records import read_outcome
 from ..validation import read_validations
 
 # Of many designs, how many are shown with all their pictures.
@@ -111,15 +111,20 @@ def _described(feature: str) -> str:
     return known.describe if known is not None and known.describe else feature
 
 
+_WITHOUT_STEPS = {
+    "running": "the run is at work or was killed, and publishes run.gsd at frame 64 and when it "
+    "ends: wait, or go on with it by `amorph run CAMPAIGN.toml -o DIR --resume`",
+    "stopped": "the run was stopped before its end, and publishes run.gsd at frame 64 and when it "
+    "ends: go on with it by `amorph run CAMPAIGN.toml -o DIR --resume`",
+}
+
+
 def with_history(entry: Entry) -> Entry:
     """The same with its history read; raises as `read_history` does."""
     path = entry.directory / "run.gsd"
     if not path.exists():
-        hint = (
-            "the run is at work or was killed, and publishes run.gsd at frame 64 and when it ends: "
-            "wait, or go on with it by `amorph run CAMPAIGN.toml -o DIR --resume`"
-            if entry.status in UNFINISHED
-            else "resume the run, which puts it together from its shards"
+        hint = _WITHOUT_STEPS.get(
+            entry.status, "resume the run, which puts it together from its shards"
         )
         raise FileMissingError(
             f"{path}: is not there, so there are no steps to report (design.json says "
