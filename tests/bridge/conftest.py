@@ -106,3 +106,12 @@ def spheres3() -> PairPotential:
 def solid3(spheres3: PairPotential, minima: Any) -> Packing:
     """A packing of soft spheres in three dimensions."""
     return next(minima(spheres3, 40, 1.6, 3))
+
+
+@pytest.fixture(scope="session")
+def loose(references: Any) -> tuple[Packing, Any]:
+    """Soft spheres near jamming, with rattlers."""
+    packing, theta, _ = references["soft2d_n128_rattlers_s12"]
+    packing = bridge.relax(packing, theta)
+    assert bridge.response(packing, theta).rattlers.sum() == 4
+    return packing, theta
