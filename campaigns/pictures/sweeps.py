@@ -1,5 +1,6 @@
 """What the designs of a sweep found: their parameters, and what fresh packings are like there."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,12 @@ def by_series(designs: Designs) -> dict[str, list[Mapping[str, Any]]]:
     return out
 
 
+# How a median stands beside its mean.
+MEDIAN: Mapping[str, Any] = {"marker": "x", "ms": 6.0, "mew": 1.5, "ls": "none"}
+
+
 def _offsets(number: int, width: float) -> Any:
-    """Where series stand beside each other at one target."""
+    """Where designs stand beside each other at one target."""
     return np.zeros(1) if number == 1 else np.linspace(-0.5, 0.5, number) * width
 
 
@@ -69,12 +74,15 @@ def _step_between(targets: Sequence[float]) -> float:
 def validated(designs: Designs) -> Figure:
     """Means of fresh packings with the parameters found, against the target: P0, Fig. 3, 4c, 5.
 
+    A cross beside a mean is the median. Few packings far out may carry a mean, and widen its
+    interval, past what is shown: the frame is that of means, medians and targets.
+
     Parameters
     ----------
     designs:
         Entries as in ``summary.json`` of one objective: ``target``, ``initial``, ``swept`` and
-        ``validations`` (``n_particles``, ``value``, ``interval``), of which each design's last of a
-        size is drawn, with its 95 % interval.
+        ``validations`` (``n_particles``, ``value``, ``interval``, ``median`` where it is known), of
+        which each design's last of a size is drawn, with its 95 % interval.
 
     Raises `InputError` if none was validated.
     """
@@ -82,21 +90,34 @@ def validated(designs: Designs) -> Figure:
     if not series:
         raise InputError("no design was validated: there is nothing to draw.")
     targets = [_values(d["target"])[0] for group in series.values() for d in group]
-    places = _offsets(len(series), 0.3 * _step_between(targets))
+    repeats = max(
+        Counter((k, _values(d["target"])[0]) for k, g in series.items() for d in g).values()
+    )
+    width = (0.3 if repeats == 1 else 0.7) * _step_between(targets)
+    places = _offsets(len(series) * repeats, width).reshape(-1, repeats)
     figure = Figure(figsize=(6.6, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    low, high = min(targets), max(targets)
+    points: list[float] = []
+    medians = False
     for k, (name, group) in enumerate(series.items()):
         marked: dict[int, str] = {}
+        stand: Counter[float] = Counter()
         for design in group:
+            target = _values(design["target"])[0]
+            place = target + places[k, stand[target]]
+            stand[target] += 1
             last = {v["n_particles"]: v for v in design["validations"]}
             for size, found in last.items():
                 marker = marked.setdefault(size, "osD^v"[len(marked) % 5])
                 value = _values(found["value"])[0]
                 bottom, top = np.asarray(found["interval"], dtype=np.float64).reshape(-1, 2)[0]
-                low, high = min(low, bottom), max(high, top)
+                points.append(value)
+                if found.get("median") is not None:
+                    medians = True
+                    points.append(_values(found["median"])[0])
+                    axes.plot(place, points[-1], color=SERIES[k % len(SERIES)], **MEDIAN)
                 axes.errorbar(
-                    _values(design["target"])[0] + places[k],
+                    place,
                     value,
                     yerr=[[max(value - bottom, 0.0)], [max(top - value, 0.0)]],
                     color=SERIES[k % len(SERIES)],
@@ -117,8 +138,14 @@ def validated(designs: Designs) -> Figure:
                 mfc=SERIES[k % len(SERIES)] if marker == "o" else "none",
                 label=label,
             )
+    if medians:
+        axes.plot([], [], color=GREY, label="median", **MEDIAN)
     ends = np.array([min(targets), max(targets)]) + _step_between(targets) * np.array([-0.5, 0.5])
     axes.plot(ends, ends, color=BLACK, lw=1.0, ls="--", zorder=0, label="equal")
+    reach = np.array([min(*points, ends[0]), max(*points, ends[1])])
+    reach += 0.15 * float(np.ptp(reach)) * np.array([-1.0, 1.0])
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, reach[0]), min(top, reach[1]))
     initial = np.array([_values(d["initial"])[0] for d in designs if d.get("initial") is not None])
     if initial.size:
         mean = float(initial.mean())

@@ -66,6 +66,22 @@ def test_validated_against_target() -> None:
         pictures.validated([{**designs[0], "validations": []}])
 
 
+def test_a_mean_that_few_packings_carry_does_not_hide_the_others() -> None:
+    found = {"n_particles": 128, "value": [0.45], "interval": [[-90.0, 91.0]], "median": [0.33]}
+    designs = [design(0.3, 0.31), design(0.5, 0.48), design(0.5, 0.45, validations=[found])]
+    axes = pictures.validated(designs).axes[0]
+    low, high = axes.get_ylim()
+    assert -0.1 < low < 0.2
+    assert 0.6 < high < 1.0
+    medians = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    # Designs to one target stand beside each other, each median at its mean.
+    (median,) = [line for line in medians if line.get_ydata()[0] == 0.33]
+    places = {round(float(b.lines[0].get_xdata()[0]), 12) for b in axes.containers}
+    assert len(places) == 3
+    assert round(float(median.get_xdata()[0]), 12) in places
+    assert "median" in [t.get_text() for t in axes.get_legend().get_texts()]
+
+
 def test_pairs() -> None:
     designs = [design([0.3, 0.1], [0.31, 0.1]), design([0.5, 0.2], [0.45, 0.22])]
     axes = pictures.validated_pairs(designs).axes[0]
