@@ -10,7 +10,7 @@ from .gradients import gradient
 from .histograms import Quantity, histograms
 from .packing import View, bonds, packings
 from .sweeps import by_series, localised, trained, validated, validated_pairs
-from .traces import parameters, trace
+from .traces import parameters, paths, trace
 
 __all__ = [
     "Quantity",
@@ -24,6 +24,7 @@ __all__ = [
     "overview",
     "packings",
     "parameters",
+    "paths",
     "success",
     "trace",
     "trained",

@@ -141,15 +141,22 @@ def validated(designs: Designs) -> Figure:
     if medians:
         axes.plot([], [], color=GREY, label="median", **MEDIAN)
     ends = np.array([min(targets), max(targets)]) + _step_between(targets) * np.array([-0.5, 0.5])
-    axes.plot(ends, ends, color=BLACK, lw=1.0, ls="--", zorder=0, label="equal")
-    reach = np.array([min(*points, ends[0]), max(*points, ends[1])])
-    reach += 0.15 * float(np.ptp(reach)) * np.array([-1.0, 1.0])
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(max(bottom, reach[0]), min(top, reach[1]))
+    if len(set(targets)) == 1:
+        axes.axhline(targets[0], color=BLACK, lw=1.0, ls="--", zorder=0, label="target")
+        axes.set_xticks(targets[:1])
+        points.append(targets[0])
+    else:
+        axes.plot(ends, ends, color=BLACK, lw=1.0, ls="--", zorder=0, label="equal")
+        points.extend(ends)
     initial = np.array([_values(d["initial"])[0] for d in designs if d.get("initial") is not None])
     if initial.size:
         mean = float(initial.mean())
         axes.axhline(mean, color=GREY, lw=1.0, ls=":", zorder=0, label=f"before: {mean:.3g}")
+        points.append(mean)
+    reach = np.array([min(points), max(points)])
+    reach += 0.15 * float(np.ptp(reach)) * np.array([-1.0, 1.0])
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, reach[0]), min(top, reach[1]))
     axes.set_xlim(*ends)
     feature = str(np.atleast_1d(designs[0]["feature"])[0])
     axes.set_xlabel(f"target: {feature}")
@@ -237,6 +244,8 @@ def localised(target: Sequence[float], found: Sequence["Localisation"], feature:
 def trained(designs: Designs) -> Figure:
     """The parameters that designs ended with, against the target: P0, Fig. 1d and 4d.
 
+    Of designs to one target, all of each type and pair, side by side in their order, with medians.
+
     Parameters
     ----------
     designs:
@@ -256,11 +265,17 @@ def trained(designs: Designs) -> Figure:
         unique = sorted({tuple(_values(d["target"])) for d in shown})
         places = np.array([float(unique.index(tuple(_values(d["target"])))) for d in shown])
     # Side by side only where a target has several designs.
-    width = 0.5 * _step_between(list(places)) if len(set(places.tolist())) < len(places) else 0.0
+    number = len(set(places.tolist()))
+    one = single and number == 1 < len(places)
+    width = 0.5 * _step_between(list(places)) if number < len(places) else 0.0
     figure = Figure(figsize=(8.4, 0.4 + 2.4 * len(names)), layout="constrained")
     for row, name in enumerate(names):
         axes = figure.add_subplot(len(names), 1, row + 1)
         values = np.array([d["parameters"][name] for d in shown])
+        if one:
+            _draw_beside(axes, values, shown[0]["components"][name])
+            axes.set_ylabel(PARAMETERS.get(name, name))
+            continue
         handles = _draw_components(axes, places, values, shown[0]["components"][name], width)
         many = len(handles) > 8
         axes.legend(
@@ -276,8 +291,23 @@ def trained(designs: Designs) -> Figure:
         if row < len(names) - 1:
             axes.xaxis.set_major_formatter(NullFormatter())
     feature = ", ".join(str(n) for n in np.atleast_1d(shown[0]["feature"]))
-    axes.set_xlabel(f"target: {feature}" if single else f"pairs of targets in order: {feature}")
+    if one:
+        axes.set_xlabel(f"{len(shown)} designs to {feature} = {places[0]:.4g}, and their median")
+    else:
+        axes.set_xlabel(f"target: {feature}" if single else f"pairs of targets in order: {feature}")
     return figure
+
+
+def _draw_beside(axes: Axes, values: Any, labels: Sequence[str]) -> None:
+    """Each component's values (designs, components) beside each other, and their median."""
+    spread = _offsets(len(values), 0.5)
+    for c in range(len(labels)):
+        colour = SERIES[c % len(SERIES)]
+        axes.plot(c + spread, values[:, c], "o", color=colour, ms=4.5, alpha=0.7, mew=0)
+        median = float(np.median(values[:, c]))
+        axes.plot([c - 0.35, c + 0.35], [median, median], color=colour, lw=1.2)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.margins(x=0.06, y=0.1)
 
 
 def _draw_components(

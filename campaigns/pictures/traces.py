@@ -1,6 +1,6 @@
-"""Traces of one design: the loss, the values and the parameters against the step."""
+"""Traces of designs: the loss, the values and the parameters against the step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from matplotlib.ticker import (
     NullLocator,
     StrMethodFormatter,
 )
+
+from amorph.handover import InputError
 
 from ..history import History
 from .style import BLACK, BLUE, DASHES, GREEN, GREY, PURPLE, SERIES, Floats, outside_legend, styled
@@ -245,4 +247,47 @@ def parameters(history: History) -> Figure:
     rate.set_xlabel("design step")
     outside_legend(rate, rearrangement_handle(history))
     _limits_of_steps(rate, history)
+    return figure
+
+
+# More types or pairs than this share a panel.
+MAX_PANELS = 4
+
+
+@styled
+def paths(histories: Sequence[History]) -> Figure:
+    """The parameters of several designs against the step: where each came to rest (P0, Fig. 4b).
+
+    Of each parameter that some design changed, a panel for each type or pair with a line a design;
+    where there are many of them, one panel for all. The designs must have the same types.
+
+    Raises `InputError` for no designs.
+    """
+    if not histories:
+        raise InputError("no designs: there is nothing to draw.")
+    first = histories[0]
+    names = [n for n in first.parameters if any(n in h.changed for h in histories)]
+    labels = {name: first.labels(name) for name in names}
+    columns = max(len(found) for found in labels.values())
+    columns = columns if columns <= MAX_PANELS else 1
+    figure = Figure(figsize=(2.0 + 2.6 * columns, 0.5 + 2.2 * len(names)), layout="constrained")
+    grid = figure.subplots(len(names), columns, sharex=True, sharey="row", squeeze=False)
+    last = max(int(h.step[-1]) for h in histories)
+    for row, name in zip(grid, names, strict=True):
+        for k, label in enumerate(labels[name]):
+            axes = row[k if columns > 1 else 0]
+            colour = SERIES[k % len(SERIES)]
+            for h in histories:
+                values = h.parameters[name][:, k]
+                axes.plot(h.step, values, color=colour, lw=0.8, alpha=0.75)
+                axes.plot(h.step[-1], values[-1], "o", color=colour, ms=3.5, mew=0)
+            if columns > 1:
+                axes.set_title(label, fontsize=10)
+        for axes in row[len(labels[name]) if columns > 1 else 1 :]:
+            axes.set_axis_off()
+        row[0].set_ylabel(PARAMETERS.get(name, name))
+    for axes in grid[-1]:
+        axes.set_xlim(-0.015 * last, 1.03 * last + 0.25)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+        axes.set_xlabel("design step")
     return figure

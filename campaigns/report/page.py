@@ -59,6 +59,7 @@ def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]
             "before and after with its forces.",
         )
     out += _sweep_sections(output, ended)
+    out += _paths_section(output, [e for e in shown if e.history is not None])
     if len(chosen) < len(entries):
         out.append(
             f"<p class='note'>Of the {len(entries)} designs, {len(chosen)} are shown below: the "
@@ -126,6 +127,20 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
                 "medians. Of packings that were followed, those that reached their target.",
             )
     return out
+
+
+def _paths_section(output: Output, shown: Sequence[Entry]) -> list[str]:
+    """The ways of several ensemble designs to one target."""
+    alike = {(e.target, str(e.outcome.get("components"))) for e in shown}
+    ensembles = all(e.outcome.get("kind") == "ensemble" for e in shown)
+    if len(shown) < 2 or len(alike) > 1 or not ensembles:
+        return []
+    return _guarded(
+        output,
+        "paths",
+        lambda: pictures.paths([e.history for e in shown if e.history is not None]),
+        "The parameters of the designs shown below at each step, all to one target; a line each.",
+    )
 
 
 def _of(threshold: float | None) -> str:

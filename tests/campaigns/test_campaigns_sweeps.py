@@ -9,6 +9,7 @@ import pytest
 
 from amorph.campaigns import pictures
 from amorph.campaigns.files import parse_campaign
+from amorph.campaigns.history import read_history
 from amorph.campaigns.report import write_report
 from amorph.campaigns.runs import run_campaign
 from amorph.handover import InputError
@@ -107,6 +108,22 @@ def test_trained_parameters() -> None:
         pictures.trained(designs[2:])
 
 
+def test_designs_to_one_target_stand_beside_each_other() -> None:
+    found = [[0.8, 1.1], [0.9, 1.2], [0.84, 1.0]]
+    designs = [
+        design(0.3, 0.31, parameters={"diameters": d, "binding": [0.1, 0.2, 0.3]}) for d in found
+    ]
+    upper, lower = pictures.trained(designs).axes
+    points = [line for line in upper.lines if line.get_marker() == "o"]
+    np.testing.assert_array_equal([line.get_ydata() for line in points], np.transpose(found))
+    medians = [line.get_ydata()[0] for line in upper.lines if line.get_marker() != "o"]
+    assert medians == [0.84, 1.1]
+    assert [t.get_text() for t in lower.get_xticklabels()] == ["AA", "AB", "BB"]
+    axes = pictures.validated(designs).axes[0]
+    assert "target" in [t.get_text() for t in axes.get_legend().get_texts()]
+    assert len({float(b.lines[0].get_xdata()[0]) for b in axes.containers}) == 3
+
+
 def test_success_of_several_series() -> None:
     designs = [
         design(
@@ -182,7 +199,27 @@ def test_the_report_of_a_sweep_has_them(
     page = write_report(tmp_path / "run").read_text(encoding="utf-8")
     assert "No picture" not in page
     found = {p.stem for p in (tmp_path / "run" / "figures").glob("*.png")}
-    assert found & {"validated", "trained", "localised", "success"} == also
+    assert found & {"validated", "trained", "localised", "success", "paths"} == also
+
+
+def test_the_report_of_designs_to_one_target_shows_their_ways(tmp_path: Path) -> None:
+    text = CAMPAIGN.replace("KIND", "ensemble").replace("LOSS", "1e-30")
+    text = text.replace('"objective.0.target" = [0.25, 0.3]', '"preparation.seed" = [1, 2]')
+    outcomes = run_campaign(parse_campaign(text, "x"), text, tmp_path / "run")
+    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert "No picture" not in page
+    assert (tmp_path / "run" / "figures" / "paths.png").is_file()
+    histories = [read_history(path) for path in sorted((tmp_path / "run").glob("*_*"))]
+    # The diameters alone are designed: a panel for each type, in each a line and a dot a design.
+    figure = pictures.paths(histories)
+    for k, axes in enumerate(figure.axes):
+        lines, dots = axes.lines[::2], axes.lines[1::2]
+        for outcome, history, line, dot in zip(outcomes, histories, lines, dots, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), history.parameters["diameters"][:, k])
+            assert float(np.squeeze(dot.get_ydata())) == outcome["parameters"]["diameters"][k]
+    assert [axes.get_title() for axes in figure.axes] == ["A", "B"]
+    with pytest.raises(InputError, match="no designs"):
+        pictures.paths([])
 
 
 def test_a_finished_record_is_brought_up_to_date(tmp_path: Path) -> None:
