@@ -75,7 +75,7 @@ def validated(designs: Designs) -> Figure:
     """Means of fresh packings with the parameters found, against the target: P0, Fig. 3, 4c, 5.
 
     A cross beside a mean is the median. Few packings far out may carry a mean, and widen its
-    interval, past what is shown: the frame is that of means, medians and targets.
+    interval, past what is shown: the frame is that of means, medians, targets and the start.
 
     Parameters
     ----------
@@ -90,9 +90,8 @@ def validated(designs: Designs) -> Figure:
     if not series:
         raise InputError("no design was validated: there is nothing to draw.")
     targets = [_values(d["target"])[0] for group in series.values() for d in group]
-    repeats = max(
-        Counter((k, _values(d["target"])[0]) for k, g in series.items() for d in g).values()
-    )
+    alike = [Counter(_values(d["target"])[0] for d in group) for group in series.values()]
+    repeats = max(max(counts.values()) for counts in alike)
     width = (0.3 if repeats == 1 else 0.7) * _step_between(targets)
     places = _offsets(len(series) * repeats, width).reshape(-1, repeats)
     figure = Figure(figsize=(6.6, 4.6), layout="constrained")
@@ -100,6 +99,7 @@ def validated(designs: Designs) -> Figure:
     points: list[float] = []
     medians = False
     for k, (name, group) in enumerate(series.items()):
+        colour = SERIES[k % len(SERIES)]
         marked: dict[int, str] = {}
         stand: Counter[float] = Counter()
         for design in group:
@@ -115,17 +115,17 @@ def validated(designs: Designs) -> Figure:
                 if found.get("median") is not None:
                     medians = True
                     points.append(_values(found["median"])[0])
-                    axes.plot(place, points[-1], color=SERIES[k % len(SERIES)], **MEDIAN)
+                    axes.plot(place, points[-1], color=colour, **MEDIAN)
                 axes.errorbar(
                     place,
                     value,
                     yerr=[[max(value - bottom, 0.0)], [max(top - value, 0.0)]],
-                    color=SERIES[k % len(SERIES)],
+                    color=colour,
                     marker=marker,
                     ms=5.5,
                     capsize=3,
                     lw=1.2,
-                    mfc=SERIES[k % len(SERIES)] if marker == "o" else "none",
+                    mfc=colour if marker == "o" else "none",
                 )
         for size, marker in marked.items():
             label = f"{name}, N = {size}" if name else f"N = {size}"
@@ -133,9 +133,9 @@ def validated(designs: Designs) -> Figure:
                 [],
                 [],
                 ls="none",
-                color=SERIES[k % len(SERIES)],
+                color=colour,
                 marker=marker,
-                mfc=SERIES[k % len(SERIES)] if marker == "o" else "none",
+                mfc=colour if marker == "o" else "none",
                 label=label,
             )
     if medians:

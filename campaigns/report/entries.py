@@ -111,11 +111,10 @@ def _described(feature: str) -> str:
     return known.describe if known is not None and known.describe else feature
 
 
-_WITHOUT_STEPS = {
-    "running": "the run is at work or was killed, and publishes run.gsd at frame 64 and when it "
-    "ends: wait, or go on with it by `amorph run CAMPAIGN.toml -o DIR --resume`",
-    "stopped": "the run was stopped before its end, and publishes run.gsd at frame 64 and when it "
-    "ends: go on with it by `amorph run CAMPAIGN.toml -o DIR --resume`",
+# Of each status of a run that has not ended, why it has not.
+WHY_UNFINISHED: Mapping[str, str] = {
+    "running": "it is at work, or was killed",
+    "stopped": "a signal or its time limit stopped it",
 }
 
 
@@ -123,8 +122,11 @@ def with_history(entry: Entry) -> Entry:
     """The same with its history read; raises as `read_history` does."""
     path = entry.directory / "run.gsd"
     if not path.exists():
-        hint = _WITHOUT_STEPS.get(
-            entry.status, "resume the run, which puts it together from its shards"
+        hint = (
+            f"{WHY_UNFINISHED[entry.status]}, and publishes run.gsd at frame 64 and when it ends: "
+            "wait if it is at work, or go on with it by `amorph run CAMPAIGN.toml -o DIR --resume`"
+            if entry.status in WHY_UNFINISHED
+            else "resume the run, which puts it together from its shards"
         )
         raise FileMissingError(
             f"{path}: is not there, so there are no steps to report (design.json says "

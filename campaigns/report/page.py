@@ -15,7 +15,7 @@ from .. import pictures
 from ..history import History
 from ..localisation import localisation
 from ..records import UNFINISHED
-from .entries import Entry, choose, last_packing, tried_history, views_of
+from .entries import WHY_UNFINISHED, Entry, choose, last_packing, tried_history, views_of
 from .output import Output
 
 # Up to how many designs an overview shows.
@@ -59,7 +59,7 @@ def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]
             "before and after with its forces.",
         )
     out += _sweep_sections(output, ended)
-    out += _paths_section(output, [e for e in shown if e.history is not None])
+    out += _paths_section(output, shown)
     if len(chosen) < len(entries):
         out.append(
             f"<p class='note'>Of the {len(entries)} designs, {len(chosen)} are shown below: the "
@@ -130,15 +130,16 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
 
 
 def _paths_section(output: Output, shown: Sequence[Entry]) -> list[str]:
-    """The ways of several ensemble designs to one target."""
-    alike = {(e.target, str(e.outcome.get("components"))) for e in shown}
-    ensembles = all(e.outcome.get("kind") == "ensemble" for e in shown)
-    if len(shown) < 2 or len(alike) > 1 or not ensembles:
+    """The ways of several ensemble designs to one target, as far as they can be read."""
+    told = [(e, e.history) for e in shown if e.history is not None]
+    alike = {(e.target, str(e.outcome.get("components"))) for e, _ in told}
+    ensembles = all(e.outcome.get("kind") == "ensemble" for e, _ in told)
+    if len(told) < 2 or len(alike) > 1 or not ensembles:
         return []
     return _guarded(
         output,
         "paths",
-        lambda: pictures.paths([e.history for e in shown if e.history is not None]),
+        lambda: pictures.paths([history for _, history in told]),
         "The parameters of the designs shown below at each step, all to one target; a line each.",
     )
 
@@ -153,10 +154,6 @@ _STATUS: Mapping[str, str] = {
     "failed": "failed",
     "running": "unfinished",
     "stopped": "stopped",
-}
-_WHY_UNFINISHED: Mapping[str, str] = {
-    "running": "it is at work, or was killed",
-    "stopped": "a signal or its time limit stopped it",
 }
 
 
@@ -260,7 +257,7 @@ def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
     history = entry.history
     if entry.status in UNFINISHED:
         out.append(
-            f"<p class='problem'>This run is unfinished: {_WHY_UNFINISHED[entry.status]}. Below is "
+            f"<p class='problem'>This run is unfinished: {WHY_UNFINISHED[entry.status]}. Below is "
             "what it has published; <code>amorph run CAMPAIGN.toml -o DIR --resume</code> goes on "
             "with it.</p>"
         )

@@ -60,9 +60,10 @@ def test_contact_changes_and_nonaffine_motion(elastic: Any, theta2: Any, classes
         u = u - u.mean(0)
         assert elastic.nonaffine_squared[k] == pytest.approx(np.mean(np.sum(u**2, 1)), rel=1e-6)
     assert elastic.contact_changes.sum() > 0
-    # And the first step is nearly the linear response.
+    # And the first step is the linear response but for what is of the order of the step: 5 % of
+    # its square at 1e-3, 0.4 % at 1e-4.
     linear = bridge.nonaffine_displacement(elastic.packings[0], theta2, [[0, -1e-3], [0, 0]])
-    assert elastic.nonaffine_squared[1] == pytest.approx(np.mean(np.sum(linear**2, 1)), rel=0.2)
+    assert elastic.nonaffine_squared[1] == pytest.approx(np.mean(np.sum(linear**2, 1)), rel=0.06)
 
 
 def integral(curve: bridge.StressStrain, first: int, last: int) -> float:
@@ -151,8 +152,9 @@ def test_events_are_found_where_they_are(sheared: Any, theta2: Any, solid: Packi
     )
     (same,) = finer.events
     assert abs(same.strain - first.strain) <= 1.3 * first.resolution
-    assert same.energy_drop == pytest.approx(first.energy_drop, rel=1e-2)
-    assert same.participation_ratio == pytest.approx(first.participation_ratio, rel=0.05)
+    # It lies anywhere within a resolution, and its size depends on where: by 1e-5 and 1e-3.
+    assert same.energy_drop == pytest.approx(first.energy_drop, rel=1e-4)
+    assert same.participation_ratio == pytest.approx(first.participation_ratio, rel=5e-3)
     # From behind it the way does not lead back.
     away = bridge.stress_strain(finer.final, theta2, max_strain=-beyond, step=2e-3)
     gone = away.final.positions - solid.positions
@@ -178,7 +180,8 @@ def test_energy_balance_over_events(sheared: Any) -> None:
         at, stress = [*at, sheared.strain[k + 1]], [*stress, sheared.conjugate[k + 1]]
         done = sheared.volume[k] * np.trapezoid(stress, at)
         lost = sum(e.energy_drop for e in inside)
-        assert change[k] == pytest.approx(done - lost, abs=0.05 * lost)
+        # The rule of trapezoids is off by the square of the step: 1e-4 of the loss here.
+        assert change[k] == pytest.approx(done - lost, abs=1e-3 * lost)
 
 
 def test_elastic_ways_lead_back(elastic: Any, theta2: Any, solid: Packing) -> None:

@@ -202,7 +202,7 @@ def test_what_is_no_run_directory_is_refused_by_name(
     with pytest.raises(FileMissingError, match="--resume"):
         write_report(run)
     write_outcome(run, status="stopped")
-    with pytest.raises(FileMissingError, match=r"was stopped before its end.*--resume"):
+    with pytest.raises(FileMissingError, match=r"a signal or its time limit stopped it.*--resume"):
         write_report(run)
     write_outcome(run, target=[0.2])
     with pytest.raises(RecordError, match="2 features but 1 targets"):
