@@ -53,7 +53,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_twins_agree_with_the_engine_and_with_each_other(engine: list[str], tmp_path: Path) -> None:
-    objects = compile_all({file: ["-O1", "-Wall", "-Wextra"] for file in TWINS}, tmp_path)
+    objects = compile_all({file: ["-Og", "-Wall", "-Wextra"] for file in TWINS}, tmp_path)
     run(objects + engine, tmp_path / "twins")
 
 
@@ -81,7 +81,7 @@ def test_neither_threads_nor_blocks_race(engine: list[str], tmp_path: Path) -> N
         or subprocess.run([tmp_path / "probe"], capture_output=True).returncode != 0
     ):
         flags = ()  # no sanitizer here: the bits are compared all the same
-    few = ["-O1", "-Wall", "-Wextra", "-DAMORPH_FEW_CASES", *flags]
+    few = ["-Og", "-Wall", "-Wextra", "-DAMORPH_FEW_CASES", *flags]
     objects = compile_all(dict.fromkeys(TEAMS, few), tmp_path)
     for part in ("races", "blocks"):
         run(objects + engine, tmp_path / part, part, flags=flags)
