@@ -29,34 +29,34 @@ struct Case {
     static constexpr int lanes = L;
 };
 
-template <class Formula, class Visit>
-auto visit_case(int dimension, int lanes, Visit visit) {
-    switch (10 * dimension + lanes) {
-        case 21:
-            return visit(Case<Formula, 2, 1>{});
-        case 22:
-            return visit(Case<Formula, 2, 2>{});
-        case 24:
-            return visit(Case<Formula, 2, 4>{});
-        case 31:
-            return visit(Case<Formula, 3, 1>{});
-        case 32:
-            return visit(Case<Formula, 3, 2>{});
-        case 34:
-            return visit(Case<Formula, 3, 4>{});
+template <class Formula, int D, class Visit>
+auto visit_lanes(int lanes, Visit visit) {
+    switch (lanes) {
+        case 1:
+            return visit(Case<Formula, D, 1>{});
+        case 2:
+            return visit(Case<Formula, D, 2>{});
+        case 4:
+            return visit(Case<Formula, D, 4>{});
         default:
-            throw std::logic_error("no such case");
+            throw std::logic_error("no such number of lanes");
     }
 }
 
-// visit(Case) for a potential by its index in potentials::All.
-template <class Visit, class First, class... Rest>
-auto visit_case(potentials::List<First, Rest...>, int potential, int dimension, int lanes,
-                Visit visit) {
+// visit(Case) for a potential by its index in potentials::All, in one dimension.
+template <int D, class Visit, class First, class... Rest>
+auto visit_case(potentials::List<First, Rest...>, int potential, int lanes, Visit visit) {
     if constexpr (sizeof...(Rest) > 0)
         if (potential > 0)
-            return visit_case(potentials::List<Rest...>{}, potential - 1, dimension, lanes, visit);
-    return visit_case<typename FormulaOf<First>::type>(dimension, lanes, visit);
+            return visit_case<D>(potentials::List<Rest...>{}, potential - 1, lanes, visit);
+    return visit_lanes<typename FormulaOf<First>::type, D>(lanes, visit);
+}
+
+// The same in two dimensions or three.
+template <class Potentials, class Visit>
+auto visit_case(Potentials all, int potential, int dimension, int lanes, Visit visit) {
+    if (dimension == 2) return visit_case<2>(all, potential, lanes, visit);
+    return visit_case<3>(all, potential, lanes, visit);
 }
 
 }  // namespace amorph::engine::device

@@ -215,8 +215,9 @@ Prepared prepare(const Packed& packed, const GpuSettings& settings, int least_ca
     Prepared p{};
     const device::DeviceLimits limits = limits_of(settings.device);
     p.plan = device::make_plan(packed.shape, limits, least_capacity);
-    p.function = device::kernel_function(packed.potential, packed.dimension, p.plan.lanes,
-                                         p.plan.shared, packed.general);
+    const auto kernel_function =
+        packed.dimension == 2 ? device::kernel_function<2> : device::kernel_function<3>;
+    p.function = kernel_function(packed.potential, p.plan.lanes, p.plan.shared, packed.general);
     // The most there is, not what the plan takes: other threads may be at the same kernel.
     check(cudaFuncSetAttribute(p.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                int(limits.shared_per_block)),
@@ -467,7 +468,7 @@ bool gpu_available(std::string& why_not) {
     if (error == cudaSuccess && count == 0) error = cudaErrorNoDevice;
     if (error == cudaSuccess) {
         cudaFuncAttributes attributes{};
-        error = cudaFuncGetAttributes(&attributes, device::kernel_function(0, 2, 1, true, false));
+        error = cudaFuncGetAttributes(&attributes, device::kernel_function<2>(0, 1, true, false));
     }
     if (error == cudaSuccess) return true;
     cudaGetLastError();

@@ -1,4 +1,4 @@
-// The persistent kernels: one block a replica at a time.
+// The persistent kernels of AMORPH_DIMENSION dimensions: one block a replica at a time.
 #include "cases.h"
 #include "kernels.cuh"
 #include "plan.h"
@@ -41,8 +41,9 @@ __global__ void __launch_bounds__(most_threads, 1)
 
 }  // namespace
 
-const void* kernel_function(int potential, int dimension, int lanes, bool shared, bool general) {
-    return visit_case(potentials::All{}, potential, dimension, lanes, [=](auto of) {
+template <>
+const void* kernel_function<AMORPH_DIMENSION>(int potential, int lanes, bool shared, bool general) {
+    return visit_case<AMORPH_DIMENSION>(potentials::All{}, potential, lanes, [=](auto of) {
         using Of = decltype(of);
         using Formula = typename Of::Formula;
         constexpr int d = Of::dimension;

@@ -18,7 +18,13 @@ struct Launch {
 };
 
 // The kernel function of a potential (index in potentials::All), to be launched with one argument,
-// a Launch. `general`: for more than one minimisation at fixed volume, see Packed.
-const void* kernel_function(int potential, int dimension, int lanes, bool shared, bool general);
+// a Launch. `general`: for more than one minimisation at fixed volume, see Packed. Each dimension
+// is compiled apart, side by side.
+template <int D>
+const void* kernel_function(int potential, int lanes, bool shared, bool general);
+template <>
+const void* kernel_function<2>(int potential, int lanes, bool shared, bool general);
+template <>
+const void* kernel_function<3>(int potential, int lanes, bool shared, bool general);
 
 }  // namespace amorph::engine::device
