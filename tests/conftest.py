@@ -1,5 +1,6 @@
 """What all tests share: reproducible hypothesis, the reference packings, quenched packings."""
 
+import gc
 import os
 import shutil
 import signal
@@ -35,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Most of the tests' time is compilation. JAX reads this when it is imported; workers inherit it.
     """
+    # What is traced stays; to look through it for garbage so often took a twentieth of the time.
+    gc.set_threshold(100_000, 20, 50)
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     folder = tempfile.mkdtemp(prefix="amorph-tests-compiled-")

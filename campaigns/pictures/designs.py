@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import binomtest
 
 from amorph.handover import InputError
 
@@ -172,6 +171,8 @@ def _each(groups: Mapping[tuple[float, ...], list[Any]]) -> str:
 
 
 def _draw_share(axes: Axes, place: float, won: int, total: int, colour: str) -> None:
+    from scipy.stats import binomtest  # a second to import
+
     share = won / total
     interval = binomtest(won, total).proportion_ci(0.6827, method="wilson")
     axes.errorbar(
