@@ -48,6 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XLA_FLAGS"] = QUICKLY_COMPILED
 
 
+# Files of a minute and more come first, so that no worker is left with one at the end.
+LONG = ("test_campaigns_ranks.py", "test_engine_device.py", "design-a-packing.md")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def _accepted(flags: str) -> bool:
     """Whether this XLA knows the flags: it ends a process that names others."""
     tried = [sys.executable, "-c", "import jax; jax.numpy.zeros(1)"]
