@@ -112,7 +112,7 @@ def validated(designs: Designs) -> Figure:
                 value = _values(found["value"])[0]
                 bottom, top = np.asarray(found["interval"], dtype=np.float64).reshape(-1, 2)[0]
                 points.append(value)
-                if found.get("median") is not None:
+                if found.get("median"):
                     medians = True
                     points.append(_values(found["median"])[0])
                     axes.plot(place, points[-1], color=colour, **MEDIAN)

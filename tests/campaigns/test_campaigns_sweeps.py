@@ -81,6 +81,9 @@ def test_a_mean_that_few_packings_carry_does_not_hide_the_others() -> None:
     assert len(places) == 3
     assert round(float(median.get_xdata()[0]), 12) in places
     assert "median" in [t.get_text() for t in axes.get_legend().get_texts()]
+    # Records of before medians were kept hold none.
+    before = pictures.validated([design(0.3, 0.3, validations=[{**found, "median": ()}])]).axes[0]
+    assert "median" not in [t.get_text() for t in before.get_legend().get_texts()]
 
 
 def test_pairs() -> None:
