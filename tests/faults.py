@@ -8,6 +8,7 @@ no step that was recorded before may be lost.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import resource
@@ -104,7 +105,9 @@ class Trial:
             self.said = self.process.communicate(timeout=within)[1]
         except subprocess.TimeoutExpired:
             steps = len(self.recorded)
-            os.killpg(self.process.pid, signal.SIGKILL)
+            for pid in (*self.ranks(), self.process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.process.communicate()
             raise AssertionError(
                 f"not over within {within:g} s: {steps} steps are recorded"

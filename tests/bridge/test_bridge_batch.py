@@ -20,7 +20,6 @@ def single(x: Any, types: Any, box: Any, theta: Any, gradients: list[str]) -> An
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_as_single_packings(dimension: int, theta2: Any, spheres3: Any) -> None:
-    """In chunks, of which the last is filled up."""
     theta, n, density = (theta2, 48, 1.4) if dimension == 2 else (spheres3, 40, 1.6)
     batch = ensemble.quench(theta, n, density, dimension, 7, seed=5, tolerance=1e-5, threads=1)
     found = bridge.measure_batch(
@@ -43,6 +42,18 @@ def test_as_single_packings(dimension: int, theta2: Any, spheres3: Any) -> None:
         assert found.status[k] == type(error.value).__name__
         assert found.messages[k]
     assert found.single < 5, "most go the fast way"
+
+
+def test_chunks_do_not_matter(theta2: Any) -> None:
+    batch = ensemble.quench(theta2, 48, 1.4, 2, 6, seed=8, tolerance=1e-6, threads=1)
+    runs = [
+        bridge.measure_batch(
+            batch.positions, batch.typeid, batch.boxes, theta2, ["pressure"], chunk=chunk
+        )
+        for chunk in (2, 6)
+    ]
+    np.testing.assert_array_equal(runs[0].replicas, runs[1].replicas)
+    np.testing.assert_allclose(runs[0].values["pressure"], runs[1].values["pressure"], rtol=1e-11)
 
 
 def test_each_with_its_own_parameters(theta2: Any) -> None:

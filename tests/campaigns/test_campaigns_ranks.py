@@ -225,7 +225,7 @@ def frames_on_disk(directory: Path) -> int:
     return manifest.read_bytes().count(b"\n") if manifest.exists() else 0
 
 
-LONG = ENSEMBLE.replace("steps = 6", "steps = 24").split("[[validation]]")[0]
+LONG = ENSEMBLE.replace("steps = 6", "steps = 40").split("[[validation]]")[0]
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,9 @@ def test_stopped_and_killed_under_mpiexec_and_resumed(
 ) -> None:
     """Signals end it between two steps, a rank's death at once; what resumes ends as one rank's."""
     (tmp_path / "x.toml").write_text(LONG)
-    for frames, what in zip((5, 12), faults, strict=True):
+    for what in faults:
+        # Ranks that are at work: more is recorded than they found.
+        frames = frames_on_disk(tmp_path / "two") + 5
         process = subprocess.Popen(
             (MPIEXEC, "-n", "2", *AMORPH, "two"),
             cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -265,7 +267,7 @@ def test_stopped_and_killed_under_mpiexec_and_resumed(
         if what.startswith("SIG"):
             assert process.returncode == 75, said
             assert f"{what} was received: go on with --resume" in said
-            assert frames <= frames_on_disk(tmp_path / "two") < 25
+            assert frames <= frames_on_disk(tmp_path / "two") < 41
         else:
             assert process.returncode != 0
     run(2, *AMORPH, "two", cwd=tmp_path)

@@ -56,7 +56,8 @@ auto visit_case(potentials::List<First, Rest...>, int potential, int lanes, Visi
 template <class Potentials, class Visit>
 auto visit_case(Potentials all, int potential, int dimension, int lanes, Visit visit) {
     if (dimension == 2) return visit_case<2>(all, potential, lanes, visit);
-    return visit_case<3>(all, potential, lanes, visit);
+    if (dimension == 3) return visit_case<3>(all, potential, lanes, visit);
+    throw std::logic_error("no such number of dimensions");
 }
 
 }  // namespace amorph::engine::device
