@@ -96,7 +96,7 @@ AMORPH_HOSTDEVICE inline double exponential_constant(int k) {
 #if defined(__CUDA_ARCH__)
     return exponential_on_device[k];
 #else
-    constexpr double constants[] = AMORPH_EXPONENTIAL_CONSTANTS;
+    static constexpr double constants[] = AMORPH_EXPONENTIAL_CONSTANTS;
     return constants[k];
 #endif
 }
