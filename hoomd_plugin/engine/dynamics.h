@@ -5,7 +5,7 @@
 // a harmonic well without error in the positions.
 #pragma once
 
-#include "forces.h"
+#include "inner.h"
 #include "kernels.h"
 #include "noise.h"
 #include "skin.h"
@@ -30,12 +30,13 @@ void keep_frame(const Workspace& w, const Box& box, const Trajectory& t, std::in
     }
 }
 
-template <class Potential, int D, bool Triclinic, bool Small>
+template <int D>
 class Dynamics {
   public:
-    Dynamics(Workspace& w, const Task& task, const Stage& stage, Outcome& out, Stage::Kind moved_by,
-             std::int64_t& md_step, std::int64_t& frames)
+    Dynamics(Workspace& w, const Inner& inner, const Task& task, const Stage& stage, Outcome& out,
+             Stage::Kind moved_by, std::int64_t& md_step, std::int64_t& frames)
         : w_(w),
+          inner_(inner),
           task_(task),
           stage_(stage),
           out_(out),
@@ -75,13 +76,11 @@ class Dynamics {
   private:
     bool forces(bool rebuild) {
         if (rebuild) {
-            if (!build_neighbors<D, Triclinic, Small>(w_, *task_.box, *task_.table, skin_.renew()))
-                return false;
+            if (!inner_.build_neighbors(w_, *task_.box, *task_.table, skin_.renew())) return false;
             skin_.built(w_);
             ++out_.builds;
         }
-        compute_forces<Potential, D, Triclinic, Small, false>(w_, *task_.box, *task_.table, nullptr,
-                                                              nullptr);
+        inner_.compute_forces(w_, *task_.box, *task_.table);
         return true;
     }
 
@@ -169,6 +168,7 @@ class Dynamics {
     }
 
     Workspace& w_;
+    const Inner& inner_;
     const Task& task_;
     const Stage& stage_;
     Outcome& out_;

@@ -148,18 +148,29 @@ AMORPH_INLINE void add_forces(Workspace& w, const Rows& rows, EnergySums& sums) 
     }
 }
 
-// Forces on all particles; with Measure the energy and the virial too.
 template <class Potential, int D, bool Triclinic, bool Small, bool Measure>
-void compute_forces(Workspace& w, const Box& box, const PairTable& table, double* energy,
-                    double* virial) {
+AMORPH_INLINE void add_all_forces(Workspace& w, const Box& box, const PairTable& table,
+                                  EnergySums& sums) {
     for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.f + k);
-    EnergySums sums;
     add_forces<D, Measure>(w, PairRows<Potential, D, Triclinic, Small>(w, box, table), sums);
     if (w.bonds.count > 0) add_forces<D, Measure>(w, BondRows<D, Triclinic>(w, box), sums);
-    if constexpr (Measure) {
-        *energy = sum(sums.energy);
-        for (int k = 0; k < 6; ++k) virial[k] = sum(sums.virial[k]);
-    }
+}
+
+// Forces on all particles.
+template <class Potential, int D, bool Triclinic, bool Small>
+void compute_forces(Workspace& w, const Box& box, const PairTable& table) {
+    EnergySums sums;
+    add_all_forces<Potential, D, Triclinic, Small, false>(w, box, table, sums);
+}
+
+// And the energy and the virial.
+template <class Potential, int D, bool Triclinic, bool Small>
+void measure_forces(Workspace& w, const Box& box, const PairTable& table, double& energy,
+                    double* virial) {
+    EnergySums sums;
+    add_all_forces<Potential, D, Triclinic, Small, true>(w, box, table, sums);
+    energy = sum(sums.energy);
+    for (int k = 0; k < 6; ++k) virial[k] = sum(sums.virial[k]);
 }
 
 }  // namespace amorph::engine::AMORPH_ISA

@@ -13,22 +13,12 @@ static_assert(Workspace::lanes % Pack::width == 0);
 
 template <class Potential, int D>
 Outcome run_any(Workspace& w, const Task& task) {
-    const bool small = task.table->n_types < small_types;
-    if (task.box->triclinic(D))
-        return small ? run<Potential, D, true, true>(w, task)
-                     : run<Potential, D, true, false>(w, task);
-    return small ? run<Potential, D, false, true>(w, task)
-                 : run<Potential, D, false, false>(w, task);
+    return run<D>(w, inner_for<Potential, D>(*task.box, *task.table), task);
 }
 
 template <class Potential, int D>
 Outcome measure_any(Workspace& w, const Task& task) {
-    const bool small = task.table->n_types < small_types;
-    if (task.box->triclinic(D))
-        return small ? measure<Potential, D, true, true>(w, task)
-                     : measure<Potential, D, true, false>(w, task);
-    return small ? measure<Potential, D, false, true>(w, task)
-                 : measure<Potential, D, false, false>(w, task);
+    return measure<D>(w, inner_for<Potential, D>(*task.box, *task.table), task);
 }
 
 template <class Potential>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "fire.h"
-#include "newton.h"
+#include "inner.h"
 #include "skin.h"
 
 namespace amorph::engine::AMORPH_ISA {
@@ -19,11 +19,13 @@ inline void strain_all(Workspace& w, Box& box, double strain) {
 }
 
 // One minimisation stage of one replica.
-template <class Potential, int D, bool Triclinic, bool Small, bool AtPressure>
+template <int D, bool AtPressure>
 class Minimization {
   public:
-    Minimization(Workspace& w, const Task& task, const Stage& stage, Outcome& out)
+    Minimization(Workspace& w, const Inner& inner, const Task& task, const Stage& stage,
+                 Outcome& out)
         : w_(w),
+          inner_(inner),
           box_(*task.box),
           table_(*task.table),
           stage_(stage),
@@ -104,7 +106,7 @@ class Minimization {
     }
 
     bool build() {
-        if (!build_neighbors<D, Triclinic, Small>(w_, box_, table_, skin_.renew())) return false;
+        if (!inner_.build_neighbors(w_, box_, table_, skin_.renew())) return false;
         strain_since_ = 0.0;
         skin_.built(w_);
         ++out_.builds;
@@ -113,20 +115,18 @@ class Minimization {
 
     void forces() {
         if constexpr (AtPressure) {
-            compute_forces<Potential, D, Triclinic, Small, true>(w_, box_, table_, &out_.energy,
-                                                                 out_.virial);
+            inner_.measure_forces(w_, box_, table_, out_.energy, out_.virial);
             double trace = 0.0;
             for (int a = 0; a < D; ++a) trace += out_.virial[a];
             volume_ = box_.volume(D);
             strain_.force = -(trace + D * stage_.pressure * volume_) / strain_.unit;
         } else {
-            compute_forces<Potential, D, Triclinic, Small, false>(w_, box_, table_, nullptr,
-                                                                  nullptr);
+            inner_.compute_forces(w_, box_, table_);
         }
     }
 
     void hessian() {
-        compute_hessian<Potential, D, Triclinic, Small, AtPressure>(w_, box_, table_, strain_);
+        inner_.compute_hessian[AtPressure](w_, box_, table_, strain_);
         if constexpr (AtPressure) {
             volume_ = box_.volume(D);
             const double work = D * stage_.pressure * volume_;
@@ -157,7 +157,7 @@ class Minimization {
         const double reach = stage_.newton.reach * table_.max_sigma;
         const Box box = box_;
         ++out_.builds;
-        if (!build_neighbors<D, Triclinic, Small>(w_, box_, table_, 2.0 * reach)) return false;
+        if (!inner_.build_neighbors(w_, box_, table_, 2.0 * reach)) return false;
         hessian();
         double force = largest_force();
         double strained = 0.0;
@@ -197,6 +197,7 @@ class Minimization {
     }
 
     Workspace& w_;
+    const Inner& inner_;
     Box& box_;
     const PairTable& table_;
     const Stage& stage_;

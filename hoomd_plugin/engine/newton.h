@@ -117,8 +117,9 @@ void add_second_derivatives(Workspace& w, const Rows& rows, Pack& virial, Pack& 
 
 // Forces, the pairs' and bonds' second derivatives, and the inverses of the particles' diagonal
 // blocks of the Hessian. With a strain, its stiffness without the volume's part, and in `coupling`
-// the mixed derivatives: strained positions are r exp(strain).
-template <class Potential, int D, bool Triclinic, bool Small, bool Strained>
+// the mixed derivatives: strained positions are r exp(strain). One function serves every box and
+// table, as a minimisation calls it a few times only.
+template <class Potential, int D, bool Strained>
 void compute_hessian(Workspace& w, const Box& box, const PairTable& table, Strain& strain) {
     const std::int64_t bonded = w.bonds.count > 0 ? w.bond_row[w.n] : 0;
     w.reserve_tensors(std::size_t(w.row[w.n] + bonded) * tensor_size<D>);
@@ -127,10 +128,10 @@ void compute_hessian(Workspace& w, const Box& box, const PairTable& table, Strai
     if constexpr (Strained)
         for (int k = 0; k < w.length; k += Pack::width) Pack(0.0).store(w.coupling + k);
     Pack virial(0.0), stretch(0.0);
-    add_second_derivatives<D, Strained>(w, PairRows<Potential, D, Triclinic, Small>(w, box, table),
+    add_second_derivatives<D, Strained>(w, PairRows<Potential, D, true, false>(w, box, table),
                                         virial, stretch);
     if (bonded > 0)
-        add_second_derivatives<D, Strained>(w, BondRows<D, Triclinic>(w, box), virial, stretch);
+        add_second_derivatives<D, Strained>(w, BondRows<D, true>(w, box), virial, stretch);
     if constexpr (Strained) {
         const double trace = sum(virial);
         strain.force = -trace / strain.unit;

@@ -13,24 +13,23 @@ inline void mark_not_finite(Outcome& out) {
     for (double& v : out.virial) v = nan;
 }
 
-template <class Potential, int D, bool Triclinic, bool Small>
-Outcome measure(Workspace& w, const Task& task) {
+template <int D>
+Outcome measure(Workspace& w, const Inner& inner, const Task& task) {
     Outcome out{};
-    if (!build_neighbors<D, Triclinic, Small>(w, *task.box, *task.table, 0.0)) {
+    if (!inner.build_neighbors(w, *task.box, *task.table, 0.0)) {
         out.status = Status::not_finite;
         mark_not_finite(out);
         return out;
     }
     out.builds = 1;
-    compute_forces<Potential, D, Triclinic, Small, true>(w, *task.box, *task.table, &out.energy,
-                                                         out.virial);
+    inner.measure_forces(w, *task.box, *task.table, out.energy, out.virial);
     out.max_force = __builtin_sqrt(max_squared<D>(w, w.f));
     out.status = Status::ran;
     return out;
 }
 
-template <class Potential, int D, bool Triclinic, bool Small>
-Outcome run(Workspace& w, const Task& task) {
+template <int D>
+Outcome run(Workspace& w, const Inner& inner, const Task& task) {
     Outcome out{};
     out.status = Status::ran;
     std::int64_t md_step = 0;
@@ -41,18 +40,14 @@ Outcome run(Workspace& w, const Task& task) {
         out.stage = k;
         switch (stage.kind) {
             case Stage::Kind::minimize:
-                out.status =
-                    stage.at_pressure
-                        ? Minimization<Potential, D, Triclinic, Small, true>(w, task, stage, out)
-                              .run()
-                        : Minimization<Potential, D, Triclinic, Small, false>(w, task, stage, out)
-                              .run();
+                out.status = stage.at_pressure
+                                 ? Minimization<D, true>(w, inner, task, stage, out).run()
+                                 : Minimization<D, false>(w, inner, task, stage, out).run();
                 break;
             case Stage::Kind::langevin:
             case Stage::Kind::brownian:
-                out.status = Dynamics<Potential, D, Triclinic, Small>(w, task, stage, out, moved_by,
-                                                                      md_step, frames)
-                                 .run();
+                out.status =
+                    Dynamics<D>(w, inner, task, stage, out, moved_by, md_step, frames).run();
                 moved_by = stage.kind;
                 break;
             case Stage::Kind::rescale:
@@ -69,7 +64,7 @@ Outcome run(Workspace& w, const Task& task) {
         mark_not_finite(out);
         return out;
     }
-    Outcome last = measure<Potential, D, Triclinic, Small>(w, task);
+    Outcome last = measure<D>(w, inner, task);
     out.energy = last.energy;
     out.max_force = last.max_force;
     for (int k = 0; k < 6; ++k) out.virial[k] = last.virial[k];

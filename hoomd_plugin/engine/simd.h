@@ -17,7 +17,8 @@
 #error "AMORPH_ISA names the instruction set's namespace"
 #endif
 
-// The force loop's parts must be one function, or its sums live in memory: lambdas too.
+// The force loop's parts must be one function, or its sums live in memory: lambdas too, and what
+// moves packs (AMORPH_INLINE), which compilers leave out of line as the loops grow in number.
 #if defined(_MSC_VER)
 #define AMORPH_INLINE_LAMBDA
 #else
@@ -82,10 +83,10 @@ inline double maximum(Pack a) { return _mm512_reduce_max_pd(a.v); }
 inline bool none(Mask m) { return m.m == 0; }
 // Each particle's squared length, in all of its lanes, from its squared components.
 constexpr int packs_of_points(int) { return 1; }
-inline Pack point_squares(std::integral_constant<int, 2>, const Pack* q) {
+AMORPH_INLINE Pack point_squares(std::integral_constant<int, 2>, const Pack* q) {
     return _mm512_add_pd(q->v, _mm512_permute_pd(q->v, 0x55));
 }
-inline Pack point_squares(std::integral_constant<int, 3>, const Pack* q) {
+AMORPH_INLINE Pack point_squares(std::integral_constant<int, 3>, const Pack* q) {
     const __m512d two = _mm512_add_pd(q->v, _mm512_permute_pd(q->v, 0x55));
     return _mm512_add_pd(two, _mm512_shuffle_f64x2(two, two, 0xb1));
 }
@@ -132,7 +133,8 @@ inline Pack power_of_step(Pack shifted) {
 inline Pack scale_down(Pack x, Pack n) { return _mm512_scalef_pd(x.v, n.v); }
 
 // The vectors of eight particles (at places e of p) as one pack a component.
-inline void load_points(std::integral_constant<int, 2>, const double* p, const Entry* e, Pack* r) {
+AMORPH_INLINE void load_points(std::integral_constant<int, 2>, const double* p, const Entry* e,
+                               Pack* r) {
     const auto at = [p](Entry j) { return _mm_load_pd(p + j); };
     const auto two = [&at](Entry a, Entry b) {
         return _mm256_insertf128_pd(_mm256_castpd128_pd256(at(a)), at(b), 1);
@@ -144,7 +146,8 @@ inline void load_points(std::integral_constant<int, 2>, const double* p, const E
     r[0] = _mm512_unpacklo_pd(even, odd);
     r[1] = _mm512_unpackhi_pd(even, odd);
 }
-inline void load_points(std::integral_constant<int, 3>, const double* p, const Entry* e, Pack* r) {
+AMORPH_INLINE void load_points(std::integral_constant<int, 3>, const double* p, const Entry* e,
+                               Pack* r) {
     const auto at = [p](Entry j) { return _mm256_load_pd(p + j); };
     const auto two = [&at](Entry a, Entry b) {
         return _mm512_insertf64x4(_mm512_castpd256_pd512(at(a)), at(b), 1);
@@ -162,7 +165,8 @@ inline void load_points(std::integral_constant<int, 3>, const double* p, const E
 
 // Adds a vector to each of eight particles, which are different ones (but for ghosts, that stay
 // what they are). All loads stand before the stores: they need not wait for them.
-inline void add_points(std::integral_constant<int, 2>, double* p, const Entry* e, const Pack* f) {
+AMORPH_INLINE void add_points(std::integral_constant<int, 2>, double* p, const Entry* e,
+                              const Pack* f) {
     const auto two = [p](Entry a, Entry b) {
         return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(p + a)), _mm_load_pd(p + b),
                                     1);
@@ -182,7 +186,8 @@ inline void add_points(std::integral_constant<int, 2>, double* p, const Entry* e
     _mm_store_pd(p + e[6], _mm512_extractf64x2_pd(even, 3));
     _mm_store_pd(p + e[7], _mm512_extractf64x2_pd(odd, 3));
 }
-inline void add_points(std::integral_constant<int, 3>, double* p, const Entry* e, const Pack* f) {
+AMORPH_INLINE void add_points(std::integral_constant<int, 3>, double* p, const Entry* e,
+                              const Pack* f) {
     const auto two = [p](Entry a, Entry b) {
         return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_load_pd(p + a)),
                                   _mm256_load_pd(p + b), 1);
@@ -210,7 +215,7 @@ inline void add_points(std::integral_constant<int, 3>, double* p, const Entry* e
     _mm256_store_pd(p + e[7], _mm512_extractf64x4_pd(p57, 1));
 }
 // Adds each component's sum over the lanes to one particle's vector.
-inline void add_sum(std::integral_constant<int, 2>, double* p, const Pack* f) {
+AMORPH_INLINE void add_sum(std::integral_constant<int, 2>, double* p, const Pack* f) {
     const __m512d both =
         _mm512_add_pd(_mm512_unpacklo_pd(f[0].v, f[1].v), _mm512_unpackhi_pd(f[0].v, f[1].v));
     const __m256d four =
@@ -218,14 +223,14 @@ inline void add_sum(std::integral_constant<int, 2>, double* p, const Pack* f) {
     const __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
     _mm_store_pd(p, _mm_add_pd(_mm_load_pd(p), pair));
 }
-inline void add_sum(std::integral_constant<int, 3>, double* p, const Pack* f) {
+AMORPH_INLINE void add_sum(std::integral_constant<int, 3>, double* p, const Pack* f) {
     add_sum(std::integral_constant<int, 2>{}, p, f);
     p[2] += sum(f[2]);
 }
 
 // Appends to p (which has room for a whole pack) those of the entries from lane `from` on and
 // before lane `count` that m chooses; returns how many.
-inline int append(Entry* p, Index entries, Mask m, int from, int count) {
+AMORPH_INLINE int append(Entry* p, Index entries, Mask m, int from, int count) {
     const __mmask8 chosen = m.m & first_lanes(count).m & __mmask8(from > 0 ? 0xffu << from : 0xffu);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                         _mm256_maskz_compress_epi32(chosen, entries.v));
@@ -296,10 +301,10 @@ inline double maximum(Pack a) {
 }
 inline bool none(Mask m) { return _mm256_movemask_pd(m.m) == 0; }
 constexpr int packs_of_points(int) { return 1; }
-inline Pack point_squares(std::integral_constant<int, 2>, const Pack* q) {
+AMORPH_INLINE Pack point_squares(std::integral_constant<int, 2>, const Pack* q) {
     return _mm256_add_pd(q->v, _mm256_permute_pd(q->v, 0x5));
 }
-inline Pack point_squares(std::integral_constant<int, 3>, const Pack* q) {
+AMORPH_INLINE Pack point_squares(std::integral_constant<int, 3>, const Pack* q) {
     const __m256d two = _mm256_add_pd(q->v, _mm256_permute_pd(q->v, 0x5));
     return _mm256_add_pd(two, _mm256_permute2f128_pd(two, two, 0x01));
 }
@@ -348,7 +353,8 @@ inline Pack power_of_step(Pack shifted) {
 }
 inline Pack scale_down(Pack x, Pack n) { return scale(x, _mm256_floor_pd(n.v)); }
 
-inline void load_points(std::integral_constant<int, 2>, const double* p, const Entry* e, Pack* r) {
+AMORPH_INLINE void load_points(std::integral_constant<int, 2>, const double* p, const Entry* e,
+                               Pack* r) {
     const auto two = [p](Entry a, Entry b) {
         return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(p + a)), _mm_load_pd(p + b),
                                     1);
@@ -358,7 +364,8 @@ inline void load_points(std::integral_constant<int, 2>, const double* p, const E
     r[0] = _mm256_unpacklo_pd(even, odd);
     r[1] = _mm256_unpackhi_pd(even, odd);
 }
-inline void load_points(std::integral_constant<int, 3>, const double* p, const Entry* e, Pack* r) {
+AMORPH_INLINE void load_points(std::integral_constant<int, 3>, const double* p, const Entry* e,
+                               Pack* r) {
     const auto at = [p](Entry j) { return _mm256_load_pd(p + j); };
     const __m256d a = at(e[0]), b = at(e[1]), c = at(e[2]), d = at(e[3]);
     const __m256d xz0 = _mm256_unpacklo_pd(a, b);
@@ -367,7 +374,8 @@ inline void load_points(std::integral_constant<int, 3>, const double* p, const E
     r[1] = _mm256_permute2f128_pd(_mm256_unpackhi_pd(a, b), _mm256_unpackhi_pd(c, d), 0x20);
     r[2] = _mm256_permute2f128_pd(xz0, xz1, 0x31);
 }
-inline void add_points(std::integral_constant<int, 2>, double* p, const Entry* e, const Pack* f) {
+AMORPH_INLINE void add_points(std::integral_constant<int, 2>, double* p, const Entry* e,
+                              const Pack* f) {
     const auto two = [p](Entry a, Entry b) {
         return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_load_pd(p + a)), _mm_load_pd(p + b),
                                     1);
@@ -379,7 +387,8 @@ inline void add_points(std::integral_constant<int, 2>, double* p, const Entry* e
     _mm_store_pd(p + e[2], _mm256_extractf128_pd(even, 1));
     _mm_store_pd(p + e[3], _mm256_extractf128_pd(odd, 1));
 }
-inline void add_points(std::integral_constant<int, 3>, double* p, const Entry* e, const Pack* f) {
+AMORPH_INLINE void add_points(std::integral_constant<int, 3>, double* p, const Entry* e,
+                              const Pack* f) {
     const __m256d zero = _mm256_setzero_pd();
     const __m256d xy_even = _mm256_unpacklo_pd(f[0].v, f[1].v);
     const __m256d xy_odd = _mm256_unpackhi_pd(f[0].v, f[1].v);
@@ -398,18 +407,18 @@ inline void add_points(std::integral_constant<int, 3>, double* p, const Entry* e
     _mm256_store_pd(p + e[2], p2);
     _mm256_store_pd(p + e[3], p3);
 }
-inline void add_sum(std::integral_constant<int, 2>, double* p, const Pack* f) {
+AMORPH_INLINE void add_sum(std::integral_constant<int, 2>, double* p, const Pack* f) {
     const __m256d both =
         _mm256_add_pd(_mm256_unpacklo_pd(f[0].v, f[1].v), _mm256_unpackhi_pd(f[0].v, f[1].v));
     const __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(both), _mm256_extractf128_pd(both, 1));
     _mm_store_pd(p, _mm_add_pd(_mm_load_pd(p), pair));
 }
-inline void add_sum(std::integral_constant<int, 3>, double* p, const Pack* f) {
+AMORPH_INLINE void add_sum(std::integral_constant<int, 3>, double* p, const Pack* f) {
     add_sum(std::integral_constant<int, 2>{}, p, f);
     p[2] += sum(f[2]);
 }
 
-inline int append(Entry* p, Index entries, Mask m, int from, int count) {
+AMORPH_INLINE int append(Entry* p, Index entries, Mask m, int from, int count) {
     alignas(16) Entry e[4];
     _mm_store_si128(reinterpret_cast<__m128i*>(e), entries.v);
     int n = 0;
@@ -475,7 +484,7 @@ inline double maximum(Pack a) { return a.v; }
 inline bool none(Mask m) { return !m.m; }
 constexpr int packs_of_points(int dimension) { return dimension == 2 ? 2 : 4; }
 template <int D>
-inline Pack point_squares(std::integral_constant<int, D>, const Pack* q) {
+AMORPH_INLINE Pack point_squares(std::integral_constant<int, D>, const Pack* q) {
     return D == 2 ? q[0].v + q[1].v : (q[0].v + q[1].v) + (q[2].v + q[3].v);
 }
 inline Mask first_lanes(int count) { return {count > 0}; }
@@ -502,18 +511,20 @@ inline Pack power_of_step(Pack) { return 1.0; }
 inline Pack scale_down(Pack x, Pack n) { return scale(x, n); }
 
 template <int D>
-inline void load_points(std::integral_constant<int, D>, const double* p, const Entry* e, Pack* r) {
+AMORPH_INLINE void load_points(std::integral_constant<int, D>, const double* p, const Entry* e,
+                               Pack* r) {
     for (int a = 0; a < D; ++a) r[a] = p[e[0] + a];
 }
 template <int D>
-inline void add_points(std::integral_constant<int, D>, double* p, const Entry* e, const Pack* f) {
+AMORPH_INLINE void add_points(std::integral_constant<int, D>, double* p, const Entry* e,
+                              const Pack* f) {
     for (int a = 0; a < D; ++a) p[e[0] + a] += f[a].v;
 }
 template <int D>
-inline void add_sum(std::integral_constant<int, D>, double* p, const Pack* f) {
+AMORPH_INLINE void add_sum(std::integral_constant<int, D>, double* p, const Pack* f) {
     for (int a = 0; a < D; ++a) p[a] += f[a].v;
 }
-inline int append(Entry* p, Index entries, Mask m, int from, int) {
+AMORPH_INLINE int append(Entry* p, Index entries, Mask m, int from, int) {
     *p = entries.v;
     return m.m && from <= 0 ? 1 : 0;
 }
