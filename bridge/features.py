@@ -51,8 +51,10 @@ poisson_ratio = register(
 bulk_modulus = register(Feature("bulk_modulus", bulk_modulus_of, describe="bulk modulus B"))
 shear_modulus = register(Feature("shear_modulus", shear_modulus_of, describe="shear modulus G"))
 pressure = register(Feature("pressure", pressure_of, describe="pressure p"))
-_stress = register(Feature("stress", stress_of, describe="stress"))
-elastic_tensor = register(Feature("elastic_tensor", elastic_tensor_of, describe="elastic tensor"))
+_stress = register(Feature("stress", stress_of, scalar=False, describe="stress"))
+elastic_tensor = register(
+    Feature("elastic_tensor", elastic_tensor_of, scalar=False, describe="elastic tensor")
+)
 lowest_modulus = register(
     Feature(
         "lowest_modulus",
@@ -65,18 +67,32 @@ youngs_modulus = register(
 )
 youngs_moduli = register(
     Feature(
-        "youngs_moduli", youngs_moduli_of, describe="Young's moduli along the axes", listed=False
+        "youngs_moduli",
+        youngs_moduli_of,
+        scalar=False,
+        describe="Young's moduli along the axes",
+        listed=False,
     )
 )
 anisotropy = register(
     Feature("anisotropy", anisotropy_of, describe="universal elastic anisotropy", listed=False)
 )
 elastic_constants = register(
-    Feature("elastic_constants", elastic_constants_of, describe="elastic constants", listed=False)
+    Feature(
+        "elastic_constants",
+        elastic_constants_of,
+        scalar=False,
+        describe="elastic constants",
+        listed=False,
+    )
 )
 stress_components = register(
     Feature(
-        "stress_components", stress_components_of, describe="components of the stress", listed=False
+        "stress_components",
+        stress_components_of,
+        scalar=False,
+        describe="components of the stress",
+        listed=False,
     )
 )
 _energy = register(Feature("energy", energy_of, needs_box=False, describe="energy U"))
@@ -100,6 +116,7 @@ def _frequencies(n: int) -> Feature:
         f"frequencies_{n}",
         partial(frequencies_of, n_modes=n),
         needs_box=False,
+        scalar=False,
         describe=f"the {n} lowest frequencies ω",
         modes=n,
         per_mode=True,

@@ -57,6 +57,8 @@ class Feature:
         Whether it counts neighbours by diameters, so that it is undefined for springs alone.
     differentiable:
         False for counts and other discontinuous measures.
+    scalar:
+        Whether it is one number, as a design's objective must be.
     describe:
         One line with the symbol, for pictures and messages.
     modes:
@@ -77,6 +79,7 @@ class Feature:
     needs_box: bool = True
     needs_pairs: bool = False
     differentiable: bool = True
+    scalar: bool = True
     describe: str = ""
     modes: int = 0
     per_mode: bool = False

@@ -247,5 +247,6 @@ def pair_distribution_feature(
         partial(pair_distribution_of, edges=e, width=spread, types=pair),
         reach=checked_reach,
         differentiable=spread is not None,
+        scalar=False,
         describe="pair distribution function g(r)",
     )

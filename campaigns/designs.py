@@ -143,7 +143,8 @@ class Design:
 
     def finished(self, step: Step) -> str | None:
         """``converged``, ``step_limit``, or None while there is more to do."""
-        if step.loss < self.campaign.stop.loss:
+        threshold = self.campaign.threshold
+        if threshold is not None and step.loss < threshold:
             return "converged"
         return "step_limit" if step.number >= self.campaign.stop.steps else None
 

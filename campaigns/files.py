@@ -136,9 +136,12 @@ class Optimizer(Table):
 
 
 class Stop(Table):
-    """``[stop]``: when a design ends."""
+    """``[stop]``: when a design ends: below a loss, or after so many steps.
 
-    loss: Positive = 1e-6
+    An ensemble's loss is mostly noise: by default it ends no design.
+    """
+
+    loss: Positive | None = None
     steps: Annotated[int, Field(ge=0)] = 5000
 
 
@@ -219,7 +222,7 @@ class Campaign(Table):
                     f"feature {feature.name!r} is not defined in {self.preparation.dimension} "
                     "dimensions."
                 )
-            if not feature.differentiable or feature.name in ("stress", "elastic_tensor"):
+            if not (feature.differentiable and feature.scalar):
                 raise ValueError(
                     f"feature {feature.name!r} is no differentiable scalar: a design needs one."
                 )
@@ -248,6 +251,16 @@ class Campaign(Table):
             return self.design.crossings
         features = [bridge.feature(o.feature) for o in self.objective]
         return self.design.kind == "ensemble" and all(f.has_crossings for f in features)
+
+    @property
+    def threshold(self) -> float | None:
+        """The loss below which a design has converged: ``stop.loss``.
+
+        By default 1e-6 for individual designs, None for an ensemble.
+        """
+        if self.stop.loss is None and self.design.kind == "individual":
+            return 1e-6
+        return self.stop.loss
 
     def bounds_of(self, parameter: str) -> tuple[float, float]:
         """The bounds of a parameter: those of the file, or those of the potential."""

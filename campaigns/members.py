@@ -145,7 +145,13 @@ def _measured(order: Order, packing: bridge.Packing) -> Member:
         arrays = [gradients[f.name].arrays() for f in features]
         return {p: np.stack([a[p] for a in arrays]) for p in campaign.design.parameters}
 
-    values = np.array([float(measured.values[f.name]) for f in features])
+    for f in features:
+        shape = np.shape(measured.values[f.name])
+        if shape:  # of a registered one that is not marked so
+            raise bridge.FeatureError(
+                f"feature {f.name!r} has shape {shape}: an objective needs a single number."
+            )
+    values = np.array([measured.values[f.name] for f in features])
     slopes, gained = by_parameter(measured.gradients), by_parameter(measured.crossings)
     # Wrapped only now: a packing's factorisation stays with the object that was relaxed.
     return Member(packing.wrapped(), values, slopes, gained)

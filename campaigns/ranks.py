@@ -242,7 +242,11 @@ def world() -> Ranks:
         ) from error
     comm = MPI.COMM_WORLD
     if comm.Get_size() == 1:
-        return OneRank()
+        raise InputError(
+            f"started as one of {size} processes, but MPI sees one: each would do all of the "
+            "work. Start with the mpiexec of the MPI that mpi4py uses; in SLURM, with an srun "
+            "that can start that MPI (srun --mpi=list)."
+        )
     # Or a rank that asks for work waits while the root's own work holds the interpreter (5 ms).
     sys.setswitchinterval(_LOOK)
 

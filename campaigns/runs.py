@@ -5,8 +5,10 @@ ranks, and a group that has ended a design takes the next. Within a group the pa
 spread. What comes out does not depend on the number of ranks.
 """
 
+import json
 import re
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +20,8 @@ from amorph.handover import AmorphError, OutputError, OutputExistsError
 
 from .designs import Design, Step
 from .durable import locked, write_json
-from .errors import RecordError, StoppedError
-from .files import Campaign
+from .errors import CampaignFileError, RecordError, StoppedError
+from .files import Campaign, parse_campaign
 from .ranks import MPIRanks, OneRank, Ranks
 from .records import FRAMES_PER_SHARD, UNFINISHED, RunRecord, read_outcome
 from .stopping import Until
@@ -98,7 +100,8 @@ def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
     """Make a run directory, or check that it belongs to the campaign that is resumed.
 
     Raises `OutputExistsError` for a directory in use unless `resume`, `RecordError` if it was
-    started from another campaign file, `OutputError` if it cannot be made.
+    started from a campaign that differs in more than ``[stop]``, `OutputError` if it cannot be
+    made.
     """
     if directory.exists() and not directory.is_dir():
         raise OutputExistsError(f"{directory}: is a file; choose another directory.")
@@ -109,10 +112,10 @@ def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
             "another directory."
         )
     kept = directory / "campaign.toml"
-    if used and kept.exists() and kept.read_text(encoding="utf-8") != source:
+    if used and kept.exists() and not _goes_on(kept, source):
         raise RecordError(
-            f"{directory}: was started from another campaign file (its copy is {kept}): resume "
-            "with that one, or choose another directory."
+            f"{directory}: was started from another campaign file (its copy is {kept}), which "
+            "differs in more than [stop]: resume with that one, or choose another directory."
         )
     if used and not kept.exists():
         raise RecordError(
@@ -121,12 +124,38 @@ def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
         )
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if not kept.exists():
-            partial = directory / ".campaign.toml.partial"
+    except OSError as error:
+        raise OutputError(f"{directory}: cannot be written: {error.strerror}.") from error
+    if not kept.exists():
+        _keep_source(directory, source)
+
+
+def _keep_source(directory: Path, source: str) -> None:
+    kept, partial = directory / "campaign.toml", directory / ".campaign.toml.partial"
+    try:
+        if not kept.exists() or kept.read_text(encoding="utf-8") != source:
             partial.write_text(source, encoding="utf-8")
             partial.replace(kept)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be written: {error.strerror}.") from error
+
+
+def _goes_on(kept: Path, source: str) -> bool:
+    """Whether a run of the kept file is one of `source` too, but for where it stops."""
+    before = kept.read_text(encoding="utf-8")
+    if before == source:
+        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever parsed the source has warned
+        try:
+            # As text: the order in which values are swept numbers the designs.
+            first, second = (
+                json.dumps(parse_campaign(text, kept.name).model_dump(exclude={"stop"}))
+                for text in (before, source)
+            )
+        except CampaignFileError:
+            return False
+    return first == second
 
 
 @dataclass
@@ -163,7 +192,7 @@ def _outcome(
         "feature": [o.feature for o in c.objective],
         "target": [o.target for o in c.objective],
         "weight": [o.weight for o in c.objective],
-        "threshold": c.stop.loss,
+        "threshold": c.threshold,
         "status": status,
         "steps": last.number if last else 0,
         "loss": last.loss if last else None,
@@ -218,12 +247,12 @@ def run_design(
         for frame in record.read():
             progress.add(design.resume(frame))
         step = progress.last
-        # A finished design whose record is whole has nothing more to do.
+        # A finished design whose record is whole has nothing more to do, unless [stop] has changed.
         if (
             before
-            and before["status"] not in UNFINISHED
             and step
             and before["steps"] == step.number
+            and before["status"] in ("failed", design.finished(step))
         ):
             # Its record tells it all; a version before may have written less of it.
             known = _outcome(task, root, progress, before["status"], before["message"])
@@ -338,6 +367,7 @@ def run_campaign(
         prepare_directory(directory, source, resume=resume)
         tasks = plan(campaign, directory)
         with locked(directory, ".campaign.lock"):
+            _keep_source(directory, source)  # where [stop] has changed; not before the lock is ours
             groups = min(len(tasks), team.size)
             leaders, group = _divided(team, groups)
             try:

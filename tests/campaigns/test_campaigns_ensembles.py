@@ -108,8 +108,11 @@ def test_crossings_are_counted_unless_the_campaign_says_otherwise() -> None:
     assert np.all(different != 0)
 
 
-def test_frequencies_have_no_crossings() -> None:
-    text = CAMPAIGN.format(limit=0, extra="").replace("pressure", "frequencies_1")
+def test_what_needs_modes_has_no_crossings(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_mode = bridge.Feature("of_mode", lambda theta, state: state.positions[0, 0], modes=1)
+    monkeypatch.setitem(bridge.FEATURES, "of_mode", of_mode)
+    text = CAMPAIGN.format(limit=0, extra="").replace("pressure", "of_mode")
+    assert not parse_campaign(text, "x").counts_crossings
     with pytest.raises(CampaignFileError, match="leave crossings out"):
         parse_campaign(text.replace("packings = 5", "packings = 5\ncrossings = true"), "x")
 

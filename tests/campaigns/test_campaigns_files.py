@@ -60,6 +60,8 @@ def test_the_reference_page_shows_a_valid_campaign() -> None:
         ("harmonic_morse", "harmonic_mors", ["harmonic_mors", "harmonic_morse"]),
         ("poisson_ratio", "poison_ratio", ["poison_ratio", "poisson_ratio"]),
         ("poisson_ratio", "psi_8_sharp", ["psi_8_sharp", "differentiable"]),
+        ("poisson_ratio", "elastic_constants", ["elastic_constants", "scalar"]),
+        ("poisson_ratio", "frequencies_1", ["frequencies_1", "scalar"]),
         ('["diameters", "binding"]', '["diameter"]', ["diameter", "diameters"]),
         ("[design]", "[design]\nbounds = {binding = [0.2, 0.1]}", ["binding", "lower"]),
         ("[design]", "[design]\nbounds = {diameters = [0.0, 1.0]}", ["diameters", "above 0"]),
@@ -76,6 +78,14 @@ def test_faults_are_named_with_what_would_be_right(old: str, new: str, words: li
     assert message.startswith(("file.toml", "sweep"))
     for word in words:
         assert word in message
+
+
+def test_only_a_loss_that_was_asked_for_ends_an_ensemble() -> None:
+    ensemble = GOOD.replace("[design]", '[design]\nkind = "ensemble"')
+    asked = "[stop]\nloss = 1e-3\n[[objective]]"
+    for text, default in ((GOOD, 1e-6), (ensemble, None)):
+        assert parse_campaign(text, "file.toml").threshold == default
+        assert parse_campaign(text.replace("[[objective]]", asked), "file.toml").threshold == 1e-3
 
 
 def test_several_faults_are_reported_at_once() -> None:

@@ -40,7 +40,6 @@ feature = "pressure"
 target = 0.2
 
 [stop]
-loss = 1e-30
 steps = 2
 """
 PLAIN = CAMPAIGN.replace("PREPARATION", "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from amorph.campaigns.ranks import OneRank
+from amorph.campaigns.ranks import OneRank, world
 from amorph.campaigns.validation import read_validations
 from amorph.handover import InputError
 
@@ -129,6 +129,12 @@ def test_one_rank() -> None:
 
     with pytest.raises(InputError, match="item 2"):
         ranks.map(refuse, None, range(5))
+
+
+def test_ranks_that_do_not_see_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "64")
+    with pytest.raises(InputError, match="one of 64 processes, but MPI sees one"):
+        world()
 
 
 HEAD = """

@@ -100,8 +100,25 @@ def test_resume_of_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "run.gsd").read_bytes() == kept
     with pytest.raises(OutputExistsError, match="--resume"):
         run_campaign(campaign, text, tmp_path / "run")
+    other = text.replace("seed = 6", "seed = 7")
     with pytest.raises(RecordError, match="another campaign file"):
-        run_campaign(campaign, text + "# changed\n", tmp_path / "run", resume=True)
+        run_campaign(parse_campaign(other, "x"), other, tmp_path / "run", resume=True)
+
+
+def test_more_steps_go_on_from_the_last_as_if_they_had_been_asked_for_at_first(
+    tmp_path: Path, undisturbed: list[str]
+) -> None:
+    directory = tmp_path / "run"
+    for steps in (2, 5):
+        text = CAMPAIGN.replace("steps = 100", f"steps = {steps}  # more")
+        (outcome,) = run_campaign(parse_campaign(text, "x"), text, directory, resume=True)
+        assert (outcome["status"], outcome["steps"]) == ("step_limit", steps)
+        assert (directory / "campaign.toml").read_text() == text
+    frames = [checksum(f) for f in read_gsd(directory / "run.gsd")]
+    assert frames == undisturbed[:6]
+    looser = text.replace("loss = 1e-12", "loss = 10.0")
+    (outcome,) = run_campaign(parse_campaign(looser, "x"), looser, directory, resume=True)
+    assert (outcome["status"], outcome["steps"]) == ("converged", 5)
 
 
 def test_resume_refuses_a_directory_that_is_no_run(tmp_path: Path) -> None:
