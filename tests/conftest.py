@@ -48,8 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XLA_FLAGS"] = QUICKLY_COMPILED
 
 
-# Files of a minute and more come first, so that no worker is left with one at the end.
-LONG = ("test_campaigns_ranks.py", "test_engine_device.py", "design-a-packing.md")
+# Long files come first, so that no worker is left with one at the end.
+LONG = (
+    "test_campaigns_ranks.py",
+    "test_engine_device.py",
+    "test_physics_deformation.py",
+    "design-a-packing.md",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
