@@ -5,7 +5,6 @@ ranks, and a group that has ended a design takes the next. Within a group the pa
 spread. What comes out does not depend on the number of ranks.
 """
 
-import json
 import re
 import time
 import warnings
@@ -19,7 +18,7 @@ import numpy as np
 from amorph.handover import AmorphError, OutputError, OutputExistsError
 
 from .designs import Design, Step
-from .durable import locked, write_json
+from .durable import locked, write_json, written_whole
 from .errors import CampaignFileError, RecordError, StoppedError
 from .files import Campaign, parse_campaign
 from .ranks import MPIRanks, OneRank, Ranks
@@ -131,11 +130,11 @@ def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
 
 
 def _keep_source(directory: Path, source: str) -> None:
-    kept, partial = directory / "campaign.toml", directory / ".campaign.toml.partial"
+    kept = directory / "campaign.toml"
     try:
         if not kept.exists() or kept.read_text(encoding="utf-8") != source:
-            partial.write_text(source, encoding="utf-8")
-            partial.replace(kept)
+            with written_whole(kept) as partial:
+                partial.write_text(source, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{directory}: cannot be written: {error.strerror}.") from error
 
@@ -150,7 +149,7 @@ def _goes_on(kept: Path, source: str) -> bool:
         try:
             # As text: the order in which values are swept numbers the designs.
             first, second = (
-                json.dumps(parse_campaign(text, kept.name).model_dump(exclude={"stop"}))
+                parse_campaign(text, kept.name).model_dump_json(exclude={"stop"})
                 for text in (before, source)
             )
         except CampaignFileError:

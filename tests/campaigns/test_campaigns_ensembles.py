@@ -117,6 +117,16 @@ def test_what_needs_modes_has_no_crossings(monkeypatch: pytest.MonkeyPatch) -> N
         parse_campaign(text.replace("packings = 5", "packings = 5\ncrossings = true"), "x")
 
 
+def test_an_objective_that_is_not_one_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = bridge.Feature(
+        "two", lambda theta, state: state.positions[:2, 0] - state.positions[2:4, 0]
+    )
+    monkeypatch.setitem(bridge.FEATURES, "two", two)
+    text = CAMPAIGN.format(limit=0, extra="").replace("pressure", "two")
+    with pytest.raises(DesignError, match=r"'two' has shape \(2,\)"):
+        Design(parse_campaign(text, "x")).start()
+
+
 def test_long_gradients_are_cut_to_the_median() -> None:
     free, cut = design().start(), design(limit=1.0).start()
     assert np.array_equal(cut.each, free.each)
