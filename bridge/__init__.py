@@ -10,6 +10,7 @@ from .precision import require_float64  # first: it switches JAX to float64
 from .batch import BatchMeasurement, measure_batch
 from .contact_numbers import Contacts, contacts, coordination_feature
 from .deformation import Deformation, deform, deformation
+from .departure import MOST_CHANGED, MOST_MOVED, Departure, departure
 from .elasticity import BondContributions, bond_contributions
 from .errors import (
     ConvergenceError,
@@ -78,6 +79,8 @@ __all__ = [
     "FEATURES",
     "FIRST_SHELL",
     "FIRST_SHELL_SHARP",
+    "MOST_CHANGED",
+    "MOST_MOVED",
     "SOLVERS",
     "WITHIN_LARGEST_DIAMETER",
     "BatchMeasurement",
@@ -87,6 +90,7 @@ __all__ = [
     "Deformation",
     "DeformationError",
     "DegenerateModesError",
+    "Departure",
     "Feature",
     "FeatureError",
     "Followed",
@@ -132,6 +136,7 @@ __all__ = [
     "deform",
     "deformation",
     "density_of_states",
+    "departure",
     "elastic_constants",
     "elastic_tensor",
     "energy",

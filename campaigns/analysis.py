@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from amorph import bridge
-from amorph.handover import AmorphError, CorruptFrameError, InputError
+from amorph.handover import AmorphError, CorruptFrameError, FrameError, InputError
 
-from .errors import NotFiniteError
+from .errors import NotAtRestError, NotFiniteError
 from .formats import (
     Reader,
     Snapshot,
@@ -23,13 +23,16 @@ from .formats import (
     find_source,
     open_source,
     selected,
-    warn_if_rotated,
+    warn_of,
     with_names,
 )
 
 __all__ = ["Request", "Selection", "analyze", "default_features", "measured_row", "select"]
 
 FREQUENCIES = "lowest_frequencies"
+# Statuses of rows that have values, though not of what the file holds, or claims to hold.
+OTHER_MINIMUM = "other_minimum"
+NOT_CONVERGED = "not_converged"
 
 
 def default_features(
@@ -70,6 +73,8 @@ class Request:
     registered:
         Without `features`, those that were registered when the request was made: all that are
         defined are measured, in every process.
+    strict:
+        Whether a packing that comes to rest elsewhere than its file has it is an error.
     """
 
     features: tuple[str, ...] | None = None
@@ -79,6 +84,7 @@ class Request:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     types: tuple[str, ...] | None = None
     registered: tuple[str, ...] = ()
+    strict: bool = False
 
     @classmethod
     def of(
@@ -89,6 +95,7 @@ class Request:
         theta: bridge.Theta | None = None,
         types: Sequence[str] | None = None,
         tolerance: float | None = None,
+        strict: bool = False,
     ) -> "Request":
         """A request whose names are checked.
 
@@ -105,6 +112,7 @@ class Request:
             {} if theta is None else {k: np.asarray(v) for k, v in theta.arrays().items()},
             None if types is None else tuple(types),
             tuple(bridge.FEATURES) if features is None else (),
+            strict,
         )
 
     @property
@@ -183,11 +191,13 @@ class Selection:
 
 
 def select(paths: Iterable[Path], frames: slice | None, request: Request) -> Selection:
-    """Look at the files before any work: find their frames, and try the first of each.
+    """Look at the files before any work: find their frames, and try one of each.
 
-    Warns of files whose cells are rotated. Raises as `amorph.campaigns.formats.read_trajectory`
-    does, and `FeatureError` for a feature that is not defined for a file's first frame; what is
-    damaged in a frame alone is found when the frame is reached.
+    The first that can be read; a frame that cannot is a row that says so. Warns of what the files
+    hold that the results do not say (`amorph.campaigns.formats.warn_of`). Raises as
+    `amorph.campaigns.formats.read_trajectory` does where neither the first nor the last frame of a
+    file can be used for a reason other than damage, and `FeatureError` for a feature that is not
+    defined for a file's packings.
     """
     theta = request.theta
     sources: list[Source] = []
@@ -196,24 +206,53 @@ def select(paths: Iterable[Path], frames: slice | None, request: Request) -> Sel
     for path in paths:
         source = find_source(path)
         chosen = selected(source, frames)
-        reader = None
-        try:
-            if theta is not None:
-                source = with_names(source, chosen[0], theta, request.types)
-            reader = open_source(source, theta, request.types)
-            snapshot = reader.read(chosen[0])
-        except CorruptFrameError:
-            pass  # a row among the others, which says so
-        else:
-            warn_if_rotated(snapshot, f"{path}, frame {chosen[0]}")
-            _check_features(request, snapshot.packing, f"{path}, frame {chosen[0]}")
+        found = _first_usable(source, chosen, theta, request.types)
+        if found is not None:
+            source, index, snapshot = found
+            warn_of(snapshot, f"{path}, frame {index}", given=theta is not None)
+            _check_features(request, snapshot.packing, f"{path}, frame {index}")
             largest = max(largest, snapshot.packing.n_particles)
-        finally:
-            if reader is not None:
-                reader.close()
         sources.append(source)
         ranges.append(chosen)
     return Selection(tuple(sources), tuple(ranges), largest)
+
+
+# How many damaged frames are passed over in the search for one to look at.
+MOST_TRIED = 100
+
+
+def _first_usable(
+    source: Source,
+    chosen: range,
+    theta: bridge.Theta | None,
+    types: Sequence[str] | None,
+) -> tuple[Source, int, Snapshot] | None:
+    """The first frame that can be used, with its source; None where all that are tried are damaged.
+
+    What is wrong with a frame other than damage is mostly wrong with its file: it is raised, unless
+    the file's last frame can be used.
+    """
+
+    def tried(index: int) -> tuple[Source, int, Snapshot]:
+        named = source if theta is None or types else with_names(source, index, theta)
+        reader = open_source(named, theta, types)
+        try:
+            return named, index, reader.read(index)
+        finally:
+            reader.close()
+
+    for index in chosen[:MOST_TRIED]:
+        try:
+            return tried(index)
+        except CorruptFrameError:
+            continue
+        except FrameError:
+            try:
+                return tried(chosen[-1])
+            except FrameError:
+                pass
+            raise
+    return None
 
 
 def _check_features(request: Request, packing: bridge.Packing, where: str) -> None:
@@ -269,6 +308,8 @@ class Rows:
             row["dimension"] = snapshot.packing.dimension
             if snapshot.rotated:
                 row["rotated"] = True
+            if snapshot.unused:
+                row["unused"] = "; ".join(snapshot.unused)
             row.update(measured_row(snapshot, self.request))
         except bridge.PrecisionError:
             raise  # of the process, not of the frame
@@ -293,10 +334,16 @@ def _plain(value: Any) -> Any:
 def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
     """What is measured of a packing, relaxed first: see `analyze` for the keys.
 
-    Raises as `amorph.bridge.relax` and `amorph.bridge.measure` do, and `NotFiniteError`.
+    Raises as `amorph.bridge.relax` and `amorph.bridge.measure` do, `NotFiniteError`; and
+    `NotAtRestError` where the request is strict.
     """
     theta = snapshot.theta
     rest = bridge.relaxation(snapshot.packing, theta, tolerance=request.tolerance)
+    rattlers = rest.response.rattlers
+    away = bridge.departure(snapshot.packing, rest.packing, theta, rattlers)
+    status, message = _judged(away, snapshot.converged)
+    if request.strict and status != "ok":
+        raise NotAtRestError(message)
     asked = request.features_of(rest.packing, theta)
     found = bridge.measure(
         rest.packing,
@@ -305,11 +352,15 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
         request.gradients,
         tolerance=request.tolerance,
     )
-    out: dict[str, Any] = {
-        "n_rattlers": int(found.response.rattlers.sum()),
+    out: dict[str, Any] = {"status": status}
+    if message:
+        out["message"] = message
+    out |= {
+        "n_rattlers": int(rattlers.sum()),
         "max_force": found.response.max_force,
         "tolerance": found.response.tolerance,
         "moved": rest.moved,
+        "neighbours_changed": away.changed,
     }
     out.update({name: _plain(value) for name, value in found.values.items()})
     if FREQUENCIES in asked:
@@ -318,7 +369,8 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
         name: {p: v.tolist() for p, v in slope.arrays().items()}
         for name, slope in found.gradients.items()
     }
-    wrong = [name for name, value in out.items() if name != "gradients" and not _finite(value)]
+    texts = ("gradients", "status", "message")
+    wrong = [name for name, value in out.items() if name not in texts and not _finite(value)]
     wrong += [
         f"the gradient of {name}"
         for name, slope in out["gradients"].items()
@@ -330,6 +382,24 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
             "what is measured."
         )
     return out
+
+
+def _judged(away: bridge.Departure, converged: bool | None) -> tuple[str, str]:
+    """A row's status, and why it is not ``ok``: whether what is measured is what the file holds."""
+    if away.elsewhere:
+        return OTHER_MINIMUM, (
+            f"the packing came to rest elsewhere than the file has it: a particle moved by "
+            f"{away.moved:.2g} smallest diameters (more than {bridge.MOST_MOVED:g} is another "
+            f"minimum), {100 * away.changed:.2g} % of the neighbours are others (more than "
+            f"{100 * bridge.MOST_CHANGED:g} %). What is measured is that other packing. Is the "
+            "potential that of the file, are the types in its order, was it at rest?"
+        )
+    if converged is False:
+        return NOT_CONVERGED, (
+            "the file says that the packing was not prepared to its tolerance; it was brought to "
+            "rest for what is measured."
+        )
+    return "ok", ""
 
 
 def _finite(value: Any) -> bool:
@@ -345,6 +415,7 @@ def analyze(
     theta: bridge.Theta | None = None,
     types: Sequence[str] | None = None,
     tolerance: float | None = None,
+    strict: bool = False,
     on_error: Callable[[str], object] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Relax and measure every frame of trajectories, one at a time, in this process.
@@ -352,7 +423,7 @@ def analyze(
     Parameters
     ----------
     paths:
-        GSD files, ours or HOOMD-blue's; LAMMPS dumps; extended XYZ (see
+        GSD files, ours or HOOMD-blue's; LAMMPS dumps; XYZ (see
         `amorph.campaigns.formats.read_trajectory`).
     features, gradients:
         What to measure (by default everything defined for the frame's packing), and what to
@@ -365,6 +436,9 @@ def analyze(
         What the files call the types, in the order of the potential's parameters.
     tolerance:
         As in `amorph.bridge.relax`.
+    strict:
+        Whether a packing that comes to rest elsewhere than its file has it, or that its file calls
+        not converged, is an error (`NotAtRestError`).
     on_error:
         Called with a message for a frame that cannot be measured; the frame's row then has a
         ``status`` other than ``ok``, the error's name, and a ``message``, but no values. Without
@@ -372,15 +446,21 @@ def analyze(
 
     Yields
     ------
-    A dictionary a frame: ``source``, ``frame``, ``status``, ``n_particles``, ``dimension``,
-    ``rotated`` (where it is true), ``n_rattlers``, ``max_force``, ``tolerance``, ``moved`` (the
-    largest displacement of the re-minimisation), the features by name, ``lowest_frequencies``, and
-    ``gradients``: {feature: {parameter: [...]}}.
+    A dictionary a frame: ``source``, ``frame``, ``status``, ``message`` (unless the status is
+    ``ok``), ``n_particles``, ``dimension``, ``rotated`` (where it is true), ``unused`` (content of
+    the frame that plays no part, where there is some), ``n_rattlers``, ``max_force``,
+    ``tolerance``, ``moved`` (the largest displacement of the re-minimisation),
+    ``neighbours_changed`` (see `amorph.bridge.departure`), the features by name,
+    ``lowest_frequencies``, and ``gradients``: {feature: {parameter: [...]}}. The status is
+    ``other_minimum`` where the packing came to rest elsewhere than the file has it, else
+    ``not_converged`` where its file says so: then the values are of the packing at rest.
 
     Raises `FeatureError` for an unknown feature before a file is read, and as `select` does before
     a frame is analysed; otherwise as `relax` and `measure` do.
     """
-    request = Request.of(features, gradients, theta=theta, types=types, tolerance=tolerance)
+    request = Request.of(
+        features, gradients, theta=theta, types=types, tolerance=tolerance, strict=strict
+    )
     selection = select(paths, frames, request)
     rows = Rows(selection, request)
     try:

@@ -9,7 +9,8 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from os import PathLike
@@ -21,7 +22,7 @@ import numpy as np
 from amorph import bridge
 from amorph.handover import InputError, OutputExistsError
 
-from .analysis import Request, Rows, Selection, select
+from .analysis import NOT_CONVERGED, OTHER_MINIMUM, Request, Rows, Selection, select
 from .errors import RecordError, WorkerError
 from .parts import Parts, begun
 from .row_files import check_output, columns_of, write_table
@@ -42,12 +43,16 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Finished rows first, first + 1, ...: a line of JSON each, and what went wrong."""
+    """Finished rows first, first + 1, ...: a line of JSON each, and what went wrong.
+
+    ``marks`` counts those with values by what is to be told of them.
+    """
 
     first: int
     count: int
     data: bytes
     messages: tuple[str, ...] = ()
+    marks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -67,6 +72,10 @@ class Analyzed:
     ----------
     rows, failed:
         Frames in the table, and those among them that could not be measured.
+    other_minimum, not_converged:
+        Frames of these statuses, which were measured: see `amorph.campaigns.analysis.analyze`.
+    unused:
+        Frames with content that plays no part in what was measured.
     found:
         Rows that an earlier, unfinished analysis had made.
     failures:
@@ -78,6 +87,9 @@ class Analyzed:
     rows: int
     failed: int
     found: int = 0
+    other_minimum: int = 0
+    not_converged: int = 0
+    unused: int = 0
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -95,12 +107,16 @@ class _Chunks:
         first, stop = task
         lines: list[bytes] = []
         messages: list[str] = []
+        marks: Counter[str] = Counter()
         for number in range(first, stop):
             row, error = self._rows.row(number)
             if error is not None:
                 messages.append(f"{row['source']}, frame {row['frame']}: {error}")
+            elif row["status"] != "ok":
+                marks[row["status"]] += 1
+            marks["unused"] += "unused" in row
             lines.append(json.dumps(row, allow_nan=False).encode())
-        return Chunk(first, stop - first, b"\n".join(lines) + b"\n", tuple(messages))
+        return Chunk(first, stop - first, b"\n".join(lines) + b"\n", tuple(messages), marks)
 
     def close(self) -> None:
         self._rows.close()
@@ -188,6 +204,7 @@ def _header(selection: Selection, request: Request) -> dict[str, Any]:
         "registered": list(request.registered),
         "gradients": list(request.gradients),
         "tolerance": request.tolerance,
+        "strict": request.strict,
         "potential": request.potential,
         "parameters": {k: np.asarray(v).tolist() for k, v in request.parameters.items()},
         "types": None if request.types is None else list(request.types),
@@ -209,6 +226,7 @@ def analyze_to_file(
     theta: bridge.Theta | None = None,
     types: Sequence[str] | None = None,
     tolerance: float | None = None,
+    strict: bool = False,
     workers: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -225,7 +243,7 @@ def analyze_to_file(
 
     Parameters
     ----------
-    paths, features, gradients, frames, theta, types, tolerance:
+    paths, features, gradients, frames, theta, types, tolerance, strict:
         As in `amorph.campaigns.analysis.analyze`; a frame that cannot be measured has a row that
         says so.
     output:
@@ -255,7 +273,9 @@ def analyze_to_file(
     """
     if resume and overwrite:
         raise InputError("--force begins anew, --resume goes on: give one of them.")
-    request = Request.of(features, gradients, theta=theta, types=types, tolerance=tolerance)
+    request = Request.of(
+        features, gradients, theta=theta, types=types, tolerance=tolerance, strict=strict
+    )
     _plan(1, 1, workers)
     unfinished = begun(output)
     if resume and output.exists() and not unfinished:
@@ -283,7 +303,7 @@ def analyze_to_file(
             )
             with closing(_computed(selection, request, tasks, n, kept)) as chunks:
                 for chunk in chunks:
-                    parts.add(chunk.first, chunk.count, chunk.failed, chunk.data)
+                    parts.add(chunk.first, chunk.count, chunk.failed, chunk.data, chunk.marks)
                     outcome.failures += chunk.messages[: 10 - len(outcome.failures)]
                     if progress is not None:
                         progress(parts.n_rows, total)
@@ -293,6 +313,9 @@ def analyze_to_file(
                 f"in {parts.directory}. Begin anew with --force once it is whole."
             )
         outcome.failed = parts.n_failed
+        outcome.other_minimum = parts.marks[OTHER_MINIMUM]
+        outcome.not_converged = parts.marks[NOT_CONVERGED]
+        outcome.unused = parts.marks["unused"]
         for left in output.parent.glob(f".{glob.escape(output.name)}.partial-*"):
             left.unlink(missing_ok=True)  # of a process that was killed while it wrote the table
         write_table(parts.rows, output)
@@ -311,6 +334,7 @@ def analyze_table(
     theta: bridge.Theta | None = None,
     types: Sequence[str] | None = None,
     tolerance: float | None = None,
+    strict: bool = False,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> "pandas.DataFrame":
@@ -340,7 +364,9 @@ def analyze_table(
     import pandas
 
     listed = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
-    request = Request.of(features, gradients, theta=theta, types=types, tolerance=tolerance)
+    request = Request.of(
+        features, gradients, theta=theta, types=types, tolerance=tolerance, strict=strict
+    )
     selection = select([Path(p) for p in listed], frames, request)
     total = selection.n_rows
     n, size = _plan(total, selection.largest, workers)

@@ -240,7 +240,7 @@ def analyze(
         list[Path],
         typer.Argument(
             help="Trajectories: GSD (Amorph's, HOOMD-blue's), LAMMPS dumps (.dump, .lammpstrj), "
-            "extended XYZ (.xyz, .extxyz)."
+            "XYZ, plain or extended (.xyz, .extxyz)."
         ),
     ],
     output: Output,
@@ -259,6 +259,13 @@ def analyze(
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an analysis that was ended.")
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="A packing that comes to rest elsewhere than its file has it is an error.",
+        ),
     ] = False,
     plot: Annotated[
         Path | None, typer.Option(help="A folder for histograms and pictures of frames.")
@@ -305,6 +312,7 @@ def analyze(
             frames=chosen,
             theta=theta,
             types=types,
+            strict=strict,
             workers=workers,
             resume=resume,
             overwrite=force,
@@ -317,6 +325,13 @@ def analyze(
         _err.print(f"amorph: {message}", style="yellow", markup=False)
     found = f", {outcome.found} of them found there" if outcome.found else ""
     _out.print(f"{output}: {outcome.rows} frames{found}, {outcome.failed} of them not measured.")
+    for number, words in (
+        (outcome.other_minimum, "came to rest in another minimum than their file has"),
+        (outcome.not_converged, "are not converged, says their file"),
+        (outcome.unused, "hold content that plays no part in what was measured: column unused"),
+    ):
+        if number:
+            _err.print(f"amorph: {number} of {outcome.rows} frames {words}.", style="yellow")
     if pictures is not None and pictures.written:
         _out.print(f"Pictures: {', '.join(str(p) for p in pictures.written)}.")
     if outcome.failed == outcome.rows:

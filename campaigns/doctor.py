@@ -141,7 +141,6 @@ def examine() -> list[Finding]:
         _component(),
         _package("mpi4py", "mpi4py", needed=False, cure="pip install 'amorph[mpi]'"),
         _mpiexec(),
-        _package("ASE", "ase", needed=False, cure="pip install 'amorph[formats]'"),
         _package("PARDISO", "pypardiso", needed=False, cure="pip install 'amorph[sparse]'"),
         _package("CHOLMOD", "cvxopt", needed=False, cure="pip install 'amorph[sparse]'"),
         _package("freud", "freud-analysis", needed=False, cure="pip install freud-analysis"),

@@ -5,8 +5,8 @@ from amorph.handover import AmorphError, FrameError, InputError
 __all__ = [
     "CampaignFileError",
     "DesignError",
+    "NotAtRestError",
     "NotFiniteError",
-    "ReaderMissingError",
     "RecordError",
     "RunningError",
     "StoppedError",
@@ -39,8 +39,8 @@ class TrajectoryError(FrameError):
     """A file is not of the format that its name says."""
 
 
-class ReaderMissingError(InputError):
-    """A format needs a package that is not installed."""
+class NotAtRestError(AmorphError):
+    """A packing is not at rest where its file has it: what is measured would be another one."""
 
 
 class NotFiniteError(AmorphError):

@@ -392,14 +392,20 @@ def _checked(model: type[Model], raw: Mapping[str, Any], source: str) -> Model:
 
 
 def _text(path: str | PathLike[str]) -> str:
+    """The text of a TOML file; raises `CampaignFileError` for whatever keeps it from being read."""
+    name = fspath(path)
     try:
-        return Path(path).read_text(encoding="utf-8")
+        if not Path(path).is_file() and Path(path).exists():
+            what = "is a directory" if Path(path).is_dir() else "is not a regular file"
+            raise CampaignFileError(f"{name}: {what}; give a TOML file.")
+        return Path(path).read_text(encoding="utf-8-sig")  # some editors begin with a mark
     except FileNotFoundError:
-        raise CampaignFileError(f"{fspath(path)}: there is no such file.") from None
-    except IsADirectoryError:
-        raise CampaignFileError(f"{fspath(path)}: is a directory; give a TOML file.") from None
+        raise CampaignFileError(f"{name}: there is no such file.") from None
     except UnicodeDecodeError as error:
-        raise CampaignFileError(f"{fspath(path)}: is not UTF-8 text: {error}.") from error
+        raise CampaignFileError(f"{name}: is not UTF-8 text: {error}.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CampaignFileError(f"{name}: cannot be read: {reason}.") from error
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:

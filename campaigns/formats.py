@@ -5,7 +5,7 @@ Any frame can be read by itself, at the same cost, whatever stands before it.
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -17,13 +17,17 @@ from amorph import bridge
 from amorph.handover import (
     CorruptFrameError,
     EmptyFileError,
+    Frame,
     GSDReader,
     InputError,
     PotentialMissingError,
     UnknownTypeError,
+    reduce_tilt,
+    type_names,
 )
 
-from .text_frames import TextFile, find_frames, is_text
+from .text_files import Format, TextFile, find_frames, format_of
+from .type_labels import deduced_names, typeid_of
 
 __all__ = [
     "Reader",
@@ -34,18 +38,33 @@ __all__ = [
     "read_trajectory",
 ]
 
+# Diameters closer to the potential's than this part are the same, in single precision.
+DIAMETER_AGREEMENT = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A frame of a trajectory: the packing, its potential, and whether it was rotated to fit.
+    """A frame of a trajectory, as its file has it.
 
-    ``rotated`` is True where the file's cell was not upper triangular: positions and tensors then
-    refer to axes with the first cell vector along x and the second in the xy plane.
+    Attributes
+    ----------
+    packing, theta:
+        The packing and its potential.
+    rotated:
+        Whether the file's cell was not upper triangular: positions and tensors then refer to axes
+        with the first cell vector along x and the second in the xy plane.
+    unused:
+        Content of the frame that changes the physics and plays no part in theta, in words: bonds
+        without springs, diameters other than the potential's, charges, ...
+    converged:
+        Whether the file says that the packing was prepared to its tolerance; None: it says nothing.
     """
 
     packing: bridge.Packing
     theta: bridge.Theta
     rotated: bool = False
+    unused: tuple[str, ...] = ()
+    converged: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +75,19 @@ class Source:
     ----------
     path:
         The file.
+    form:
+        Its format.
     n_frames:
         How many frames it has.
     begins:
         Where each frame of a text file begins, and where the last ends, in bytes; None for GSD.
     names:
-        Of a text file without `types`: the names of its types in the order of their typeid, as
-        the first selected frame has them; None where types are numbers.
+        What the file calls its types, in the order of the parameters, where the file tells that
+        order by names; else None.
     """
 
     path: Path
+    form: Format
     n_frames: int
     begins: NDArray[np.int64] | None = None
     names: tuple[str, ...] | None = None
@@ -84,27 +106,24 @@ class Reader(Protocol):
 def find_source(path: Path) -> Source:
     """Look at a file: check that it can be read, and find its frames.
 
-    ``.dump`` and ``.lammpstrj`` are LAMMPS dumps (text), ``.xyz`` and ``.extxyz`` extended XYZ;
-    everything else is GSD.
+    Its format is told by the ending of its name (`amorph.campaigns.text_files.ENDINGS`), else by
+    how it begins.
 
-    Raises
-    ------
-    ReaderMissingError
-        The file needs ASE, which is not installed.
-    FrameError
-        By name: there is no such file, it is a directory, empty, or not of its format.
+    Raises `FrameError`, by name: there is no such file, it is no regular one, empty, compressed, or
+    not of its format.
     """
-    if not is_text(path):
-        with GSDReader(path, need_potential=False) as file:
-            n_frames = file.n_frames
-        if n_frames == 0:
-            raise EmptyFileError(
-                f"{path}: the file holds no frames. The run that wrote it ended before its first "
-                "frame was flushed: make it anew."
-            )
-        return Source(path, n_frames)
-    begins = find_frames(path)
-    return Source(path, len(begins) - 1, begins)
+    form = format_of(path)
+    if form != "gsd":
+        begins = find_frames(path, form)
+        return Source(path, form, len(begins) - 1, begins)
+    with GSDReader(path, need_potential=False) as file:
+        n_frames = file.n_frames
+    if n_frames == 0:
+        raise EmptyFileError(
+            f"{path}: the file holds no frames. The run that wrote it ended before its first "
+            "frame was flushed: make it anew."
+        )
+    return Source(path, form, n_frames)
 
 
 def open_source(
@@ -147,17 +166,91 @@ class _GSD:
         frame = self._file.read(index)
         packing = bridge.Packing.from_frame(frame)
         if self._theta is None:
-            return Snapshot(packing, bridge.theta_of(frame))
-        if self._types is not None:
-            names = [frame.types[k] for k in frame.typeid]
-            typeid = _by_name(names, self._types, frame.where)
-            packing = bridge.Packing.of(
-                packing.positions, typeid, packing.box, packing.bonds, packing.images
-            )
-        return Snapshot(packing, bridge.theta_of(frame, self._theta.near))
+            theta = bridge.theta_of(frame)
+        else:
+            if self._types is not None:
+                packing = replace(packing, typeid=_by_types(frame, self._types))
+            elif self._theta.near is not None:
+                _check_letters(frame, self._theta.near.n_types)
+            theta = bridge.theta_of(frame, self._theta.near)
+        unused = self._file.unused(index)
+        if packing.bonds is not None and theta.springs is None:
+            unused = (f"{len(packing.bonds)} bonds", *unused)
+        diameters = self._file.diameters(index)
+        if diameters is not None:
+            unused += _other_diameters(diameters, packing, theta)
+        converged = frame.log.get("converged")
+        return Snapshot(
+            _untilted(packing),
+            theta,
+            unused=unused,
+            converged=None if converged is None else bool(np.all(converged)),
+        )
 
     def close(self) -> None:
         self._file.close()
+
+
+def _by_types(frame: Frame, types: Sequence[str]) -> NDArray[np.int32]:
+    """Typeids (N,) in the order of `types`, by the names that a GSD frame has for its own."""
+    number = {name: k for k, name in enumerate(types)}
+    of = np.array([number.get(name, -1) for name in frame.types], dtype=np.int32)
+    typeid = of[frame.typeid]
+    if (typeid < 0).any():
+        strange = frame.types[int(frame.typeid[int(np.argmin(typeid))])]
+        raise UnknownTypeError(
+            f"{frame.where}: a particle is of type {strange!r}, but the types are "
+            f"{', '.join(types)}. Name them all, in the order of the parameters, by types = [...] "
+            "in the [potential] table."
+        )
+    return typeid
+
+
+def _check_letters(frame: Frame, n_types: int) -> None:
+    """Refuse types called A, B, ... that stand in another order: is it the name that counts?"""
+    letters = type_names(26)
+    if len(frame.types) == n_types == 1:
+        return
+    if set(frame.types) <= set(letters) and frame.types != letters[: len(frame.types)]:
+        raise UnknownTypeError(
+            f"{frame.where}: its types are {', '.join(frame.types)}, in this order: nothing tells "
+            "whether parameters go by the order or by the letters. Say which is which by types = "
+            "[...] in the [potential] table, a name for each diameter."
+        )
+
+
+def _untilted(packing: bridge.Packing) -> bridge.Packing:
+    """The packing with its lattice described by the vectors that are tilted least."""
+    if packing.box is None:
+        return packing
+    box, steps = reduce_tilt(packing.box)
+    if np.array_equal(box, packing.box):
+        return packing
+    images = packing.images
+    if images is not None:
+        # The same displacement by the new vectors: B n = B' (M^-1 n).
+        images = np.rint(np.linalg.solve(steps.astype(np.float64), images.T)).T.astype(np.int32)
+    return replace(packing, box=box, images=images)
+
+
+def _other_diameters(
+    diameters: NDArray[np.float64], packing: bridge.Packing, theta: bridge.Theta
+) -> tuple[str, ...]:
+    """What to say of a frame's diameters (N,), where they are not the potential's."""
+    if theta.near is None or diameters.shape != packing.typeid.shape:
+        return ()
+    ours = np.asarray(theta.near.diameters)
+    if int(np.max(packing.typeid)) >= len(ours):
+        return ()  # refused where the packing is used
+    ours = ours[packing.typeid]
+    other = np.abs(diameters - ours) > DIAMETER_AGREEMENT * ours
+    if not other.any():
+        return ()
+    k = int(np.argmax(other))
+    return (
+        f"radii or diameters other than the potential's ({int(other.sum())} particles, the first "
+        f"of diameter {diameters[k]:g}, not {ours[k]:g})",
+    )
 
 
 class _Text:
@@ -166,36 +259,25 @@ class _Text:
     def __init__(self, source: Source, theta: bridge.Theta, types: Sequence[str] | None) -> None:
         assert source.begins is not None
         self._theta = theta
+        self._n_types = _types(theta)
         self._names = source.names if types is None else tuple(types)
-        self._file = TextFile(source.path, source.begins)
+        self._file = TextFile(source.path, source.form, source.begins)
 
     def read(self, index: int) -> Snapshot:
         frame = self._file.read(index)
         where = f"{self._file.path}, frame {index}"
-        if self._names is not None:
-            typeid = _by_name(frame.names, self._names, where)
-        else:
-            typeid = _by_number(frame.names, _types(self._theta), where)
+        typeid = typeid_of(frame, self._n_types, self._names, where)
         try:
             packing = bridge.Packing.of(frame.positions, typeid, frame.box)
         except InputError as error:
             raise CorruptFrameError(f"{where}: {error}") from error
-        return Snapshot(packing, self._theta, frame.rotated)
+        unused = frame.unused
+        if frame.radii is not None:
+            unused += _other_diameters(2.0 * frame.radii, packing, self._theta)
+        return Snapshot(packing, self._theta, frame.rotated, unused)
 
     def close(self) -> None:
         self._file.close()
-
-
-def _by_name(names: Sequence[object], types: Sequence[str], where: str) -> NDArray[np.int32]:
-    number = {name: k for k, name in enumerate(types)}
-    try:
-        return np.array([number[str(name)] for name in names], dtype=np.int32)
-    except KeyError as error:
-        raise UnknownTypeError(
-            f"{where}: a particle is of type {error.args[0]!r}, but the types are "
-            f"{', '.join(types)}. Name them all, in the order of the parameters, by types = "
-            "[...] in the [potential] table."
-        ) from None
 
 
 def _types(theta: bridge.Theta) -> int:
@@ -205,46 +287,31 @@ def _types(theta: bridge.Theta) -> int:
     return theta.near.n_types
 
 
-def _by_number(names: Sequence[object], n_types: int, where: str) -> NDArray[np.int32]:
-    numbers = np.array(names, dtype=np.int64)
-    wrong = (numbers < 1) | (numbers > n_types)
-    if wrong.any():
-        raise UnknownTypeError(
-            f"{where}: particle {int(np.argmax(wrong))} is of type "
-            f"{int(numbers[np.argmax(wrong)])}, but the potential has parameters for types 1 to "
-            f"{n_types}: give a diameter for each, or name the types in their order by types = "
-            "[...] in the [potential] table."
-        )
-    return (numbers - 1).astype(np.int32)
+def with_names(source: Source, index: int, theta: bridge.Theta) -> Source:
+    """A text file's source that knows what its types are called, as a frame tells it.
 
-
-def with_names(
-    source: Source, first: int, theta: bridge.Theta, types: Sequence[str] | None
-) -> Source:
-    """A source that knows what its types are called; other sources as they are.
-
-    Names are sorted, as the first selected frame has them, and must be as many as the potential
-    has types: else they do not tell which is which. Raises `UnknownTypeError` then.
+    Warns where that is what the file suggests and does not say (`deduced_names`); raises
+    `UnknownTypeError` where nothing tells, and as `TextFile.read` does.
     """
-    if source.begins is None or types is not None:
+    if source.begins is None:
         return source
-    file = TextFile(source.path, source.begins)
+    file = TextFile(source.path, source.form, source.begins)
     try:
-        found = file.read(first).names
+        frame = file.read(index)
     finally:
         file.close()
-    names = sorted({str(name) for name in found if not isinstance(name, int)})
-    if names and len(names) != _types(theta):
-        raise UnknownTypeError(
-            f"{source.path}, frame {first}: its types are {', '.join(names)}, but the potential "
-            f"has parameters for {_types(theta)}: say which is which by types = [...], a name for "
-            "each diameter, in the [potential] table."
-        )
-    return Source(source.path, source.n_frames, source.begins, tuple(names) or None)
+    names, said = deduced_names(frame, _types(theta), f"{source.path}, frame {index}")
+    if said is not None:
+        warnings.warn(said, stacklevel=2)
+    return replace(source, names=names)
 
 
-def warn_if_rotated(snapshot: Snapshot, where: str) -> None:
-    """Tell the user that a trajectory's axes are not those of its results."""
+def warn_of(snapshot: Snapshot, where: str, *, given: bool) -> None:
+    """Tell the user what a file holds that its results do not say.
+
+    A cell that was rotated, content that plays no part; where the potential was `given` and is not
+    the file's own, types of it that no particle is of.
+    """
     if snapshot.rotated:
         warnings.warn(
             f"{where}: the cell is not upper triangular: the system is rotated so that its first "
@@ -252,6 +319,24 @@ def warn_if_rotated(snapshot: Snapshot, where: str) -> None:
             "axes.",
             stacklevel=3,
         )
+    if snapshot.unused:
+        warnings.warn(
+            f"{where}: not used, and without part in what is measured: "
+            f"{'; '.join(snapshot.unused)}.",
+            stacklevel=3,
+        )
+    near = snapshot.theta.near
+    if given and near is not None:
+        absent = sorted(set(range(near.n_types)) - set(snapshot.packing.typeid.tolist()))
+        if absent:
+            names = ", ".join(
+                f"{k + 1} (diameter {float(near.diameters[k]):g})" for k in absent[:5]
+            )
+            warnings.warn(
+                f"{where}: no particle is of the potential's type {names}: is it the potential of "
+                "this file?",
+                stacklevel=3,
+            )
 
 
 def read_trajectory(
@@ -263,13 +348,17 @@ def read_trajectory(
 ) -> Iterator[tuple[bridge.Packing, bridge.Theta]]:
     """The packings of a trajectory with their potentials, one frame at a time.
 
-    GSD files (Amorph's, HOOMD-blue's), LAMMPS dumps in text form (``.dump``, ``.lammpstrj``) and
-    (extended) XYZ (``.xyz``, ``.extxyz``), the latter two through ASE. A text frame is taken as
+    GSD files (Amorph's, HOOMD-blue's), LAMMPS dumps in text form and (extended) XYZ; which it is,
+    the ending of the name says, ``.gsd``, ``.dump``, ``.lammpstrj``, ``.xyz``, ``.extxyz``, else
+    the first bytes. A text frame is taken as
 
-    - two-dimensional where every particle has the same z, and three-dimensional otherwise;
+    - two-dimensional where every particle has the same z but for round-off, or there is no z;
     - periodic, or a cluster in open space where it is periodic in no direction; in two dimensions
       the z direction does not count unless it is the only one;
     - rotated, with a warning, where its cell is not upper triangular (`amorph.handover.boxes`).
+
+    A box that is tilted by more than half of itself is described by the least tilted vectors of the
+    same lattice. Warns of what the first frame holds that plays no part in its potential.
 
     Parameters
     ----------
@@ -281,13 +370,11 @@ def read_trajectory(
         The potential: for files that have none, and in place of theirs.
     types:
         What the file calls the types, in the order of the potential's parameters. Without it, GSD
-        files are taken by typeid, numbered types from 1 on, and names in sorted order, if they are
-        as many as the potential has types.
+        files are taken by typeid, numbered types from 1 on, and names only where the file tells
+        their order (`amorph.campaigns.type_labels`).
 
     Raises
     ------
-    ReaderMissingError
-        ASE is needed and not installed.
     FrameError
         By name: the file or a frame cannot be used, has no potential, types that are not known,
         or is periodic in some directions only.
@@ -296,20 +383,20 @@ def read_trajectory(
     """
     source = find_source(Path(path))
     indices = selected(source, frames)
-    if theta is not None:
-        source = with_names(source, indices[0], theta, types)
+    if theta is not None and types is None:
+        source = with_names(source, indices[0], theta)
     reader = open_source(source, theta, types)
-    return _snapshots(reader, indices, str(path))
+    return _snapshots(reader, indices, str(path), given=theta is not None)
 
 
 def _snapshots(
-    reader: Reader, indices: range, path: str
+    reader: Reader, indices: range, path: str, *, given: bool
 ) -> Iterator[tuple[bridge.Packing, bridge.Theta]]:
     try:
         for index in indices:
             found = reader.read(index)
             if index == indices[0]:
-                warn_if_rotated(found, f"{path}, frame {index}")
+                warn_of(found, f"{path}, frame {index}", given=given)
             yield found.packing, found.theta
     finally:
         reader.close()
@@ -317,10 +404,23 @@ def _snapshots(
 
 def selected(source: Source, frames: slice | None) -> range:
     """The frames of a file that a slice selects; raises `InputError` if it selects none."""
+    if frames is not None and not isinstance(frames, slice):
+        raise InputError(f"frames = {frames!r}: it must be a slice, as slice(0, 10), or None.")
     try:
         indices = range(*(frames or slice(None)).indices(source.n_frames))
     except (TypeError, ValueError) as error:
-        raise InputError(f"frames = {frames!r}: {error}.") from error
+        raise InputError(f"frames {spoken_slice(frames)}: {error}.") from error
     if not indices:
-        raise InputError(f"{source.path}: {frames!r} selects none of its {source.n_frames} frames.")
+        raise InputError(
+            f"{source.path}: frames {spoken_slice(frames)} are none of its {source.n_frames}, "
+            "which are counted from 0."
+        )
     return indices
+
+
+def spoken_slice(frames: slice | None) -> str:
+    """A slice as users write it: i:j, or i:j:k."""
+    if frames is None:
+        return ":"
+    parts = ["" if x is None else str(x) for x in (frames.start, frames.stop)]
+    return ":".join(parts if frames.step is None else [*parts, str(frames.step)])

@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,12 +33,16 @@ _OURS = re.compile(
 
 @dataclass(frozen=True)
 class Part:
-    """A finished part: rows first, first + 1, ..., of which so many failed; its checksum."""
+    """A finished part: rows first, first + 1, ..., of which so many failed; its checksum.
+
+    ``marks`` counts rows by what is to be told of them besides.
+    """
 
     first: int
     count: int
     failed: int
     checksum: str
+    marks: dict[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -86,6 +91,8 @@ class Parts:
         What is finished, in the order of the rows.
     n_rows, n_failed:
         How many rows are finished, and how many of them are of frames that could not be measured.
+    marks:
+        How many rows are marked by what.
     notes:
         What was found damaged and set aside.
 
@@ -112,6 +119,7 @@ class Parts:
         self.directory = parts_directory(output)
         self.parts: list[Part] = []
         self.n_rows = self.n_failed = 0
+        self.marks: Counter[str] = Counter()
         self.notes: list[str] = []
         self._output = output
         self._manifest = self.directory / "manifest.jsonl"
@@ -154,12 +162,19 @@ class Parts:
                 at = stop
             at = end
 
-    def add(self, first: int, count: int, failed: int, data: bytes) -> None:
+    def add(
+        self,
+        first: int,
+        count: int,
+        failed: int,
+        data: bytes,
+        marks: Mapping[str, int] | None = None,
+    ) -> None:
         """Make rows durable: the part first, then its line in the manifest.
 
         Raises `OutputError` where they cannot be written.
         """
-        part = Part(first, count, failed, hashlib.sha256(data).hexdigest())
+        part = Part(first, count, failed, hashlib.sha256(data).hexdigest(), dict(marks or {}))
         try:
             with written_whole(self.directory / part.name) as partial:
                 partial.write_bytes(data)
@@ -217,6 +232,7 @@ class Parts:
         self.parts.append(part)
         self.n_rows += part.count
         self.n_failed += part.failed
+        self.marks.update(part.marks)
 
     def _data(self, part: Part) -> bytes | None:
         """A part's bytes, or None if they are not those that were written."""

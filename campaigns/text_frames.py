@@ -1,259 +1,276 @@
-"""LAMMPS dumps and (extended) XYZ: frames of text, each read by ASE from its own lines.
+"""Frames of text: LAMMPS dumps and (extended) XYZ, each read from its own lines.
 
-Where each frame begins is found once, in one pass, so that any of them can be read by itself.
+Where each frame begins is found once, in one pass, so that any of them can be read by itself. What
+the formats have in common is here; what each looks like, in `amorph.campaigns.dump_frames` and
+`amorph.campaigns.xyz_frames`.
 """
 
-import io
 import os
 import re
 import stat
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amorph.handover import (
+    FLAT,
     CorruptFrameError,
     DirectoryGivenError,
     EmptyFileError,
     FileMissingError,
-    InputError,
+    reduce_tilt,
 )
 
-from .errors import ReaderMissingError, TrajectoryError
+from .errors import TrajectoryError
 
-__all__ = ["TextFile", "TextFrame", "find_frames", "is_text"]
+__all__ = ["LineTable", "RawFrame", "TextFrame", "check_regular", "in_our_box", "incomplete"]
 
-LAMMPS = (".dump", ".lammpstrj")
-XYZ = (".extxyz", ".xyz")
-_TIMESTEP = b"ITEM: TIMESTEP"
-# Angles of a cell that differ from upper triangular by less than this part are round-off.
+# Cells whose angles differ from upper triangular by less than this part are round-off.
 _ROUND_OFF = 1e-12
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf|infinity)", re.IGNORECASE
+)
+BOM = b"\xef\xbb\xbf"
+_WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, eq=False)
+class RawFrame:
+    """A frame as its lines say it.
+
+    Attributes
+    ----------
+    labels:
+        By the name of their column: what may say the type of each particle, as text.
+    positions:
+        (N, 3), or (N, 2) where the file has no z.
+    cell:
+        (3, 3) with the vectors as rows, or None.
+    periodic:
+        (3,) whether the system is periodic along each.
+    ids:
+        (N,) the particles' numbers, which they are sorted by, or None.
+    radii:
+        (N,) or None.
+    unused:
+        Other content that changes the physics, in words.
+    """
+
+    labels: Mapping[str, Sequence[str]]
+    positions: NDArray[np.float64]
+    cell: NDArray[np.float64] | None
+    periodic: NDArray[np.bool_]
+    ids: NDArray[np.int64] | None = None
+    radii: NDArray[np.float64] | None = None
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class TextFrame:
-    """A frame as it stands in a text file.
+    """A frame of text in Amorph's box.
 
     Attributes
     ----------
-    names:
-        What it calls the type of each particle: numbers from 1 on, or names.
+    labels, ids, radii, unused:
+        As in `RawFrame`.
     positions, box:
         (N, d), and (d, d) with the box vectors as columns, upper triangular, or None: a cluster.
-        In two dimensions where every particle has the same z.
+        In two dimensions where all particles lie in one plane of constant z.
     rotated:
         Whether the file's cell was not upper triangular, and the system was rotated.
     """
 
-    names: list[int] | list[str]
+    labels: Mapping[str, Sequence[str]]
+    ids: NDArray[np.int64] | None
+    radii: NDArray[np.float64] | None
+    unused: tuple[str, ...]
     positions: NDArray[np.float64]
     box: NDArray[np.float64] | None
     rotated: bool
 
+    @classmethod
+    def of(cls, raw: RawFrame, where: str) -> "TextFrame":
+        """Bring a frame into Amorph's box; raises `CorruptFrameError` as `in_our_box` does."""
+        positions, box, rotated = in_our_box(raw.positions, raw.cell, raw.periodic, where)
+        return cls(raw.labels, raw.ids, raw.radii, raw.unused, positions, box, rotated)
 
-def is_text(path: Path) -> bool:
-    """Whether a file is a LAMMPS dump or extended XYZ, by the ending of its name."""
-    return path.suffix.lower() in (*LAMMPS, *XYZ)
 
+def check_regular(path: Path) -> os.stat_result:
+    """A file's status; it is there, may be read, is a regular file, not empty, and not UTF-16.
 
-def find_frames(path: Path) -> NDArray[np.int64]:
-    """Where each frame of a text file begins, and where the last ends, in bytes: (n_frames + 1,).
-
-    Raises `ReaderMissingError` where ASE is not installed, and a `FrameError` by name: there is no
-    such file, it is a directory, empty, or not of its format.
+    Raises `FileMissingError`, `DirectoryGivenError`, `EmptyFileError`, or `TrajectoryError` with
+    the operating system's reason.
     """
-    _ase_reader(path)
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileMissingError(f"{path}: there is no such file. Check the path.") from error
+    except (OSError, ValueError) as error:
+        raise _cannot_read(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise DirectoryGivenError(f"{path}: is a directory. Give the name of a file.")
-    find = _lammps_frames if path.suffix.lower() in LAMMPS else _xyz_frames
+    if not stat.S_ISREG(status.st_mode):
+        raise TrajectoryError(
+            f"{path}: is not a regular file but a pipe or a device: frames are read in any order. "
+            "Write the data to a file first."
+        )
+    if status.st_size == 0:
+        raise EmptyFileError(
+            f"{path}: the file holds no frames: it is empty (0 bytes). Make it anew, or copy it "
+            "again."
+        )
+    if first_bytes(path, 2) in _WIDE_BOMS:
+        raise TrajectoryError(
+            f"{path}: begins with the byte order mark of UTF-16. Write it as plain text: "
+            "iconv -f UTF-16 -t UTF-8."
+        )
+    return status
+
+
+def first_bytes(path: Path, number: int) -> bytes:
+    """The first bytes of a file; raises `TrajectoryError` where it cannot be read."""
     try:
         with path.open("rb") as file:
-            begins = np.fromiter(find(file, path), dtype=np.int64)
+            return file.read(number)
     except OSError as error:
-        raise TrajectoryError(
-            f"{path}: cannot be read: {error.strerror or error}. Check its permissions."
-        ) from error
-    if len(begins) == 0:
-        raise EmptyFileError(f"{path}: the file holds no frames. Make it anew, or copy it again.")
-    return np.append(begins, status.st_size)
+        raise _cannot_read(path, error) from error
 
 
-def _lammps_frames(file: BinaryIO, path: Path) -> Iterator[int]:
-    """Where each frame of a dump begins: at its time step."""
-    if not file.peek(1).startswith(b"ITEM:"):  # type: ignore[attr-defined]
-        if os.fstat(file.fileno()).st_size:
-            raise TrajectoryError(
-                f"{path}: is no LAMMPS dump in text form: it does not begin with 'ITEM:'. Write "
-                "it by `dump ... custom FILE id type x y z`."
-            )
-        return
-    place, rest = 0, b""
-    while block := file.read(1 << 22):
-        text = rest + block
-        start = 0
-        while (found := text.find(_TIMESTEP, start)) >= 0:
-            yield place + found
-            start = found + len(_TIMESTEP)
-        keep = max(start, len(text) - len(_TIMESTEP) + 1)  # the words may lie across two blocks
-        place, rest = place + keep, text[keep:]
+def _cannot_read(path: Path, error: Exception) -> TrajectoryError:
+    reason = getattr(error, "strerror", None) or error
+    return TrajectoryError(f"{path}: cannot be read: {reason}. Check its name and permissions.")
 
 
-def _xyz_frames(file: BinaryIO, path: Path) -> Iterator[int]:
-    """Where each frame of an XYZ file begins: at its number of particles."""
-    while True:
-        begin = file.tell()
-        line = file.readline()
-        if not line:
-            return
-        if not line.strip():
-            continue
-        try:
-            n = int(line)
-        except ValueError:
-            raise TrajectoryError(
-                f"{path}: is no XYZ file: a frame begins with its number of particles, but at "
-                f"byte {begin} there is {line[:40]!r}."
-            ) from None
-        yield begin
-        deque(islice(file, n + 1), maxlen=0)
+def incomplete(where: str, what: str) -> CorruptFrameError:
+    """The error of a frame that was cut short."""
+    return CorruptFrameError(
+        f"{where}: {what}: the frame was cut short as it was written or copied. Leave it out, or "
+        "make it anew."
+    )
 
 
-class TextFile:
-    """A text file held open; `begins` as `find_frames` returns it."""
+def lines_of(data: bytes, where: str) -> list[str]:
+    """The lines of a frame, without their ends.
 
-    def __init__(self, path: Path, begins: NDArray[np.int64]) -> None:
-        self.path = path
-        self._begins = begins
-        self._read = _ase_reader(path)
-        self._file = path.open("rb")
-
-    def read(self, index: int) -> TextFrame:
-        """Frame ``index``, counted from 0.
-
-        Raises `InputError` for one that is not there, `CorruptFrameError` for one that cannot be
-        read or has no place in Amorph: positions that are not finite, a cell without a volume or
-        left-handed, periodic in some directions only.
-        """
-        n_frames = len(self._begins) - 1
-        if not 0 <= index < n_frames:
-            raise InputError(f"{self.path}: there is no frame {index}: it has {n_frames}.")
-        where = f"{self.path}, frame {index}"
-        atoms = self._atoms(self._text(index), where)
-        positions, box, rotated = _in_our_box(
-            np.asarray(atoms.positions, dtype=np.float64),
-            np.asarray(atoms.cell.array, dtype=np.float64),
-            np.asarray(atoms.pbc, dtype=np.bool_),
-            where,
-        )
-        return TextFrame(_type_names(atoms), positions, box, rotated)
-
-    def _text(self, index: int) -> str:
-        begin, end = self._begins[index : index + 2]
-        self._file.seek(int(begin))
-        text = self._file.read(int(end - begin)).decode("utf-8", errors="replace")
-        return text.replace("\r\n", "\n")
-
-    def _atoms(self, text: str, where: str) -> Any:
-        try:
-            atoms = self._read(text)
-        except Exception as error:  # ASE's readers raise whatever a malformed line leads to
-            raise CorruptFrameError(
-                f"{where}: ASE cannot read it ({type(error).__name__}: {error}). The frame was "
-                "written incompletely, or not in this format: leave it out, or write it anew."
-            ) from error
-        expected = _expected_number(text)
-        if len(atoms) != expected:
-            raise CorruptFrameError(
-                f"{where}: it says it has {expected} particles, but {len(atoms)} are there: it "
-                "was written incompletely. Leave it out, or make it anew."
-            )
-        return atoms
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def _expected_number(text: str) -> int:
-    lines = text.split("\n", 8)
-    if lines[0].startswith("ITEM:"):
-        k = next(k for k, line in enumerate(lines) if line.startswith("ITEM: NUMBER OF ATOMS"))
-        return int(lines[k + 1])
-    return int(lines[0])
-
-
-def _ase_reader(path: Path) -> Callable[[str], Any]:
-    """What makes ASE's atoms of the text of one frame; raises `ReaderMissingError`."""
+    Raises `CorruptFrameError` if they are not text, or the last of them has no end.
+    """
+    if data.startswith(BOM):
+        data = data[len(BOM) :]
     try:
-        import ase.io
-    except ImportError as error:
-        raise ReaderMissingError(
-            f"{path}: LAMMPS dumps and XYZ files are read by ASE, which is not installed: "
-            "pip install 'amorph[formats]'."
+        text = data.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise CorruptFrameError(
+            f"{where}: byte {error.start} of the frame is no UTF-8 text: the file is damaged, or "
+            "in another encoding. Copy it again, or convert it by iconv."
         ) from error
-    if path.suffix.lower() in LAMMPS:
-        return lambda text: ase.io.read(io.StringIO(text), format="lammps-dump-text", index=0)
-    return lambda text: ase.io.read(io.StringIO(_any_names(text)), format="extxyz", index=0)
+    if "\0" in text:
+        raise CorruptFrameError(
+            f"{where}: there are zero bytes in it, which a writer leaves behind whose machine "
+            "stopped. Leave the frame out, or make it anew."
+        )
+    *lines, rest = text.split("\n")
+    if rest.strip():
+        raise incomplete(where, "its last line does not end with a newline, so that its last "
+                         "number may lack digits")  # fmt: skip
+    return lines
 
 
-# ASE takes species for chemical elements and refuses any other name: read them as a plain column.
-_NAMES = "amorph_names"
+class LineTable:
+    """Lines of equally many fields, a row a particle, read column by column.
+
+    Raises `CorruptFrameError` for a line with another number of fields.
+    """
+
+    def __init__(self, lines: Sequence[str], width: int, where: str, first: str) -> None:
+        self._where = where
+        self._rows = [line.split() for line in lines]
+        for k, row in enumerate(self._rows):
+            if len(row) != width:
+                raise incomplete(
+                    where,
+                    f"the line of particle {k} has {len(row)} fields, {lines[k][:60]!r}, but "
+                    f"{width} are {first}",
+                )
+
+    def texts(self, column: int) -> list[str]:
+        """A column as it stands."""
+        return [row[column] for row in self._rows]
+
+    def numbers(self, columns: Sequence[int]) -> NDArray[np.float64]:
+        """Columns (N, n) of numbers; raises `CorruptFrameError` for a field that is none."""
+        out = np.empty((len(self._rows), len(columns)))
+        for c, column in enumerate(columns):
+            texts = self.texts(column)
+            for k, text in enumerate(texts):
+                if not _NUMBER.fullmatch(text):
+                    raise CorruptFrameError(
+                        f"{self._where}: {text!r}, field {column + 1} in the line of particle {k}, "
+                        "is no number: the frame was damaged or cut short. Leave it out, or make "
+                        "it anew."
+                    )
+            out[:, c] = np.array(texts, dtype=np.float64) if texts else 0.0
+        return out
+
+    def integers(self, column: int) -> NDArray[np.int64]:
+        """A column (N,) of integers; raises `CorruptFrameError` for a field that is none."""
+        values = self.numbers([column])[:, 0]
+        whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53)
+        if not whole.all():
+            k = int(np.argmin(whole))
+            raise CorruptFrameError(
+                f"{self._where}: {self._rows[k][column]!r}, field {column + 1} in the line of "
+                f"particle {k}, is no integer."
+            )
+        return values.astype(np.int64)
 
 
-def _any_names(text: str) -> str:
-    head, comment, rest = text.split("\n", 2)
-    if "Properties=" in comment:
-        comment = re.sub(r"\bspecies:S:1", f"{_NAMES}:S:1", comment)
-    else:
-        # Plain XYZ: a name and three coordinates; a comment that is not key=value says nothing.
-        known = comment if "Lattice=" in comment else ""
-        comment = f"Properties={_NAMES}:S:1:pos:R:3 {known}"
-    return f"{head}\n{comment}\n{rest}"
+def numbers_of(texts: Sequence[str], where: str, what: str) -> list[float]:
+    """Texts as numbers; raises `CorruptFrameError` for one that is none."""
+    if not all(_NUMBER.fullmatch(text) for text in texts):
+        raise CorruptFrameError(f"{where}: {what}: {' '.join(texts)!r} are not numbers.")
+    return [float(text) for text in texts]
 
 
-def _type_names(atoms: Any) -> list[int] | list[str]:
-    """What a file calls the type of each particle: a number from 1 on, or a name."""
-    if _NAMES in atoms.arrays:
-        return [str(n) for n in atoms.arrays[_NAMES]]
-    if "type" in atoms.arrays:
-        return [int(t) for t in atoms.arrays["type"]]
-    return [str(s) for s in atoms.get_chemical_symbols()]
+def integer_of(text: str, where: str, what: str) -> int:
+    """A line as a number of at least 0; raises `CorruptFrameError` if it is none."""
+    stripped = text.strip()
+    if not (stripped.isascii() and stripped.isdigit()):
+        raise CorruptFrameError(f"{where}: {what} is {text[:40]!r}: it must be an integer.")
+    return int(stripped)
 
 
-def _in_our_box(
+def in_our_box(
     positions: NDArray[np.float64],
-    cell: NDArray[np.float64],
+    cell: NDArray[np.float64] | None,
     periodic: NDArray[np.bool_],
     where: str,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, bool]:
-    """Positions and box as Amorph has them, of a cell with its vectors as rows.
+    """Positions (N, d) and box (d, d) or None as Amorph has them, and whether they were rotated.
 
-    Two dimensions where every particle has the same z. Returns positions (N, d), box (d, d) or
-    None, and whether they were rotated.
+    Of positions (N, 3), or (N, 2) without z, and a cell (3, 3) with its vectors as rows. Two
+    dimensions where every particle has the same z, but for round-off (`FLAT`). Tilts of more than
+    half a box vector are reduced: the lattice is the same.
+
+    Raises `CorruptFrameError` for positions that are not finite, a cell without a volume or
+    left-handed, and a system that is periodic in some directions only.
     """
     if not np.isfinite(positions).all():
         raise CorruptFrameError(
             f"{where}: positions are not finite. The simulation that wrote it has blown up: leave "
             "the frame out."
         )
-    flat = len(positions) > 0 and bool((positions[:, 2] == positions[0, 2]).all())
+    flat = positions.shape[1] == 2 or _in_one_plane(positions)
     d = 2 if flat else 3
-    if flat:
-        positions = positions[:, :2]
-    if not periodic.any():
+    positions = positions[:, :d]
+    if cell is None or not periodic.any():
         return positions, None, False
     if not periodic[:d].all():
         raise _mixed(periodic, where)
+    if not np.isfinite(cell).all():
+        raise CorruptFrameError(f"{where}: the cell {cell.tolist()} is not finite.")
     vectors = cell.T[:d, :d]  # as columns
     scale = float(np.abs(cell[:d]).max()) or 1.0
     if flat and float(np.abs(cell[:2, 2]).max()) > _ROUND_OFF * scale:
@@ -267,11 +284,17 @@ def _in_our_box(
             "swap two of them."
         )
     if float(np.abs(np.tril(vectors, -1)).max()) <= _ROUND_OFF * scale:
-        return positions, np.triu(vectors), False
+        return positions, reduce_tilt(np.triu(vectors))[0], False
     turn, box = np.linalg.qr(vectors)
     signs = np.sign(np.diagonal(box))
     turn, box = turn * signs, np.triu(box * signs[:, None])
-    return positions @ turn, box, True
+    return positions @ turn, reduce_tilt(box)[0], True
+
+
+def _in_one_plane(positions: NDArray[np.float64]) -> bool:
+    with np.errstate(over="ignore"):
+        spread = np.ptp(positions, axis=0) if len(positions) else np.zeros(3)
+    return bool(spread[2] <= FLAT * spread[:2].max())
 
 
 def _mixed(periodic: NDArray[np.bool_], where: str) -> CorruptFrameError:

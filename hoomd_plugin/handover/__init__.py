@@ -3,7 +3,16 @@
 Needs NumPy and gsd only. All quantities are in reduced units, mass 1.
 """
 
-from .boxes import box_from_hoomd, box_to_hoomd, check_box, check_box_matrix, widths, wrap
+from .boxes import (
+    FLAT,
+    box_from_hoomd,
+    box_to_hoomd,
+    check_box,
+    check_box_matrix,
+    reduce_tilt,
+    widths,
+    wrap,
+)
 from .checksums import checksum, verify_checksum
 from .errors import (
     AmorphError,
@@ -41,6 +50,7 @@ from .potentials import (
 from .random_keys import Purpose, philox4x32, uniforms
 
 __all__ = [
+    "FLAT",
     "POTENTIALS",
     "AmorphError",
     "BoxTooSmallError",
@@ -79,6 +89,7 @@ __all__ = [
     "pairs_to_matrix",
     "philox4x32",
     "read_gsd",
+    "reduce_tilt",
     "type_names",
     "uniforms",
     "verify_checksum",

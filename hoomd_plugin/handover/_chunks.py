@@ -6,7 +6,7 @@ import gsd.fl
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import NotGSDError
+from .errors import CorruptFrameError
 
 __all__ = ["FrameChunks"]
 
@@ -44,7 +44,7 @@ class FrameChunks:
         try:
             return np.asarray(self.file.read_chunk(frame=frame, name=name))
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
-            raise NotGSDError(
+            raise CorruptFrameError(
                 f"{self.source}, frame {frame}: '{name}' cannot be read ({error}): the file is "
                 "damaged or was cut short. Copy it again from its origin, or make it anew."
             ) from error

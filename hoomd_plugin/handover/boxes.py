@@ -16,9 +16,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import BoxTooSmallError, InputError
 
-__all__ = ["box_from_hoomd", "box_to_hoomd", "check_box", "check_box_matrix", "widths", "wrap"]
+__all__ = [
+    "FLAT",
+    "box_from_hoomd",
+    "box_to_hoomd",
+    "check_box",
+    "check_box_matrix",
+    "reduce_tilt",
+    "widths",
+    "wrap",
+]
 
+# Particles that differ in z by less than this part of their extent in x and y lie in one plane: in
+# single precision such a z is round-off.
+FLAT = 1e-6
 _AXES = "xyz"
+# Tilts of half a box, where programs flip it, and round-off about that are left as they are.
+_HALF = 0.5 + 1e-9
 # After the shift by whole boxes, rounding can leave a position just outside a face, once.
 _CORRECTIONS = 1
 
@@ -98,6 +112,37 @@ def box_from_hoomd(six: ArrayLike, dimension: int) -> NDArray[np.float64] | None
     return check_box_matrix(matrix[:dimension, :dimension])
 
 
+def reduce_tilt(box: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The same lattice by the box vectors that are tilted least, and what they are of the old.
+
+    Returns (B', M) with B' = B M, M (d, d) upper triangular of integers with ones on the diagonal:
+    each vector of B' reaches at most half a diagonal element of B along the axes before its own. A
+    box (d, d) whose tilts are that small comes back bit for bit. The least perpendicular width is
+    never smaller than before.
+
+    Raises `InputError` as `check_box_matrix` does, and for tilts of 2^53 boxes or more.
+
+    >>> reduce_tilt([[1.0, 3.2], [0.0, 1.0]])[0].round(12).tolist()
+    [[1.0, 0.2], [0.0, 1.0]]
+    """
+    matrix = check_box_matrix(box).copy()
+    steps = np.eye(len(matrix), dtype=np.int64)
+    for column in range(1, len(matrix)):
+        for row in reversed(range(column)):
+            part = matrix[row, column] / matrix[row, row]
+            if abs(part) <= _HALF:
+                continue
+            if not abs(part) < 2.0**53:
+                raise InputError(
+                    f"a box is tilted by {part:.3g} times its length: {matrix.tolist()}. Reduce "
+                    "its tilt."
+                )
+            whole = int(np.rint(part))
+            matrix[:, column] -= whole * matrix[:, row]
+            steps[:, column] -= whole * steps[:, row]
+    return matrix, steps
+
+
 def widths(box: ArrayLike) -> NDArray[np.float64]:
     """The perpendicular widths (d,) of a box (d, d): the distances between opposite faces.
 
@@ -126,10 +171,18 @@ def check_box(box: ArrayLike | None, r_cut: ArrayLike) -> None:
     largest = float(radii.max())
     for axis, width in zip(_AXES, widths(box), strict=False):
         if width < 2 * largest:
+            cure = (
+                "Use more particles or a lower density, or shorten the interaction (a larger "
+                "alpha, smaller diameters)."
+            )
+            if (widths(reduce_tilt(box)[0]) >= 2 * largest).all():
+                cure = (
+                    "It is tilted that far: the same lattice by less tilted vectors "
+                    "(amorph.handover.reduce_tilt) is wide enough."
+                )
             raise BoxTooSmallError(
                 f"the box is {float(width):.6g} wide across its {axis} faces, less than twice the "
-                f"largest cutoff, 2 x {largest:.6g} = {2 * largest:.6g}. Use more particles or a "
-                "lower density, or shorten the interaction (a larger alpha, smaller diameters)."
+                f"largest cutoff, 2 x {largest:.6g} = {2 * largest:.6g}. {cure}"
             )
 
 

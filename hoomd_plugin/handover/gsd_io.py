@@ -27,6 +27,7 @@ from .errors import (
 from .frame import Frame
 from .potentials import check_parameters
 from .schema import LOG_PREFIX, SCHEMA_NAME, SCHEMA_VERSION, frame_to_chunks, read_frame
+from .unused import diameters_of, unused_content
 
 __all__ = ["GSDReader", "GSDWriter", "count_frames", "read_gsd", "write_gsd"]
 
@@ -380,6 +381,20 @@ class GSDReader:
             parameters=self._parameters,
         )
 
+    def unused(self, index: int) -> tuple[str, ...]:
+        """Content of a frame that Amorph has no place for, though it changes the physics, in words.
+
+        Angles, constraints, rigid bodies, charges, masses other than 1; bonds are in the frame.
+        """
+        return unused_content(FrameChunks(self._file, str(self.path), index))
+
+    def diameters(self, index: int) -> NDArray[np.float64] | None:
+        """Each particle's diameter (N,) as a frame says it, or None where it says none but 1.
+
+        HOOMD-blue and Amorph take sizes from the potential: it is for pictures.
+        """
+        return diameters_of(FrameChunks(self._file, str(self.path), index))
+
     def close(self) -> None:
         """Close the file; closing again does nothing."""
         self._file.close()
@@ -417,10 +432,7 @@ def _open(path: Path) -> "gsd.fl.GSDFile":
     except OSError as error:
         raise _cannot_read(path, error) from error
     except RuntimeError as error:
-        raise NotGSDError(
-            f"{path}: {_reason(error)}. If it should be one, it was damaged or cut short: copy it "
-            "again from its origin, or make it anew."
-        ) from error
+        raise NotGSDError(f"{path}: {_reason(error, path)}") from error
     if file.schema != SCHEMA_NAME or not (1, 0) <= file.schema_version < (3, 0):
         schema, version = file.schema, ".".join(str(v) for v in file.schema_version)
         file.close()
@@ -437,13 +449,31 @@ def _cannot_read(path: Path, error: OSError) -> NotGSDError:
     )
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: RuntimeError, path: Path) -> str:
     text = str(error)
+    anew = "it was damaged or cut short: copy it again from its origin, or make it anew."
     if text.startswith("Corrupt"):
-        return "the file begins as a GSD file, but its index does not fit it"
+        return f"the file begins as a GSD file, but its index does not fit it: {anew}"
     if text.startswith("Unsupported"):
-        return "the file is of a version of GSD that the installed gsd does not read"
-    return "not a GSD file"
+        return (
+            "the file is of a version of GSD that the installed gsd does not read: pip install "
+            "--upgrade gsd."
+        )
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError:
+        head = b""
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")):
+        return "not a GSD file but a compressed one: unpack it first."
+    if head.startswith(b"ITEM:"):
+        return (
+            "not a GSD file but a LAMMPS dump: `amorph analyze` reads it; here a GSD file is "
+            "needed."
+        )
+    if head and head.isascii() and head.replace(b"\n", b" ").decode().isprintable():
+        return "not a GSD file but text. Give a GSD file, as HOOMD-blue and Amorph write them."
+    return f"not a GSD file. If it should be one, {anew}"
 
 
 def _exists(path: Path) -> OutputExistsError:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._chunks import FrameChunks
-from .boxes import box_from_hoomd, box_to_hoomd
+from .boxes import FLAT, box_from_hoomd, box_to_hoomd
 from .errors import (
     CorruptFrameError,
     InputError,
@@ -270,12 +270,16 @@ def _read_positions(chunks: FrameChunks, n: int, dimension: int) -> NDArray[np.f
     positions: NDArray[np.float64] = stored.astype(np.float64)
     if dimension == 3:
         return positions
-    off = positions[:, 2] != 0
+    # HOOMD-blue left round-off in z (its issue 1907).
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
+        extent = float(np.ptp(positions[:, :2], axis=0).max()) if n else 0.0
+        off = (positions[:, 2] != 0) & ~(np.abs(positions[:, 2]) <= FLAT * extent)
     if off.any():
         i = int(np.argmax(off))
         raise CorruptFrameError(
             f"{chunks.where}: the frame is two-dimensional, but particle {i} has "
-            f"z = {float(positions[i, 2])!r}. Set configuration/dimensions to 3, or z to 0."
+            f"z = {float(positions[i, 2])!r}, more than round-off. Set z to 0 if the system is "
+            "two-dimensional; if it is not, the file says so wrongly in configuration/dimensions."
         )
     return positions[:, :2]
 

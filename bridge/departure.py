@@ -1,0 +1,98 @@
+"""Whether a packing came to rest where it was, or in another minimum."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amorph.handover import InputError, widths
+
+from .neighbours import FIRST_SHELL_SHARP
+from .packing import Packing
+from .pairs import find_pairs
+from .springs import Theta
+
+__all__ = ["MOST_CHANGED", "MOST_MOVED", "Departure", "departure"]
+
+# A packing rests elsewhere once a particle other than a rattler has moved by more than this part of
+# the smallest diameter, or more than this part of the pairs of neighbours are others.
+MOST_MOVED = 0.1
+MOST_CHANGED = 0.02
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How far a packing at rest is from where it began.
+
+    Attributes
+    ----------
+    moved:
+        The largest displacement of a particle that is no rattler, in smallest diameters.
+    changed:
+        The part of the pairs of neighbours, r < 1.275 σ_ij, that are neighbours only before or only
+        after; rattlers are left out. 0 where there is no pair potential.
+    """
+
+    moved: float
+    changed: float
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether that is another minimum: moved > 0.1, or changed > 0.02."""
+        return self.moved > MOST_MOVED or self.changed > MOST_CHANGED
+
+
+def departure(
+    before: Packing, after: Packing, theta: Theta, rattlers: NDArray[np.bool_]
+) -> Departure:
+    """Compare a packing with what `relax` made of it.
+
+    Parameters
+    ----------
+    before, after:
+        The same particles (N, d), unwrapped alike, in one box.
+    theta:
+        Their interactions.
+    rattlers:
+        (N,) bool, of `after`: where a rattler lies says nothing of the minimum.
+
+    Raises `InputError` for packings of different shapes, and as `amorph.bridge.relax` does for a
+    box that is too small.
+
+    >>> import amorph.bridge as bridge
+    >>> soft = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
+    >>> pair = bridge.Packing.of([[0.0, 0.0], [0.9, 0.0]], [0, 0])
+    >>> bridge.departure(pair, pair, soft, pair.typeid > 0)
+    Departure(moved=0.0, changed=0.0)
+    """
+    if before.positions.shape != after.positions.shape:
+        raise InputError(
+            f"before has positions of shape {before.positions.shape}, after of "
+            f"{after.positions.shape}: they must be of the same particles."
+        )
+    held = ~np.asarray(rattlers)
+    steps = np.sqrt(np.sum((after.positions - before.positions) ** 2, axis=1))
+    moved = float(np.max(steps, initial=0.0, where=held)) / theta.size_range()[0]
+    if theta.near is None:
+        return Departure(moved, 0.0)
+    a, b = (_neighbours(packing, theta, held) for packing in (before, after))
+    either = len(np.union1d(a, b))
+    return Departure(moved, len(np.setxor1d(a, b)) / either if either else 0.0)
+
+
+def _neighbours(packing: Packing, theta: Theta, held: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Pairs of neighbours, each as one number."""
+    near = theta.near
+    assert near is not None
+    diameters = np.asarray(near.diameters)[packing.typeid]
+    reach = FIRST_SHELL_SHARP.reach(theta)
+    if packing.box is not None:  # in a small box soft spheres may have no room for a shell
+        reach = min(reach, 0.5 * float(widths(packing.box).min()))
+    pairs = find_pairs(packing, near, reach=reach)
+    count = int(pairs.count)
+    i, j = pairs.i[:count].astype(np.int64), pairs.j[:count].astype(np.int64)
+    vectors = packing.positions[j] - packing.positions[i] + pairs.shift[:count]
+    sigma = 0.5 * (diameters[i] + diameters[j])
+    chosen = np.sum(vectors**2, axis=1) < (FIRST_SHELL_SHARP.outer * sigma) ** 2
+    chosen &= held[i] & held[j]
+    return (i * packing.n_particles + j)[chosen]
