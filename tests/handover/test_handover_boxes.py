@@ -13,6 +13,7 @@ from amorph.handover import (
     box_from_hoomd,
     box_to_hoomd,
     check_box,
+    reduce_tilt,
     widths,
     wrap,
 )
@@ -166,3 +167,44 @@ def test_wrap_open_boundary_and_errors() -> None:
     for far in (1e10, 1e300):
         with pytest.raises(InputError, match="blown up"):
             wrap([[far, 0.0]], np.diag([1.0, 1e-10]))
+
+
+@given(
+    st.integers(2, 3),
+    st.lists(st.floats(0.2, 5.0), min_size=3, max_size=3),
+    st.lists(st.floats(-40.0, 40.0), min_size=3, max_size=3),
+)
+def test_a_reduced_tilt_is_the_same_lattice(d: int, lengths: list, tilts: list) -> None:
+    box = np.diag(lengths[:d])
+    for (row, column), tilt in zip(((0, 1), (0, 2), (1, 2)), tilts, strict=True):
+        if column < d:
+            box[row, column] = tilt
+    reduced, steps = reduce_tilt(box)
+    assert np.array_equal(np.diagonal(steps), np.ones(d))
+    assert not np.tril(steps, -1).any()
+    np.testing.assert_allclose(box @ steps, reduced, rtol=0, atol=1e-11)
+    np.testing.assert_array_equal(np.diagonal(reduced), np.diagonal(box))
+    for column in range(d):
+        for row in range(column):
+            assert abs(reduced[row, column]) <= 0.5000001 * reduced[row, row]
+    assert widths(reduced).min() >= widths(box).min() * (1 - 1e-12)
+    again, none = reduce_tilt(reduced)
+    np.testing.assert_array_equal(again, reduced)
+    np.testing.assert_array_equal(none, np.eye(d))
+
+
+def test_a_small_tilt_is_left_as_it_is() -> None:
+    for tilt in (0.5, -0.5, 0.123456789, 0.0, -0.0):
+        box = np.array([[3.0, 3.0 * tilt], [0.0, 2.0]])
+        assert reduce_tilt(box)[0].tobytes() == box.tobytes()
+
+
+def test_a_box_that_is_only_tilted_too_far_says_so() -> None:
+    box = np.array([[6.0, 18.0], [0.0, 6.0]])
+    with pytest.raises(BoxTooSmallError, match="reduce_tilt"):
+        check_box(box, 2.5)
+    check_box(reduce_tilt(box)[0], 2.5)
+    with pytest.raises(BoxTooSmallError, match="Use more particles"):
+        check_box(box, 3.5)
+    with pytest.raises(InputError, match="tilted by"):
+        reduce_tilt([[1.0, 1e20], [0.0, 1.0]])

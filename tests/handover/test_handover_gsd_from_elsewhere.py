@@ -10,6 +10,7 @@ import pytest
 
 from amorph.handover import (
     CorruptFrameError,
+    GSDReader,
     InputError,
     PotentialMissingError,
     UnknownPotentialError,
@@ -296,3 +297,47 @@ def test_malformed_chunks(tmp_path: Path, changes: Any, error: type, named: str)
     assert len(list(read_gsd(tmp_path / "good", need_potential=False))) == 1
     with pytest.raises(error, match=named):
         list(read_gsd(tmp_path / "bad", need_potential=False))
+
+
+def test_what_plays_no_part_is_listed(tmp_path: Path) -> None:
+    plain = hoomd_frame(3, **with_potential())
+    full = hoomd_frame(3, **with_potential())
+    n = full.particles.N
+    full.particles.mass = [2.0] + [1.0] * (n - 1)
+    full.particles.charge = [0.0] * (n - 1) + [-1.0]
+    full.particles.body = [0, 0, *([-1] * (n - 2))]
+    full.particles.diameter = np.linspace(0.5, 1.0, n)
+    full.angles.N, full.angles.group, full.angles.types = 1, [[0, 1, 2]], ["a"]
+    full.angles.typeid = [0]
+    full.constraints.N, full.constraints.group = 2, [[0, 1], [1, 2]]
+    full.constraints.value = [1.0, 1.0]
+    path = write(tmp_path / "t.gsd", plain, full)
+    with GSDReader(path) as file:
+        assert file.unused(0) == ()
+        assert file.diameters(0) is None
+        assert file.unused(1) == (
+            "1 angles",
+            "2 constraints",
+            "1 rigid bodies",
+            "charges",
+            "masses other than 1",
+        )
+        found = file.diameters(1)
+        assert found is not None
+        np.testing.assert_allclose(found, np.linspace(0.5, 1.0, n), rtol=1e-7)
+
+
+def test_z_of_round_off_is_none_in_two_dimensions(tmp_path: Path) -> None:
+    frame = hoomd_frame(2)
+    frame.particles.position = np.array(frame.particles.position, dtype=np.float32)
+    extent = np.ptp(frame.particles.position[:, :2], axis=0).max()
+    for part, good in ((0.9e-6, True), (1.1e-6, False)):
+        frame.particles.position[1, 2] = -part * extent
+        path = write(tmp_path / f"{good}.gsd", frame)
+        if good:
+            (read,) = read_gsd(path, need_potential=False)
+            np.testing.assert_array_equal(read.positions, frame.particles.position[:, :2])
+        else:
+            with pytest.raises(CorruptFrameError, match="more than round-off") as caught:
+                list(read_gsd(path, need_potential=False))
+            assert "dimensions to 3" not in str(caught.value)
