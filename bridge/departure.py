@@ -9,7 +9,7 @@ from amorph.handover import InputError, widths
 
 from .neighbours import FIRST_SHELL_SHARP
 from .packing import Packing
-from .pairs import find_pairs
+from .pairs import Pairs, find_pairs
 from .springs import Theta
 
 __all__ = ["MOST_CHANGED", "MOST_MOVED", "Departure", "departure"]
@@ -18,6 +18,8 @@ __all__ = ["MOST_CHANGED", "MOST_MOVED", "Departure", "departure"]
 # the smallest diameter, or more than this part of the pairs of neighbours are others.
 MOST_MOVED = 0.1
 MOST_CHANGED = 0.02
+# Where none has moved by this part, neighbours are not looked for: none changes.
+UNMOVED = 1e-8
 
 
 @dataclass(frozen=True)
@@ -72,23 +74,35 @@ def departure(
         )
     held = ~np.asarray(rattlers)
     steps = np.sqrt(np.sum((after.positions - before.positions) ** 2, axis=1))
-    moved = float(np.max(steps, initial=0.0, where=held)) / theta.size_range()[0]
-    if theta.near is None:
+    sigma = theta.size_range()[0]
+    moved = float(np.max(steps, initial=0.0, where=held)) / sigma
+    farthest = float(steps.max())
+    if theta.near is None or farthest <= UNMOVED * sigma:
         return Departure(moved, 0.0)
-    a, b = (_neighbours(packing, theta, held) for packing in (before, after))
-    either = len(np.union1d(a, b))
-    return Departure(moved, len(np.setxor1d(a, b)) / either if either else 0.0)
+    if farthest <= MOST_MOVED * sigma:
+        # Who is a neighbour in either is in this list.
+        pairs = _pairs(after, theta, 2.0 * farthest)
+        lists = [_neighbours(packing, pairs, theta, held) for packing in (before, after)]
+    else:
+        lists = [_neighbours(p, _pairs(p, theta), theta, held) for p in (before, after)]
+    either = len(np.union1d(*lists))
+    return Departure(moved, len(np.setxor1d(*lists)) / either if either else 0.0)
 
 
-def _neighbours(packing: Packing, theta: Theta, held: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Pairs of neighbours, each as one number."""
-    near = theta.near
-    assert near is not None
-    diameters = np.asarray(near.diameters)[packing.typeid]
-    reach = FIRST_SHELL_SHARP.reach(theta)
+def _pairs(packing: Packing, theta: Theta, further: float = 0.0) -> Pairs:
+    """The pairs within reach of the first shell, and further by some distance."""
+    reach = FIRST_SHELL_SHARP.reach(theta) + further
     if packing.box is not None:  # in a small box soft spheres may have no room for a shell
         reach = min(reach, 0.5 * float(widths(packing.box).min()))
-    pairs = find_pairs(packing, near, reach=reach)
+    return find_pairs(packing, theta.near, reach=reach)
+
+
+def _neighbours(
+    packing: Packing, pairs: Pairs, theta: Theta, held: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Those of some pairs that are neighbours in a packing, each as one number."""
+    assert theta.near is not None
+    diameters = np.asarray(theta.near.diameters)[packing.typeid]
     count = int(pairs.count)
     i, j = pairs.i[:count].astype(np.int64), pairs.j[:count].astype(np.int64)
     vectors = packing.positions[j] - packing.positions[i] + pairs.shift[:count]

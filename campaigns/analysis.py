@@ -298,7 +298,7 @@ class Rows:
         """A row, and the error if its frame cannot be measured: then the row says so."""
         k, frame = self.selection.at(number)
         row: dict[str, Any] = {
-            "source": str(self.selection.sources[k].path),
+            "source": _writable(str(self.selection.sources[k].path)),
             "frame": frame,
             "status": "ok",
         }
@@ -315,7 +315,7 @@ class Rows:
             raise  # of the process, not of the frame
         except AmorphError as error:
             row["status"] = type(error).__name__
-            row["message"] = str(error)
+            row["message"] = _writable(str(error))
             return row, error
         return row, None
 
@@ -324,6 +324,11 @@ class Rows:
         if self._open is not None:
             self._open[1].close()
             self._open = None
+
+
+def _writable(text: str) -> str:
+    """A text as tables can hold it: names of files need not be valid Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -92,7 +92,7 @@ class GSDWriter:
             self._guard = IndexGuard(self.path)
         except FileExistsError as error:
             raise _exists(self.path) from error
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             self._abandon()
             if not exists:
                 _remove(self.path)
@@ -417,7 +417,7 @@ def _open(path: Path) -> "gsd.fl.GSDFile":
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileMissingError(f"{path}: there is no such file. Check the path.") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise _cannot_read(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise DirectoryGivenError(f"{path}: is a directory. Give the name of a GSD file.")
@@ -429,7 +429,7 @@ def _open(path: Path) -> "gsd.fl.GSDFile":
         )
     try:
         file = gsd.fl.open(str(path), "r")
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:
         raise _cannot_read(path, error) from error
     except RuntimeError as error:
         raise NotGSDError(f"{path}: {_reason(error, path)}") from error
@@ -443,10 +443,16 @@ def _open(path: Path) -> "gsd.fl.GSDFile":
     return file
 
 
-def _cannot_read(path: Path, error: OSError) -> NotGSDError:
+def _cannot_read(path: Path, error: OSError | ValueError) -> NotGSDError:
     return NotGSDError(
-        f"{path}: cannot be read: {error.strerror or error}. Check its permissions and the disk."
+        f"{path}: cannot be read: {_cause(error)}. Check its name, its permissions and the disk."
     )
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "its name is no UTF-8 text, which the gsd library needs"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _reason(error: RuntimeError, path: Path) -> str:
@@ -484,9 +490,8 @@ def _exists(path: Path) -> OutputExistsError:
 
 
 def _cannot_write(path: Path, error: Exception) -> OutputError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return OutputError(
-        f"{path}: cannot be written: {reason}. Check the directory's permissions and the space "
+        f"{path}: cannot be written: {_cause(error)}. Check the directory's permissions and the space "
         "left, or choose another path."
     )
 

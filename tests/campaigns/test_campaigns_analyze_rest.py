@@ -1,6 +1,7 @@
 """What was measured is what the file holds, or its row says that it is not."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from amorph import bridge, ensemble
 from amorph.campaigns import cli
 from amorph.campaigns.analysis import analyze
+from amorph.campaigns.analyzing import analyze_to_file
 from amorph.campaigns.errors import NotAtRestError
-from amorph.handover import write_gsd
+from amorph.handover import NotGSDError, OutputError, write_gsd
 
 THETA = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
 
@@ -97,3 +99,27 @@ def test_positions_in_single_precision_are_the_same_packing(
     for k, row in enumerate(analyze([tmp_path / "b.gsd"], features=["energy"])):
         assert row["status"] == "ok"
         assert row["energy"] == pytest.approx(exact[k // 2], rel=1e-12)
+
+
+@pytest.mark.parametrize("ending", [".json", ".csv", ".parquet"])
+def test_a_file_whose_name_is_no_text_has_its_rows(
+    ending: str, quenched: ensemble.Ensemble, tmp_path: Path
+) -> None:
+    packing, _ = next(bridge.read_gsd(_written(quenched, tmp_path / "a.gsd")))
+    rows = "".join(
+        f"{k} {x!r} {y!r} 0\n"
+        for k, (x, y) in zip(packing.typeid + 1, packing.positions.tolist(), strict=True)
+    )
+    side = float(packing.box[0, 0])
+    odd = tmp_path / os.fsdecode(b"gr\xf6\xdfe.xyz")
+    odd.write_text(f'64\nLattice="{side!r} 0 0 0 {side!r} 0 0 0 1"\n{rows}64\nx\n')
+    found = analyze_to_file(
+        [odd], tmp_path / f"t{ending}", features=["energy"], theta=THETA, workers=1
+    )
+    assert (found.rows, found.failed) == (2, 1)
+    assert (tmp_path / f"t{ending}").stat().st_size > 0
+    with pytest.raises(OutputError, match="no UTF-8 text"):
+        _written(quenched, odd.with_suffix(".gsd"))
+    os.link(tmp_path / "a.gsd", odd.with_suffix(".gsd"))
+    with pytest.raises(NotGSDError, match="no UTF-8 text"):
+        next(bridge.read_gsd(odd.with_suffix(".gsd")))
