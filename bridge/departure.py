@@ -82,11 +82,11 @@ def departure(
     if farthest <= MOST_MOVED * sigma:
         # Who is a neighbour in either is in this list.
         pairs = _pairs(after, theta, 2.0 * farthest)
-        lists = [_neighbours(packing, pairs, theta, held) for packing in (before, after)]
+        first, last = (_neighbours(p, pairs, theta, held) for p in (before, after))
     else:
-        lists = [_neighbours(p, _pairs(p, theta), theta, held) for p in (before, after)]
-    either = len(np.union1d(*lists))
-    return Departure(moved, len(np.setxor1d(*lists)) / either if either else 0.0)
+        first, last = (_neighbours(p, _pairs(p, theta), theta, held) for p in (before, after))
+    either = len(np.union1d(first, last))
+    return Departure(moved, len(np.setxor1d(first, last)) / either if either else 0.0)
 
 
 def _pairs(packing: Packing, theta: Theta, further: float = 0.0) -> Pairs:

@@ -491,8 +491,8 @@ def _exists(path: Path) -> OutputExistsError:
 
 def _cannot_write(path: Path, error: Exception) -> OutputError:
     return OutputError(
-        f"{path}: cannot be written: {_cause(error)}. Check the directory's permissions and the space "
-        "left, or choose another path."
+        f"{path}: cannot be written: {_cause(error)}. Check the directory's permissions and the "
+        "space left, or choose another path."
     )
 
 

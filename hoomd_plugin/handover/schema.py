@@ -99,6 +99,8 @@ def _three_columns(array: NDArray[Any]) -> NDArray[Any]:
     return np.column_stack([array, np.zeros(len(array), dtype=array.dtype)])
 
 
+# A damaged float32 may be a NaN of which the cast to float64 warns: it is refused by name.
+@np.errstate(invalid="ignore")
 def read_frame(
     chunks: FrameChunks,
     *,
@@ -271,7 +273,7 @@ def _read_positions(chunks: FrameChunks, n: int, dimension: int) -> NDArray[np.f
     if dimension == 3:
         return positions
     # HOOMD-blue left round-off in z (its issue 1907).
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
+    with np.errstate(over="ignore"):  # what is not finite is refused later
         extent = float(np.ptp(positions[:, :2], axis=0).max()) if n else 0.0
         off = (positions[:, 2] != 0) & ~(np.abs(positions[:, 2]) <= FLAT * extent)
     if off.any():

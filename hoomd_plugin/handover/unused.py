@@ -47,6 +47,7 @@ def unused_content(chunks: FrameChunks) -> tuple[str, ...]:
     return tuple(found)
 
 
+@np.errstate(invalid="ignore")
 def diameters_of(chunks: FrameChunks) -> NDArray[np.float64] | None:
     """Each particle's diameter (N,) as the frame says it; None where it says the default, 1."""
     found = _of_particles(chunks, "diameter")
