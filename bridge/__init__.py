@@ -17,6 +17,7 @@ from .errors import (
     DegenerateModesError,
     FeatureError,
     NotAMinimumError,
+    NotFiniteError,
     PrecisionError,
     RattlerError,
     RelaxationError,
@@ -39,7 +40,7 @@ from .features import (
     youngs_moduli,
     youngs_modulus,
 )
-from .files import frame_of, read_gsd, theta_of, write_gsd
+from .files import frame_of, packings_of, read_gsd, theta_of, write_gsd
 from .following import Followed, crossings, follow
 from .jacobian import Jacobian, SecondOrder, frequency_slopes, jacobian, second_order
 from .linear_response import Response, default_tolerance, response, round_off_force
@@ -102,6 +103,7 @@ __all__ = [
     "Modes",
     "Morse",
     "NotAMinimumError",
+    "NotFiniteError",
     "Packing",
     "PairDistribution",
     "PairPotential",
@@ -157,6 +159,7 @@ __all__ = [
     "nonaffine_forces",
     "of_box",
     "of_strain",
+    "packings_of",
     "pair_distribution",
     "pair_distribution_feature",
     "poisson_ratio",

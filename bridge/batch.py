@@ -25,7 +25,10 @@ from amorph.handover import (
     check_box_matrix,
     widths,
 )
+from amorph.handover.arguments import count, one_or_several, real_numbers, whole_numbers
+from amorph.handover.showing import shown, spread_shown
 
+from .arguments import check
 from .blas import one_blas_thread
 from .errors import FeatureError
 from .factors import SMALLEST_PIVOT, held_hessian
@@ -38,7 +41,7 @@ from .pairs import Pairs, capacity
 from .potentials import PairPotential
 from .precision import require_float64
 from .rattlers import contacts_of
-from .registry import Feature, feature
+from .registry import Feature, features_of
 
 __all__ = ["BatchMeasurement", "measure_batch"]
 
@@ -77,14 +80,35 @@ class BatchMeasurement:
     positions: NDArray[np.float64]
     single: int
 
+    def __repr__(self) -> str:
+        failed, numbers = np.unique(self.status[self.status != "ok"], return_counts=True)
+        why = ", ".join(f"{n} {name}" for name, n in zip(failed, numbers, strict=True))
+        return shown(
+            f"BatchMeasurement: {len(self.replicas)} of {len(self.status)} packings measured",
+            [
+                ("not measured", why),
+                *((name, _values_shown(v)) for name, v in self.values.items()),
+                ("gradients of", ", ".join(self.gradients)),
+                ("the single way", f"{self.single} packings" if self.single else ""),
+            ],
+        )
+
+
+def _values_shown(values: NDArray[np.float64]) -> str:
+    if len(values) == 0:
+        return ""
+    if values.ndim > 1:
+        return f"{values.shape}, {spread_shown(values)}"
+    return f"mean {values.mean():.6g}, {spread_shown(values)}"
+
 
 def measure_batch(
     positions: ArrayLike,
     typeid: ArrayLike,
     boxes: ArrayLike,
     theta: "PairPotential | Sequence[PairPotential]",
-    features: Sequence["str | Feature"] = (),
-    gradients: Sequence["str | Feature"] = (),
+    features: "str | Feature | Sequence[str | Feature]" = (),
+    gradients: "str | Feature | Sequence[str | Feature]" = (),
     *,
     tolerance: float | None = None,
     device: "jax.Device | None" = None,
@@ -105,7 +129,8 @@ def measure_batch(
     theta:
         A pair potential, or one for each replica, of one kind and number of types.
     features, gradients:
-        What to measure, and what to differentiate by all parameters of types, at fixed box.
+        What to measure, and what to differentiate by all parameters of types, at fixed box; one
+        alone stands for itself.
     tolerance:
         The largest |F| that counts as rest; by default `default_tolerance`.
     device:
@@ -120,24 +145,29 @@ def measure_batch(
     FeatureError
         For a feature that is not there, not defined here, not differentiable, or of modes.
     InputError, BoxTooSmallError, UnknownTypeError, PrecisionError
-        Before work starts, for what cannot be.
+        Before work starts, for what cannot be. What is wrong with one replica alone, positions or
+        results that are not finite among it, is in its `BatchMeasurement.status`.
     """
     require_float64()
-    x = np.array(positions, dtype=np.float64)
+    check(tolerance=tolerance)
+    x = real_numbers("positions", positions, "(R, N, d) numbers")
     if x.ndim != 3 or x.shape[2] not in (2, 3) or 0 in x.shape:
         raise InputError(f"positions have shape {x.shape}: they must be (R, N, d).")
     r, n, d = x.shape
-    types = np.broadcast_to(np.asarray(typeid, dtype=np.int32), (r, n))
-    given = np.asarray(boxes, dtype=np.float64)
-    box = np.broadcast_to(given, (r, d, d))
-    one = [theta] if isinstance(theta, PairPotential) else list(theta)
-    if len(one) not in (1, r) or not all(isinstance(t, PairPotential) for t in one):
-        raise InputError(f"theta: give one pair potential, or {r} of them.")
+    types = _spread("typeid", whole_numbers("typeid", typeid, "integers"), (n,), r)
+    types = types.astype(np.int32)
+    given = real_numbers("boxes", boxes, f"({d}, {d}) or ({r}, {d}, {d}) numbers")
+    box = _spread("boxes", given, (d, d), r)
+    right = f"one pair potential, or {r} of them"
+    one = one_or_several("theta", theta, PairPotential, right)
+    if len(one) not in (1, r):
+        raise InputError(f"theta holds {len(one)} potentials: give {right}.")
     if len({(t.potential, t.n_types) for t in one}) > 1:
         raise InputError("theta: potentials of one batch are of one kind and number of types.")
-    differentiated = tuple(feature(f) for f in gradients)
-    plain = tuple(f for f in map(feature, features) if f not in differentiated)
-    check_features(Packing.of(x[0], types[0], box[0]), plain, differentiated)
+    differentiated = features_of("gradients", gradients)
+    plain = tuple(f for f in features_of("features", features) if f not in differentiated)
+    anywhere = Packing.of(np.zeros((n, d)), types[0], box[0])  # what is wrong with x, rows tell
+    check_features(anywhere, plain, differentiated)
     for f in (*plain, *differentiated):
         if f.modes:
             raise FeatureError(f"{f.name}: modes are for single packings: use measure.")
@@ -148,12 +178,14 @@ def measure_batch(
             f"typeids reach from {int(types.min())} to {int(types.max())}, but the potential has "
             f"parameters for {one[0].n_types} types."
         )
-    for k in range(1 if given.ndim == 2 else r):
-        own = cutoffs if given.ndim == 2 or len(one) == 1 else cutoffs[k]
+    alike = given.ndim == 2 or len(given) == 1
+    for k in range(1 if alike else r):
+        own = cutoffs if alike or len(one) == 1 else cutoffs[k]
         check_box(check_box_matrix(box[k]), float(own.max()))
 
     where = device or jax.devices()[0]
-    size = chunk or max(1, CHUNK_BYTES.get(where.platform, 2**33) // (8 * (n * d) ** 2))
+    most = max(1, CHUNK_BYTES.get(where.platform, 2**33) // (8 * (n * d) ** 2))
+    size = most if chunk is None else count("chunk", chunk)
     limits = _limits(one, box, tolerance)
     stacked = jax.tree_util.tree_map(lambda *v: jnp.stack(v), *one)
     done: list[dict[str, Any]] = []
@@ -179,6 +211,16 @@ def measure_batch(
     return _finished(whole, x, types, box, one, plain, differentiated, tolerance)
 
 
+def _spread(name: str, values: NDArray[Any], shape: tuple[int, ...], replicas: int) -> NDArray[Any]:
+    """One array for all replicas, or that of each, (R, ...); raises `InputError` for others."""
+    if values.shape not in (shape, (1, *shape), (replicas, *shape)):
+        raise InputError(
+            f"{name} has shape {values.shape}: it must be {shape}, or {(replicas, *shape)} for "
+            "each replica its own."
+        )
+    return np.broadcast_to(values, (replicas, *shape))
+
+
 def _limits(
     thetas: Sequence[PairPotential], box: NDArray[np.float64], tolerance: float | None
 ) -> NDArray[np.float64]:
@@ -187,6 +229,8 @@ def _limits(
         return np.full(len(box), checked_tolerance(tolerance))
     stiffness = np.array([t.max_stiffness() for t in thetas])
     out: NDArray[np.float64] = round_off_force(stiffness, np.linalg.norm(box, axis=1).max(axis=1))
+    if not np.isfinite(out).all():
+        raise InputError("theta: the stiffest pair's u'' is beyond what numbers can hold.")
     return out
 
 
@@ -390,23 +434,27 @@ def _finished(
     """The fast way's answers, and single packings' where it has none."""
     status = np.full(len(x), "ok", dtype="<U32")
     messages: dict[int, str] = {}
-    left = np.flatnonzero(~whole["ok"])
     values = {k: np.array(v) for k, v in whole["values"].items()}
     slopes = {f: {k: np.array(v) for k, v in g.items()} for f, g in whole["gradients"].items()}
+    ok = np.array(whole["ok"])
+    for found in (values, *slopes.values()):
+        for array in found.values():
+            ok &= np.isfinite(array).reshape(len(ok), -1).all(axis=1)
+    left = np.flatnonzero(~ok)
     positions = np.array(whole["positions"])
     for k in left.tolist():
         theta = thetas[k if len(thetas) > 1 else 0]
         try:
             packing = relax(Packing.of(x[k], types[k], box[k]), theta, tolerance=tolerance)
-            found = measure(packing, theta, plain, differentiated, tolerance=tolerance)
+            single = measure(packing, theta, plain, differentiated, tolerance=tolerance)
         except AmorphError as error:
             status[k] = type(error).__name__
-            messages[k] = str(error)
+            messages[k] = f"replica {k}: {error}"
             continue
         positions[k] = packing.positions
-        for name, value in found.values.items():
+        for name, value in single.values.items():
             values[name][k] = value
-        for name, gradient in found.gradients.items():
+        for name, gradient in single.gradients.items():
             for parameter, slope in gradient.arrays().items():
                 slopes[name][parameter][k] = slope
     kept = np.flatnonzero(status == "ok")

@@ -11,11 +11,14 @@ from jax import Array
 from numpy.typing import NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import check_kind
+from amorph.handover.showing import shown
 
+from .arguments import check
 from .errors import NotAMinimumError
-from .linear_response import force_tolerance, largest
+from .linear_response import check_forces, force_tolerance, largest
 from .mechanics import State, forces_of, listed, state_of
-from .neighbours import FIRST_SHELL, Window
+from .neighbours import FIRST_SHELL, WINDOW, Window
 from .packing import Packing
 from .rattlers import contacts_of, find_rattlers
 from .registry import Feature
@@ -47,6 +50,18 @@ class Contacts:
     rattlers: NDArray[np.bool_]
     n_rigid: int
     dimension: int
+
+    def __repr__(self) -> str:
+        held = len(self.rattlers) - self.n_rattlers
+        return shown(
+            f"Contacts of {len(self.rattlers)} particles in {self.dimension} dimensions",
+            [
+                ("contacts", str(self.n_contacts)),
+                ("mean number", f"{self.mean:.6g}" if held else ""),
+                ("beyond isostatic", str(self.excess)),
+                ("rattlers", str(self.n_rattlers)),
+            ],
+        )
 
     @property
     def n_contacts(self) -> int:
@@ -136,6 +151,7 @@ def coordination_feature(window: Window = FIRST_SHELL, *, name: str | None = Non
     -------
     A `Feature` to give to `measure`, `value_and_grad` or `register`.
     """
+    check_kind("window", window, Window, WINDOW)
     if name is None:
         name = "coordination_smooth" if window == FIRST_SHELL else f"coordination ({window})"
     return Feature(
@@ -173,16 +189,20 @@ def contacts(packing: Packing, theta: Theta, *, tolerance: float | None = None) 
     Raises
     ------
     NotAMinimumError
-        If forces above the tolerance remain, or are not finite.
+        If forces above the tolerance remain.
+    NotFiniteError
+        If forces are not finite: two particles coincide.
     BoxTooSmallError, UnknownTypeError, PrecisionError, InputError
         As `measure` does.
 
     Source: O'Hern, Silbert, Liu and Nagel, Phys. Rev. E 68, 011306 (2003), for the contact number
     without rattlers.
     """
+    check(packing=packing, theta=theta)
     limit = force_tolerance(packing, theta, tolerance)
     state = state_of(packing, theta)
     max_force = largest(_forces(theta, state))
+    check_forces(max_force, state)
     if not max_force <= limit:
         raise NotAMinimumError(
             f"the largest force is {max_force:.2e}, above the tolerance {limit:.1e}: call "

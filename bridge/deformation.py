@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import real_numbers
+from amorph.handover.showing import box_shown, shown
 
+from .arguments import check
 from .packing import Packing
 
 __all__ = ["Deformation", "deform", "deformation"]
@@ -38,13 +41,24 @@ class Deformation:
     rotation: NDArray[np.float64]
     lattice: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        turned = not np.array_equal(self.rotation, np.eye(len(self.rotation)))
+        replaced = not np.array_equal(self.lattice, np.eye(len(self.lattice)))
+        return shown(
+            f"Deformation of {self.packing.n_particles} particles in {self.packing.dimension} "
+            "dimensions",
+            [
+                ("gradient", str(self.gradient.tolist())),
+                ("box", box_shown(self.packing.box)),
+                ("turned by", str(self.rotation.tolist()) if turned else "nothing"),
+                ("box vectors", f"replaced by {self.lattice.tolist()}" if replaced else "kept"),
+            ],
+        )
+
 
 def square_matrix(values: ArrayLike, dimension: int, name: str) -> NDArray[np.float64]:
     """A finite (d, d) matrix; raises `InputError` otherwise."""
-    try:
-        matrix = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} is no matrix of numbers: {values!r}.") from error
+    matrix = real_numbers(name, values, f"a ({dimension}, {dimension}) matrix")
     if matrix.shape != (dimension, dimension):
         raise InputError(
             f"{name} has shape {matrix.shape}: for this packing it must be "
@@ -84,6 +98,7 @@ def _upper_triangular(
 
 def deformation(packing: Packing, gradient: ArrayLike, *, flip: bool = True) -> Deformation:
     """As `deform`, with an account of how the box was turned and its vectors replaced."""
+    check(packing=packing)
     d = packing.dimension
     matrix = square_matrix(gradient, d, "the deformation gradient")
     determinant = float(np.linalg.det(matrix))

@@ -14,6 +14,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from amorph.handover.showing import shown, spread_shown
+
+from .arguments import check
 from .linear_response import response, strain_basis
 from .mechanics import (
     Interactions,
@@ -201,6 +204,16 @@ class BondContributions:
     vector: NDArray[np.float64]
     force: NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        return shown(
+            f"BondContributions of {len(self.pairs)} interacting pairs",
+            [
+                ("bulk", f"{spread_shown(self.bulk)}, sum B = {self.bulk.sum():.6g}"),
+                ("shear", f"{spread_shown(self.shear)}, sum G = {self.shear.sum():.6g}"),
+                ("force", spread_shown(self.force)),
+            ],
+        )
+
 
 @jax.jit
 def _bonds(theta: Any, state: State) -> list[tuple[Array, ...]]:
@@ -223,6 +236,7 @@ def bond_contributions(packing: Packing, theta: Theta) -> BondContributions:
 
     Raises as `response` does, and `InputError` for a packing without a box.
     """
+    check(packing=packing, theta=theta)
     _ = packing.volume
     found = response(packing, theta)
     *values, inside = listed(theta, found.state, _bonds(theta, found.state))

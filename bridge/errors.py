@@ -1,12 +1,13 @@
 """The bridge's named failures. Their messages say what to do."""
 
-from amorph.handover import AmorphError, InputError
+from amorph.handover import AmorphError, InputError, NotFiniteError
 
 __all__ = [
     "ConvergenceError",
     "DegenerateModesError",
     "FeatureError",
     "NotAMinimumError",
+    "NotFiniteError",
     "PrecisionError",
     "RattlerError",
     "RelaxationError",

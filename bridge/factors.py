@@ -18,7 +18,7 @@ import scipy.sparse.linalg
 from jax import Array
 from numpy.typing import NDArray
 
-from amorph.handover import InputError
+from amorph.handover.arguments import check_choice
 
 from .blas import one_blas_thread
 from .errors import ConvergenceError
@@ -373,8 +373,7 @@ def factorise(theta: Any, state: State, solver: str = "auto", raised: float = 0.
     Raises `NotPositiveError` where the Hessian has a negative mode (or one that is zero to
     round-off), `InputError` for a solver that is unknown or not installed.
     """
-    if solver not in SOLVERS:
-        raise InputError(f"solver = {solver!r}: it must be one of {', '.join(SOLVERS)}.")
+    check_choice("solver", solver, SOLVERS)
     rigid = rigid_modes(state)
     n, d = state.positions.shape
     if solver == "auto":

@@ -2,18 +2,32 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from amorph import handover
 from amorph.handover import Frame, InputError
+from amorph.handover.arguments import check_kind, described, one_or_several
 
+from .arguments import check
 from .packing import Packing
 from .potentials import PairPotential, from_arrays
 from .springs import PairsAndSprings, Springs, Theta
 
-__all__ = ["frame_of", "read_gsd", "theta_of", "write_gsd"]
+__all__ = ["frame_of", "packings_of", "read_gsd", "theta_of", "write_gsd"]
+
+PAIRS = "packings with their potentials, as [(packing, theta)]"
+
+
+@runtime_checkable
+class HasFrames(Protocol):
+    """What an `amorph.ensemble.Ensemble` is here: something that gives frames."""
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames, in order."""
+        ...
 
 
 def read_gsd(
@@ -23,6 +37,8 @@ def read_gsd(
     theta: Theta | None = None,
 ) -> Iterator[tuple[Packing, Theta]]:
     """The packings of a GSD file with their potentials, frame by frame.
+
+    What is wrong with the arguments, or with the file as a whole, is raised by the call itself.
 
     Parameters
     ----------
@@ -40,8 +56,10 @@ def read_gsd(
         One of its kinds, by name: not a GSD file, truncated, empty, without a potential, with
         positions that are not numbers, with more types than the potential.
     InputError
-        For springs that cannot be.
+        For springs that cannot be, and for arguments that are something else.
     """
+    if theta is not None:
+        check(theta=theta)
     near = None if theta is None else theta.near
     read = handover.read_gsd(
         path,
@@ -50,9 +68,35 @@ def read_gsd(
         potential=None if near is None else near.potential,
         parameters=None if near is None else near.arrays(),
     )
-    for frame in read:
-        whole = theta is not None and theta.springs is not None
-        yield Packing.from_frame(frame), theta if whole and theta else theta_of(frame, near)
+    whole = theta is not None and theta.springs is not None
+    return (
+        (Packing.from_frame(frame), theta if whole and theta else theta_of(frame, near))
+        for frame in read
+    )
+
+
+def packings_of(frames: "Frame | HasFrames | Iterable[Frame]") -> Iterator[tuple[Packing, Theta]]:
+    """The packings of an ensemble, or of frames, with what their particles interact by.
+
+    Parameters
+    ----------
+    frames:
+        An `amorph.ensemble.Ensemble`, of which replicas without positions are left out; a frame; or
+        some of them, as `Ensemble.packings` and `amorph.handover.read_gsd` give.
+
+    Raises `InputError` for anything else, and as `theta_of` does.
+    """
+    if isinstance(frames, HasFrames):
+        frames = frames.frames()
+    right = "an Ensemble, or frames"
+    if not isinstance(frames, Iterator):
+        frames = one_or_several("frames", frames, Frame, right)
+
+    def checked(frame: Frame) -> tuple[Packing, Theta]:
+        check_kind("frames", frame, Frame, right)
+        return Packing.from_frame(frame), theta_of(frame)
+
+    return map(checked, frames)
 
 
 def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
@@ -60,8 +104,12 @@ def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
 
     ``near`` takes the place of the frame's pair potential; its springs stay.
 
-    Raises `InputError` for springs that cannot be, `UnknownPotentialError` as `from_arrays` does.
+    Raises `InputError` for springs that cannot be and frames with neither, `UnknownPotentialError`
+    as `from_arrays` does.
     """
+    check_kind("frame", frame, Frame, "an amorph.handover.Frame")
+    if near is not None:
+        check_kind("near", near, PairPotential, "a pair potential")
     stiffness = frame.log.get("springs/stiffness")
     length = frame.log.get("springs/length")
     if (stiffness is None) != (length is None):
@@ -70,13 +118,20 @@ def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
     if near is None and frame.potential is not None:
         near = from_arrays(frame.potential, frame.parameters)
     if near is None:
-        assert springs is not None  # the reader refuses frames with neither
+        if springs is None:
+            raise InputError(
+                f"{frame.where}: has neither a potential nor springs: give a potential."
+            )
         return springs
     return near if springs is None else PairsAndSprings(near, springs)
 
 
 def frame_of(packing: Packing, theta: Theta, log: Mapping[str, ArrayLike] | None = None) -> Frame:
-    """A packing and its potential as a frame of a GSD file; particles are put into the box."""
+    """A packing and its potential as a frame of a GSD file; particles are put into the box.
+
+    Raises `InputError` for what is no packing or potential, or cannot be logged.
+    """
+    check(packing=packing, theta=theta)
     wrapped = packing.wrapped()
     near, springs = theta.near, theta.springs
     n_types = int(np.max(packing.typeid)) + 1 if near is None else near.n_types
@@ -104,6 +159,15 @@ def write_gsd(
 ) -> None:
     """Write packings with their potentials, a frame each; the file appears only when whole.
 
-    Raises `OutputExistsError` unless `overwrite`, `OutputError` where it cannot be written.
+    Raises `OutputExistsError` unless `overwrite`, `OutputError` where it cannot be written,
+    `InputError` for what are no packings with their potentials.
     """
-    handover.write_gsd(path, (frame_of(p, t) for p, t in packings), overwrite=overwrite)
+    check_kind("packings", packings, Iterable, PAIRS)
+
+    def frames() -> Iterator[Frame]:
+        for pair in packings:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise InputError(f"packings hold {described(pair)}: they must be {PAIRS}.")
+            yield frame_of(*pair)
+
+    handover.write_gsd(path, frames(), overwrite=overwrite)

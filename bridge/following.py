@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import described
+from amorph.handover.showing import shown
 
+from .arguments import check
 from .errors import NotAMinimumError
 from .linear_response import force_tolerance, largest, remember, respond
 from .mechanics import State, pair_terms, state_of
@@ -49,6 +52,18 @@ class Followed:
     crossings: int
     moved: float
 
+    def __repr__(self) -> str:
+        lost = f"rearranged, at {self.lost_at:.3g} of the way"
+        return shown(
+            f"Followed: {self.packing.n_particles} particles in {self.packing.dimension} "
+            "dimensions, at rest at new parameters",
+            [
+                ("minimum", lost if self.rearranged else "the same"),
+                ("crossings", f"{self.crossings} pairs crossed a distance where u'' jumps"),
+                ("moved", f"{self.moved:.3g} at most"),
+            ],
+        )
+
 
 @jax.jit
 def _classes(theta: Theta, state: State) -> jax.Array:
@@ -64,8 +79,18 @@ def crossings(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> in
     """How many pairs crossed a distance where u'' jumps (σ, r_on, r_cut).
 
     The packings must be the same particles, moved by less than a tenth of a diameter for the count
-    to be exact: pairs are listed from the first, with a skin.
+    to be exact: pairs are listed from the first, with a skin. Raises `InputError` for what is no
+    packing with its interactions.
     """
+    for name, pair in (("before", before), ("after", after)):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise InputError(f"{name} is {described(pair)}: it must be (packing, theta).")
+        check(packing=pair[0], theta=pair[1])
+    if before[0].positions.shape != after[0].positions.shape:
+        raise InputError(
+            f"positions have shapes {before[0].positions.shape} and {after[0].positions.shape}: "
+            "they must be those of the same particles."
+        )
     return int(np.count_nonzero(crossed(before, after)[0]))
 
 
@@ -196,6 +221,7 @@ def follow(
     RelaxationError, NotAMinimumError, SingularHessianError, BoxTooSmallError
         If no minimum is found after a rearrangement.
     """
+    check(packing=packing, theta=theta, new_theta=new_theta)
     old, new = theta.arrays(), new_theta.arrays()
     if theta.potential != new_theta.potential or any(len(old[k]) != len(new[k]) for k in old):
         raise InputError(

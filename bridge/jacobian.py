@@ -1,6 +1,6 @@
 """The Jacobian of any features with respect to any parameters, and the second order beyond it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,15 +12,19 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import check_choice, check_kind, described, real_numbers
+from amorph.handover.showing import numbers_shown, shown, spread_shown
 
+from .arguments import check
 from .derivatives import by_choices, coupling, degenerate_groups, partials
 from .errors import FeatureError, NotAMinimumError
+from .finiteness import check_finite, check_slopes, check_values
 from .linear_response import Response, strain_basis, strain_forces
-from .measuring import check_features, response_for
+from .measuring import check_features, response_for, row_names
 from .mechanics import Resolved, State, forces_of, resolved
 from .packing import Packing
 from .parameters import Choice, choices, of_strain
-from .registry import Feature, feature
+from .registry import Feature, feature, features_of
 from .springs import Theta
 
 __all__ = ["Jacobian", "SecondOrder", "frequency_slopes", "jacobian", "second_order"]
@@ -59,6 +63,18 @@ class Jacobian:
     row_slices: dict[str, slice]
     column_slices: dict[str, slice]
 
+    def __repr__(self) -> str:
+        n_rows, n_columns = self.matrix.shape
+        return shown(
+            f"Jacobian: {n_rows} components of features by {n_columns} parameters",
+            [
+                *((name, numbers_shown(value)) for name, value in self.values.items()),
+                ("with respect to", ", ".join(self.choices)),
+                ("held", f"the {self.held}"),
+                ("derivatives", spread_shown(self.matrix)),
+            ],
+        )
+
     def block(self, which: str, parameter: str) -> NDArray[np.float64]:
         """The derivatives of one feature by one choice: the feature's shape, then the parameter's.
 
@@ -82,12 +98,6 @@ class Jacobian:
         """The number of singular values above a part of the largest."""
         s = np.linalg.svd(self.matrix, compute_uv=False)
         return int(np.sum(s > tolerance * s[0])) if len(s) and s[0] > 0 else 0
-
-
-def _row_names(f: Feature, value: NDArray[Any]) -> list[str]:
-    if value.ndim == 0:
-        return [f.name]
-    return [f"{f.name}[{','.join(map(str, index))}]" for index in np.ndindex(value.shape)]
 
 
 def jacobian(
@@ -136,20 +146,20 @@ def jacobian(
     NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
         As `response` does; `NotAMinimumError` also at fixed pressure or stress, where the packing
         would not keep its shape.
+    NotFiniteError
+        For a value or a derivative that is not finite, as in `measure`.
     """
-    if held not in HELD:
-        raise InputError(f"held = {held!r}: it must be one of {', '.join(HELD)}.")
+    check(packing=packing, theta=theta, tolerance=tolerance)
+    check_choice("held", held, HELD)
     if held != "box":
         _ = packing.volume
-    if degenerate not in ("raise", "mean"):
-        raise InputError(f"degenerate = {degenerate!r}: it must be 'raise' or 'mean'.")
+    check_choice("degenerate", degenerate, ("raise", "mean"))
     chosen = choices(with_respect_to, theta)
     for choice in chosen:
         choice.check(packing, theta)
         if choice.needs_strain and held != "box":
             raise InputError(f"{choice.name} cannot change while the {held} is held by the box.")
-    given = [features] if isinstance(features, (str, Feature)) else list(features)
-    wanted = [feature(f) for f in given]
+    wanted = list(features_of("features", features))
     _check_names("features", [f.name for f in wanted])
     _check_names("with_respect_to", [c.name for c in chosen])
     check_features(packing, (), wanted)
@@ -160,6 +170,7 @@ def jacobian(
     values, matrix = by_choices(
         [*wanted, *followed], theta, found, [*chosen, *strain], degenerate=degenerate
     )
+    check_values([*wanted, *followed], values, theta, found)
     n_rows = sum(v.size for v in values[: len(wanted)])
     if held != "box":
         split = matrix.shape[1] - len(strain_basis(packing.dimension))
@@ -169,13 +180,14 @@ def jacobian(
     row_slices: dict[str, slice] = {}
     for f, value in zip(wanted, values, strict=False):
         row_slices[f.name] = slice(len(rows), len(rows) + value.size)
-        rows += _row_names(f, value)
+        rows += row_names(f, value)
     columns: list[str] = []
     column_slices: dict[str, slice] = {}
     for choice in chosen:
         labels = choice.labels(found.state, theta)
         column_slices[choice.name] = slice(len(columns), len(columns) + len(labels))
         columns += labels
+    check_slopes(rows, columns, matrix, theta, found)
     plain = {f.name: float(v) if v.ndim == 0 else v for f, v in zip(wanted, values, strict=False)}
     return Jacobian(
         tuple(f.name for f in wanted),
@@ -304,6 +316,16 @@ class SecondOrder:
     curvatures: dict[str, Any]
     displacement: NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        lines = []
+        for name, value in self.values.items():
+            slope, curvature = self.slopes[name], self.curvatures[name]
+            lines.append((name, numbers_shown(value)))
+            lines.append(
+                ("  slope, curvature", f"{numbers_shown(slope)}, {numbers_shown(curvature)}")
+            )
+        return shown("SecondOrder along a direction γ", lines)
+
 
 def second_order(
     packing: Packing,
@@ -331,13 +353,13 @@ def second_order(
     solids", Fig. 3, whose supplement is not to hand: derived here. Raises as `jacobian` does, and
     `FeatureError` for features of vibrational modes.
     """
-    given = [features] if isinstance(features, (str, Feature)) else list(features)
-    wanted = [feature(f) for f in given]
+    check(packing=packing, theta=theta, tolerance=tolerance)
+    wanted = list(features_of("features", features))
     check_features(packing, (), wanted)
     for f in wanted:
         if f.modes:
             raise FeatureError(f"{f.name}: the second order of vibrational modes is not available.")
-    pairs = list(direction.items()) if isinstance(direction, Mapping) else list(direction)
+    pairs = _pairs(direction)
     chosen = [choices(name, theta)[0] for name, _ in pairs]
     for choice in chosen:
         choice.check(packing, theta)
@@ -360,6 +382,11 @@ def second_order(
         nonaffine = found.solve(np.asarray(_nonaffine_change(state, own, change, first)))
     slopes, curvatures = _second(tuple(wanted), state, own, change, (first, nonaffine), second)
     now = [np.asarray(f.function(own, state)) for f in wanted]
+    check_values(wanted, now, theta, found)
+    for order, arrays in (("first", slopes), ("second", curvatures)):
+        for f, value in zip(wanted, arrays, strict=True):
+            along = f"the {order} derivative of {f.name!r} along the direction"
+            check_finite(along, value, theta, found)
 
     def plain(arrays: Sequence[Any]) -> dict[str, Any]:
         return {
@@ -368,6 +395,18 @@ def second_order(
         }
 
     return SecondOrder(plain(now), plain(slopes), plain(curvatures), first)
+
+
+def _pairs(
+    direction: "Mapping[str, ArrayLike] | Sequence[tuple[str | Choice, ArrayLike]]",
+) -> "list[tuple[str | Choice, NDArray[np.float64]]]":
+    """A direction's choices with their components; raises `InputError` for what is none."""
+    right = "changes by parameter, as {'diameters': [1.0, 0.0]}"
+    items = direction.items() if isinstance(direction, Mapping) else direction
+    check_kind("direction", items, (list, tuple, ItemsView), right)
+    if not items or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in items):
+        raise InputError(f"direction is {described(direction)}: it must be {right}.")
+    return [(name, real_numbers(f"direction[{name!r}]", change)) for name, change in items]
 
 
 def _added(change: Resolved, name: str, values: NDArray[np.float64]) -> Resolved:
@@ -411,14 +450,16 @@ def frequency_slopes(
 
     Raises as `jacobian` does, and `InputError` for a direction that does not fit.
     """
+    check(packing=packing, theta=theta, n_modes=n_modes)
+    pairs = _pairs(direction)
     wanted = feature(f"frequencies_{n_modes}")
-    chosen = [choices(name, theta)[0] for name in direction]
+    chosen = [choices(name, theta)[0] for name, _ in pairs]
     for choice in chosen:
         choice.check(packing, theta)
     found = response_for(packing, theta, [wanted], solver=solver)
     have = found.state.modes.shape[2]
     _, matrix = by_choices([coupling(0, have)], theta, found, chosen)
-    change = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in direction.values()])
+    change = np.concatenate([np.ravel(values) for _, values in pairs])
     if len(change) != matrix.shape[1]:
         raise InputError(f"a direction has {matrix.shape[1]} components here, not {len(change)}.")
     bent = (matrix @ change).reshape(have, have)
@@ -427,4 +468,6 @@ def frequency_slopes(
     for group in degenerate_groups(theta, found.state):
         within = bent[group.start : group.stop, group.start : group.stop]
         slopes[group.start : group.stop] = np.linalg.eigvalsh(0.5 * (within + within.T))
-    return (slopes / (2 * np.sqrt(squared)))[:n_modes]
+    out: NDArray[np.float64] = (slopes / (2 * np.sqrt(squared)))[:n_modes]
+    check_finite("the slope of the lowest frequencies", out, theta, found)
+    return out

@@ -16,8 +16,11 @@ from jax import Array
 from numpy.typing import NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import check_choice, not_negative, positive
+from amorph.handover.showing import shown
 
-from .errors import NotAMinimumError, SingularHessianError
+from .arguments import check
+from .errors import NotAMinimumError, NotFiniteError, SingularHessianError
 from .factors import SMALLEST_PIVOT, SOLVERS, Factor, factorise, lowest_mode
 from .mechanics import State, energy_of, forces_of, interactions, state_of
 from .packing import Packing
@@ -49,13 +52,22 @@ def default_tolerance(packing: Packing, theta: Theta) -> float:
     """The largest |F| of a packing at rest: max(1e-12, 8 eps k_max L).
 
     k_max is the stiffest pair's u'', L the longest box vector (or the extent of a cluster):
-    round-off of the positions alone makes forces of this size.
+    round-off of the positions alone makes forces of this size. Raises `InputError` for parameters
+    so extreme that it is not finite.
     """
+    check(packing=packing, theta=theta)
     if packing.box is None:
         length = float(np.max(np.ptp(np.asarray(packing.positions), axis=0)))
     else:
         length = float(np.linalg.norm(np.asarray(packing.box), axis=0).max())
-    return float(round_off_force(theta.max_stiffness(), length))
+    stiffness = theta.max_stiffness()
+    limit = float(round_off_force(stiffness, length))
+    if not np.isfinite(limit):
+        raise InputError(
+            f"the stiffest pair's u'' is {stiffness} in {theta!r}: its parameters are beyond what "
+            "numbers can hold."
+        )
+    return limit
 
 
 def round_off_force(stiffness: Any, length: Any) -> Any:
@@ -70,9 +82,7 @@ def force_tolerance(packing: Packing, theta: Theta, tolerance: float | None) -> 
 
 def checked_tolerance(tolerance: float) -> float:
     """A force that was asked for; raises `InputError` for an impossible one."""
-    if not (np.isfinite(tolerance) and tolerance > 0):
-        raise InputError(f"tolerance = {tolerance!r}: it must be a force greater than 0.")
-    return float(tolerance)
+    return positive("tolerance", tolerance)
 
 
 def strain_forces(theta: Any, state: State) -> Array:
@@ -121,6 +131,18 @@ class Response:
     max_force: float
     tolerance: float
 
+    def __repr__(self) -> str:
+        n, d = np.shape(self.state.positions)
+        return shown(
+            f"Response of a packing of {n} particles in {d} dimensions at rest",
+            [
+                ("energy", f"{self.energy:.10g} ({self.energy / n:.6g} a particle)"),
+                ("largest force", f"{self.max_force:.2e} (at most {self.tolerance:.1e})"),
+                ("rattlers", str(int(self.rattlers.sum()))),
+                ("Hessian by", self.solver),
+            ],
+        )
+
     @property
     def rattlers(self) -> NDArray[np.bool_]:
         """(N,): which particles are rattlers."""
@@ -155,6 +177,7 @@ def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") ->
         )
     energy, forces, xi = _loads(theta, state)
     max_force = largest(forces)
+    check_forces(max_force, state)
     if not max_force <= tolerance:
         raise NotAMinimumError(
             f"the largest force is {max_force:.2e}, above the tolerance {tolerance:.1e}: call "
@@ -168,7 +191,35 @@ def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") ->
             state = replace(state, nonaffine=factor.solve(xi))
     except NotPositiveError:
         _raise_not_minimum(theta, state)
+    if xi is not None and not np.isfinite(state.nonaffine).all():
+        raise NotFiniteError(
+            "the non-affine response H⁻¹Ξ of the packing is not finite: its parameters are beyond "
+            "what numbers can hold."
+        )
     return Response(state, factor, float(energy), max_force, tolerance)
+
+
+def check_forces(max_force: float, state: State) -> None:
+    """Raise `NotFiniteError` where the largest force is not finite, naming who coincides."""
+    if not np.isfinite(max_force):
+        raise NotFiniteError(
+            f"the largest force of the packing is {max_force}: {coinciding(state)}"
+        )
+
+
+def coinciding(state: State) -> str:
+    """Why forces are not finite, in words: the pair of particles that is nearest."""
+    pairs, count = state.pairs, int(state.pairs.count)
+    x = np.asarray(state.positions)
+    i, j = np.asarray(pairs.i)[:count], np.asarray(pairs.j)[:count]
+    if count == 0:
+        return "its parameters are extreme."
+    distance = np.sqrt(np.sum((x[j] - x[i] + np.asarray(pairs.shift)[:count]) ** 2, axis=1))
+    k = int(np.argmin(distance))
+    return (
+        f"particles {i[k]} and {j[k]} are {distance[k]:.3g} apart. Two particles that coincide "
+        "have no direction between them: move one, or start from another packing."
+    )
 
 
 def _raise_not_minimum(theta: Any, state: State) -> NoReturn:
@@ -221,12 +272,17 @@ def response(
     ------
     ConvergenceError
         If iterations do not reach their tolerance.
+    NotFiniteError
+        If the forces are not: two particles coincide.
+    InputError
+        For arguments that are something else, swapped ones among them.
     NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
     """
+    check(packing=packing, theta=theta)
     require_float64()
+    not_negative("reach", reach)
     limit = force_tolerance(packing, theta, tolerance)
-    if solver not in SOLVERS:
-        raise InputError(f"solver = {solver!r}: it must be one of {', '.join(SOLVERS)}.")
+    check_choice("solver", solver, SOLVERS)
     for known_theta, known_reach, known_limit, found in _known.get(packing, ()):
         # What was found to be at rest for a tolerance that was asked for stays so.
         if known_theta() is not theta or not (tolerance is None or known_limit <= limit):

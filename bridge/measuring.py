@@ -9,13 +9,17 @@ import jax
 import numpy as np
 from jax import Array
 
+from amorph.handover.showing import numbers_shown, shown
+
+from .arguments import check
 from .derivatives import by_choices
 from .errors import FeatureError
+from .finiteness import check_slopes, check_values
 from .linear_response import Response, remember, response
 from .mechanics import State
 from .packing import Packing
-from .parameters import by_type
-from .registry import Feature, feature, theta_and_packing
+from .parameters import Choice, by_type
+from .registry import Feature, feature, features_of, theta_and_packing
 from .springs import Theta
 from .vibrations import has_modes, with_modes
 
@@ -44,6 +48,17 @@ class Measurement:
     gradients: dict[str, Theta]
     response: Response
     crossings: dict[str, Theta] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        n, d = np.shape(self.response.state.positions)
+        return shown(
+            f"Measurement of a packing of {n} particles in {d} dimensions",
+            [
+                *((name, numbers_shown(value)) for name, value in self.values.items()),
+                *((f"d {name}", repr(slope)) for name, slope in self.gradients.items()),
+                ("crossings add to", ", ".join(self.crossings)),
+            ],
+        )
 
 
 def check_features(
@@ -98,8 +113,8 @@ def _plain(value: Any) -> Any:
 def measure(
     packing: Packing,
     theta: Theta,
-    features: Sequence["str | Feature"],
-    gradients: Sequence["str | Feature"] = (),
+    features: "str | Feature | Sequence[str | Feature]",
+    gradients: "str | Feature | Sequence[str | Feature]" = (),
     *,
     tolerance: float | None = None,
     crossings: bool = False,
@@ -117,7 +132,8 @@ def measure(
     packing, theta:
         A packing as `relax` returns it, and its potential.
     features, gradients:
-        Names or features to measure, and to differentiate by all parameters of types.
+        Names or features to measure, and to differentiate by all parameters of types; one alone
+        stands for itself.
     tolerance:
         The largest |F| that counts as rest; by default `default_tolerance`.
     crossings:
@@ -130,27 +146,60 @@ def measure(
         with ``crossings``.
     RattlerError
         If a gradient depends on where a rattler lies.
+    NotFiniteError
+        For a value, a gradient or what crossings add that is not finite: named with the component,
+        the parameter and the packing's lowest eigenvalue.
+    InputError
+        For arguments that are something else, swapped ones among them.
     NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
         As `response` does.
     """
-    differentiated = tuple(feature(f) for f in gradients)
-    plain = tuple(f for f in map(feature, features) if f not in differentiated)
+    check(packing=packing, theta=theta, tolerance=tolerance)
+    differentiated = features_of("gradients", gradients)
+    plain = tuple(f for f in features_of("features", features) if f not in differentiated)
     check_features(packing, plain, differentiated)
     found = response_for(packing, theta, (*plain, *differentiated), tolerance=tolerance)
     values: dict[str, Any] = {}
     slopes: dict[str, Theta] = {}
     gains: dict[str, Theta] = {}
     if plain:
-        for f, value in zip(plain, _values(plain, theta, found.state), strict=True):
-            values[f.name] = _plain(value)
+        known = [_plain(v) for v in _values(plain, theta, found.state)]
+        check_values(plain, known, theta, found)
+        values |= {f.name: value for f, value in zip(plain, known, strict=True)}
     if differentiated:
         chosen = [by_type(name) for name in theta.arrays()]
         y, matrix = by_choices(differentiated, theta, found, chosen, crossings=crossings)
+        check_values(differentiated, y, theta, found)
+        if not np.isfinite(matrix).all():
+            _not_finite(differentiated, y, chosen, matrix, theta, found)
         values |= {f.name: _plain(v) for f, v in zip(differentiated, y, strict=True)}
         slopes = _like_theta(theta, differentiated, y, matrix)
         if crossings:
             gains = _like_theta(theta, differentiated, y, matrix[len(matrix) // 2 :])
     return Measurement(values, slopes, found, gains)
+
+
+def _not_finite(
+    features: Sequence[Feature],
+    values: Sequence[Any],
+    chosen: Sequence[Choice],
+    matrix: Any,
+    theta: Theta,
+    found: Response,
+) -> None:
+    """Raise `NotFiniteError` for derivatives of features, or what crossings add to them."""
+    rows = [name for f, value in zip(features, values, strict=True) for name in row_names(f, value)]
+    columns = [label for c in chosen for label in c.labels(found.state, theta)]
+    check_slopes(rows, columns, matrix[: len(rows)], theta, found)
+    gained = "what pairs that cross a break add to the gradient of"
+    check_slopes(rows, columns, matrix[len(rows) :], theta, found, what=gained)
+
+
+def row_names(f: Feature, value: Any) -> list[str]:
+    """What a feature's components are called."""
+    if np.ndim(value) == 0:
+        return [f.name]
+    return [f"{f.name}[{','.join(map(str, index))}]" for index in np.ndindex(np.shape(value))]
 
 
 def _like_theta(
@@ -173,6 +222,7 @@ def value_and_grad(which: "str | Feature") -> Callable[[Any, Any], tuple[Any, Th
 
     The gradient is an object like theta: its attributes are the derivatives by each parameter of
     types, through the energy minimum, at fixed box. See `measure` for what it means and raises.
+    Its arguments cannot be mistaken for each other: (packing, theta) is the same.
     """
     f = feature(which)
 

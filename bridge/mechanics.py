@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from amorph.handover import InputError
 
+from .arguments import check
 from .errors import FeatureError
 from .packing import Packing
 from .pairs import CHUNK, Pairs, find_bonds, find_pairs
@@ -359,12 +360,13 @@ def _evaluate(function: Any, theta: Theta, state: State) -> Any:
     return function(theta, state)
 
 
-def _finite(function: Any, packing: Packing, theta: Theta) -> NDArray[np.float64]:
+def _finite(name: str, function: Any, packing: Packing, theta: Theta) -> NDArray[np.float64]:
+    check(packing=packing, theta=theta)
     found = np.asarray(_evaluate(function, theta, state_of(packing, theta)))
     if not np.isfinite(found).all():
         raise InputError(
-            "the forces of the packing are not finite: two particles coincide, or positions are no "
-            "numbers. Move one of them."
+            f"the {name} of the packing is not finite: two particles coincide, or the parameters "
+            "are extreme. Move one of them."
         )
     return found
 
@@ -374,7 +376,7 @@ def energy(packing: Packing, theta: Theta) -> float:
 
     Raises as `find_pairs` does, and `InputError` if it is not finite.
     """
-    return float(_finite(energy_of, packing, theta))
+    return float(_finite("energy", energy_of, packing, theta))
 
 
 def forces(packing: Packing, theta: Theta) -> NDArray[np.float64]:
@@ -382,7 +384,7 @@ def forces(packing: Packing, theta: Theta) -> NDArray[np.float64]:
 
     Raises as `find_pairs` does, and `InputError` if they are not finite (two particles coincide).
     """
-    return _finite(forces_of, packing, theta)
+    return _finite("field of forces", forces_of, packing, theta)
 
 
 def hessian(packing: Packing, theta: Theta) -> NDArray[np.float64]:
@@ -390,7 +392,7 @@ def hessian(packing: Packing, theta: Theta) -> NDArray[np.float64]:
 
     Raises as `find_pairs` does, and `InputError` if it is not finite (two particles coincide).
     """
-    return _finite(hessian_of, packing, theta)
+    return _finite("Hessian", hessian_of, packing, theta)
 
 
 def stress(packing: Packing, theta: Theta) -> NDArray[np.float64]:
@@ -399,5 +401,6 @@ def stress(packing: Packing, theta: Theta) -> NDArray[np.float64]:
     Raises as `find_pairs` does, and `InputError` for a packing without a box or if it is not
     finite (two particles coincide).
     """
+    check(packing=packing, theta=theta)
     _ = packing.volume
-    return _finite(stress_of, packing, theta)
+    return _finite("stress", stress_of, packing, theta)

@@ -11,10 +11,15 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
+from amorph.handover.arguments import check_choice, count, not_negative
+from amorph.handover.showing import shown
+
+from .arguments import check
 from .errors import NotAMinimumError, RelaxationError, SingularHessianError
-from .factors import DENSE, Factor, factorise, lowest_mode
+from .factors import DENSE, SOLVERS, Factor, factorise, lowest_mode
 from .linear_response import (
     Response,
+    coinciding,
     force_tolerance,
     largest,
     remember,
@@ -60,6 +65,20 @@ class Relaxation:
     newton_steps: int
     fire_steps: int
     moved: float
+
+    def __repr__(self) -> str:
+        found = self.response
+        return shown(
+            f"Relaxation of {self.packing.n_particles} particles in {self.packing.dimension} "
+            "dimensions",
+            [
+                ("energy", f"{found.energy:.10g}"),
+                ("largest force", f"{found.max_force:.2e} (at most {found.tolerance:.1e})"),
+                ("rattlers", str(int(found.rattlers.sum()))),
+                ("steps", f"{self.fire_steps} of FIRE, {self.newton_steps} of Newton's method"),
+                ("moved", f"{self.moved:.3g} at most"),
+            ],
+        )
 
 
 @dataclass
@@ -387,17 +406,18 @@ def relaxation(
     solver: str = "auto",
 ) -> Relaxation:
     """As `relax`, with an account of how the packing came to rest."""
+    check(packing=packing, theta=theta)
     require_float64()
+    count("max_steps", max_steps, least=0)
+    check_choice("solver", solver, SOLVERS)
+    not_negative("reach", reach)
     limit = force_tolerance(packing, theta, tolerance)
     work = Work.start(packing, theta)
     start = work.origin
     scale = theta.max_stiffness() * theta.size_range()[0]
     force = largest(_forces(theta, work.state))
     if not np.isfinite(force):
-        raise RelaxationError(
-            "the forces of the packing are not finite: two particles coincide, or positions are "
-            "not numbers. Start from another packing."
-        )
+        raise RelaxationError(f"the forces of the packing are not finite: {coinciding(work.state)}")
     newton_steps = fire_steps = saddles = 0
     for target in _targets(force, scale, limit):
         if force > target:
@@ -467,8 +487,9 @@ def relax(
         If the forces do not fall below the tolerance.
     NotAMinimumError, SingularHessianError
         If what was found is no minimum with a linear response (no particle held, for example).
-    BoxTooSmallError, UnknownTypeError, PrecisionError
-        Before work starts.
+    InputError, BoxTooSmallError, UnknownTypeError, PrecisionError
+        Before work starts; `InputError` for arguments that are something else, swapped ones among
+        them.
     """
     return relaxation(
         packing, theta, tolerance=tolerance, max_steps=max_steps, solver=solver

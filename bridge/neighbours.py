@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from amorph.handover import InputError
+from amorph.handover.arguments import check_choice, not_negative
 
 from .mechanics import State, pair_terms
 from .springs import Theta
@@ -16,6 +16,7 @@ __all__ = ["FIRST_SHELL", "FIRST_SHELL_SHARP", "WITHIN_LARGEST_DIAMETER", "Windo
 
 UNITS = ("sigma", "length", "largest_diameter")
 SOFTENING = 1e-6
+WINDOW = "a bridge.Window, as bridge.Window(1.15, 1.4)"
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,14 @@ class Window:
 
     def __post_init__(self) -> None:
         """Check, and make the values plain floats."""
-        object.__setattr__(self, "inner", float(self.inner))
-        object.__setattr__(self, "outer", float(self.outer))
-        if not (np.isfinite(self.outer) and 0 <= self.inner <= self.outer and self.outer > 0):
+        object.__setattr__(self, "inner", not_negative("a window's inner", self.inner))
+        object.__setattr__(self, "outer", not_negative("a window's outer", self.outer))
+        if not (self.inner <= self.outer and self.outer > 0):
             raise InputError(
                 f"a window from {self.inner} to {self.outer}: it must be 0 <= inner <= outer, "
                 "with outer finite and greater than 0."
             )
-        if self.unit not in UNITS:
-            raise InputError(f"unit = {self.unit!r}: it must be one of {', '.join(UNITS)}.")
+        check_choice("unit", self.unit, UNITS)
         if self.unit == "largest_diameter" and not self.is_sharp:
             raise InputError(
                 "a smooth window cannot be in units of the largest diameter, which is no parameter "

@@ -9,11 +9,14 @@ from jax import Array
 from numpy.typing import NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import check_kind, described
 
+from .arguments import check
 from .errors import FeatureError
 from .mechanics import State, pair_terms, state_of
 from .neighbours import (
     FIRST_SHELL,
+    WINDOW,
     WITHIN_LARGEST_DIAMETER,
     Window,
     saturating,
@@ -63,7 +66,8 @@ def psi_sharp_of(
 
 def _check_fold(k: int, error: type[InputError]) -> None:
     if not (isinstance(k, int | np.integer) and k >= 1):
-        raise error(f"psi_{k}: k must be a whole number of at least 1.")
+        told = k if isinstance(k, (int, float)) else described(k)
+        raise error(f"psi_{told}: k must be a whole number of at least 1.")
 
 
 def bond_order_feature(k: int, window: Window = FIRST_SHELL, *, name: str | None = None) -> Feature:
@@ -86,6 +90,7 @@ def bond_order_feature(k: int, window: Window = FIRST_SHELL, *, name: str | None
     that is no whole number of at least 1.
     """
     _check_fold(k, FeatureError)
+    check_kind("window", window, Window, WINDOW)
     if name is None:
         known = {FIRST_SHELL: f"psi_{k}", WITHIN_LARGEST_DIAMETER: f"psi_{k}_sharp"}
         name = known.get(window, f"psi_{k} ({window})")
@@ -142,6 +147,8 @@ def bond_order(
 
     Source: Nelson and Halperin, Phys. Rev. B 19, 2457 (1979), for k = 6 and w = 1.
     """
+    check(packing=packing, theta=theta)
+    check_kind("window", window, Window, WINDOW)
     _check_fold(k, InputError)
     if packing.dimension != 2:
         raise InputError("ψ_k is defined in two dimensions: in three, use `steinhardt_order`.")

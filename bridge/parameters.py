@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError, pair_places, type_names
+from amorph.handover.arguments import check_kind, one_or_several, whole_numbers
 
 from .linear_response import strain_basis
 from .mechanics import State
@@ -312,6 +313,7 @@ def interacting(state: State, theta: Theta) -> NDArray[np.int64]:
 
 def by_type(parameter: str) -> Choice:
     """A parameter of types or pairs of types, in theta's order."""
+    check_kind("parameter", parameter, str, "the name of a parameter")
     return _ByGroup(parameter, None)
 
 
@@ -331,19 +333,17 @@ def by_group(parameter: str, groups: ArrayLike, *, name: str | None = None) -> C
     Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids", where
     particles are assigned to new species at random.
     """
-    numbers = np.asarray(groups)
-    if (
-        numbers.ndim != 1
-        or numbers.dtype.kind not in "iu"
-        or len(numbers) == 0
-        or numbers.min() < 0
-    ):
-        raise InputError("groups must be an integer of at least 0 for each particle.")
+    check_kind("parameter", parameter, str, "the name of a parameter")
+    right = "an integer of at least 0 for each particle"
+    numbers = whole_numbers("groups", groups, right)
+    if numbers.ndim != 1 or len(numbers) == 0 or numbers.min() < 0:
+        raise InputError(f"groups must be {right}.")
     return _ByGroup(parameter, numbers.astype(np.int64), name)
 
 
 def by_particle(parameter: str = "diameters") -> Choice:
     """The diameter of each particle, (N,)."""
+    check_kind("parameter", parameter, str, "the name of a parameter")
     return _ByParticle(parameter)
 
 
@@ -352,6 +352,7 @@ def by_bond(parameter: str) -> Choice:
 
     Interacting pairs are those nearer than their cutoff, in the order of `bond_contributions`.
     """
+    check_kind("parameter", parameter, str, "the name of a parameter")
     return _ByBond(parameter)
 
 
@@ -381,10 +382,9 @@ def choices(given: "str | Choice | Sequence[str | Choice] | None", theta: Theta)
     """
     if given is None:
         given = list(theta.arrays())
-    if isinstance(given, (str, Choice)):
-        given = [given]
+    right = 'names of parameters or choices, as "diameters" or bridge.by_bond("stiffness")'
     out: list[Choice] = []
-    for one in given:
+    for one in one_or_several("with_respect_to", given, (str, Choice), right):
         if isinstance(one, Choice):
             out.append(one)
             continue

@@ -16,7 +16,15 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from amorph.handover import POTENTIALS, check_parameters, check_potential, pair_places
+from amorph.handover import (
+    POTENTIALS,
+    InputError,
+    check_parameters,
+    check_potential,
+    pair_places,
+)
+from amorph.handover.arguments import described, real_numbers
+from amorph.handover.showing import parameters_shown
 
 from .precision import require_float64
 
@@ -46,7 +54,9 @@ class PairPotential(ABC):
 
     def __init__(self, **parameters: ArrayLike) -> None:
         require_float64()  # else the parameters would be rounded in silence
-        given = {name: np.asarray(value) for name, value in parameters.items()}
+        given: dict[str, NDArray[Any]] = {
+            name: real_numbers(f"parameter {name!r}", value) for name, value in parameters.items()
+        }
         if "diameters" in given and given["diameters"].ndim == 0:
             given["diameters"] = given["diameters"][None]
         checked = check_parameters(self.potential, given)
@@ -71,8 +81,7 @@ class PairPotential(ABC):
         jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{k}={np.asarray(v).tolist()}" for k, v in self._values.items())
-        return f"{type(self).__name__}({values})"
+        return f"{type(self).__name__}({parameters_shown(self._values)})"
 
     @property
     def near(self) -> Self:
@@ -134,7 +143,8 @@ class PairPotential(ABC):
 
     def max_stiffness(self) -> float:
         """The largest u'' of any pair of types."""
-        return float(np.max(self.pair_stiffness(self.of_types())))
+        with np.errstate(over="ignore"):  # whoever uses it as a scale refuses what is infinite
+            return float(np.max(self.pair_stiffness(self.of_types())))
 
     def size_range(self) -> tuple[float, float]:
         """The smallest and largest diameter: the unit of the lengths of steps and skins."""
@@ -494,6 +504,9 @@ def from_arrays(potential: str, arrays: Mapping[str, ArrayLike]) -> PairPotentia
     Raises `UnknownPotentialError` or `InputError`.
     """
     check_potential(potential)
-    cls = _CLASSES[potential]
-    checked = check_parameters(potential, {k: np.asarray(v) for k, v in arrays.items()})
-    return cls(**checked)
+    if not isinstance(arrays, Mapping):
+        raise InputError(
+            f"arrays is {described(arrays)}: it must be a dict of arrays by parameter, as "
+            "theta.arrays() gives it."
+        )
+    return _CLASSES[potential](**check_parameters(potential, arrays))

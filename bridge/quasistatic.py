@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
+from amorph.handover.showing import shown
+
 from .deformation import deformation
 from .errors import NotAMinimumError, RelaxationError
 from .following import crossed, same_minimum
@@ -66,6 +68,17 @@ class PlasticEvent:
     participation_ratio: float
     displacement: NDArray[np.float64]
     contact_changes: int
+
+    def __repr__(self) -> str:
+        return shown(
+            f"PlasticEvent at strain {self.strain:.6g} (within {self.resolution:.1e})",
+            [
+                ("energy drop", f"{self.energy_drop:.6g}"),
+                ("stress drop", f"{self.stress_drop:.6g}"),
+                ("participation", f"{self.participation_ratio:.4g} of {len(self.displacement)}"),
+                ("contact changes", str(self.contact_changes)),
+            ],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ for any k, is named with `register_family`.
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from amorph.handover import InputError
+from amorph.handover.arguments import check_kind, described, one_or_several
+
+from .arguments import check
 from .errors import FeatureError
 from .mechanics import State
 from .packing import Packing
@@ -26,6 +30,7 @@ __all__ = [
     "Family",
     "Feature",
     "feature",
+    "features_of",
     "register",
     "register_family",
     "theta_and_packing",
@@ -86,6 +91,12 @@ class Feature:
     listed: bool = True
     bounds: Mapping[int, tuple[float, float]] | None = None
 
+    def __post_init__(self) -> None:
+        """Raise `InputError` for a name that is none, and for what cannot be called."""
+        check_kind("a feature's name", self.name, str, "a text, as 'poisson_ratio'")
+        check_kind("a feature's function", self.function, Callable, "a function of (theta, state)")
+        check_kind("a feature's reach", self.reach, Callable, "a function of theta")
+
     @property
     def has_crossings(self) -> bool:
         """Whether it is known what it gains when a pair crosses a distance at which u'' jumps.
@@ -135,7 +146,11 @@ _KNOWN: dict[str, Feature] = {}  # members of families that were asked for: one 
 
 
 def register(new: Feature) -> Feature:
-    """Put a feature into the registry; raises `FeatureError` if its name is taken."""
+    """Put a feature into the registry; raises `FeatureError` if its name is taken.
+
+    Raises `InputError` for what is no `Feature`.
+    """
+    check_kind("new", new, Feature, 'a Feature, as Feature("name", function)')
     if new.name in FEATURES:
         raise FeatureError(f"there is a feature {new.name!r} already: choose another name.")
     FEATURES[new.name] = new
@@ -147,8 +162,10 @@ def register_family(name: str, make: Callable[..., Feature]) -> Family:
 
     Each ``{...}`` of the name stands for a whole number; ``make`` gets these numbers and returns
     the feature, or raises `FeatureError` where there is none for them. Raises `FeatureError` if
-    the name is taken.
+    the name is taken, `InputError` for what is no name and no function.
     """
+    check_kind("name", name, str, "a name such as 'psi_{k}'")
+    check_kind("make", make, Callable, "a function of whole numbers that returns a Feature")
     if name in FAMILIES:
         raise FeatureError(f"there is a family {name!r} already: choose another name.")
     parts = re.split(r"\{\w+\}", name)
@@ -161,6 +178,8 @@ def feature(which: "str | Feature") -> Feature:
     """A feature by its name; raises `FeatureError`, which names the nearest one."""
     if isinstance(which, Feature):
         return which
+    if not isinstance(which, str):
+        raise FeatureError(f"a feature is named by a text or a Feature, not {described(which)}.")
     if which in FEATURES:
         return FEATURES[which]
     for family in FAMILIES.values():
@@ -173,13 +192,21 @@ def feature(which: "str | Feature") -> Feature:
     raise FeatureError(f"there is no feature {which!r}{hint} There are: {', '.join(names)}.")
 
 
+def features_of(name: str, given: "str | Feature | Iterable[str | Feature]") -> tuple[Feature, ...]:
+    """The features that an argument names; one alone stands for itself, in every function.
+
+    Raises `InputError` for what is neither names nor features, `FeatureError` as `feature` does.
+    """
+    right = 'names or features, as ["poisson_ratio"]: see bridge.FEATURES'
+    return tuple(feature(f) for f in one_or_several(name, given, (str, Feature), right))
+
+
 def theta_and_packing(first: Any, second: Any) -> tuple[Theta, Packing]:
-    """Sort out which of two arguments is the potential; raises `FeatureError`."""
-    if isinstance(first, Theta) and isinstance(second, Packing):
-        return first, second
-    if isinstance(second, Theta) and isinstance(first, Packing):
-        return second, first
-    raise FeatureError(
-        "a feature takes a potential and a Packing, but was given "
-        f"{type(first).__name__} and {type(second).__name__}."
-    )
+    """Sort out which of two arguments is the potential; raises `FeatureError` for others."""
+    if isinstance(first, Packing) or isinstance(second, Theta):
+        first, second = second, first
+    try:
+        check(theta=first, packing=second)
+    except InputError as error:
+        raise FeatureError(f"a feature takes a potential and a Packing: {error}") from None
+    return first, second

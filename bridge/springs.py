@@ -11,6 +11,8 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import described, real_numbers
+from amorph.handover.showing import parameters_shown
 
 from .potentials import PairPotential
 from .precision import require_float64
@@ -40,8 +42,8 @@ class Springs:
     def __init__(self, stiffness: ArrayLike, length: ArrayLike) -> None:
         require_float64()
         values = {
-            "stiffness": np.array(stiffness, dtype=np.float64),
-            "length": np.array(length, dtype=np.float64),
+            "stiffness": real_numbers("springs: stiffness", stiffness),
+            "length": real_numbers("springs: length", length),
         }
         for name, value in values.items():
             if value.ndim != 1 or len(value) == 0 or value.shape != values["stiffness"].shape:
@@ -59,7 +61,7 @@ class Springs:
         raise AttributeError(f"Springs is frozen: use replace({name}=...).")
 
     def __repr__(self) -> str:
-        return f"Springs of {self.n_bonds} bonds"
+        return f"Springs of {np.size(self.stiffness)} bonds ({parameters_shown(self._values)})"
 
     @property
     def springs(self) -> "Springs":
@@ -150,7 +152,10 @@ class PairsAndSprings:
 
     def __init__(self, near: PairPotential, springs: Springs) -> None:
         if not (isinstance(near, PairPotential) and isinstance(springs, Springs)):
-            raise InputError("give a pair potential and Springs.")
+            raise InputError(
+                f"near is {described(near)}, springs {described(springs)}: give a pair potential "
+                "and bridge.Springs."
+            )
         object.__setattr__(self, "near", near)
         object.__setattr__(self, "springs", springs)
 

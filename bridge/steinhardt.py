@@ -9,12 +9,15 @@ from jax import Array
 from numpy.typing import NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import check_kind, described
 
+from .arguments import check
 from .errors import FeatureError
 from .mechanics import State, pair_terms, state_of
 from .neighbours import (
     FIRST_SHELL,
     FIRST_SHELL_SHARP,
+    WINDOW,
     Window,
     saturating,
     soft_modulus,
@@ -123,7 +126,8 @@ def _mean_of(theta: Theta, state: State, degree: int, window: Window, averaged: 
 
 def _check_degree(degree: int, error: type[InputError]) -> None:
     if not (isinstance(degree, int | np.integer) and degree >= 1):
-        raise error(f"steinhardt_{degree}: l must be a whole number of at least 1.")
+        told = degree if isinstance(degree, (int, float)) else described(degree)
+        raise error(f"steinhardt_{told}: l must be a whole number of at least 1.")
 
 
 def steinhardt_feature(
@@ -154,6 +158,7 @@ def steinhardt_feature(
     that is no whole number of at least 1.
     """
     _check_degree(degree, FeatureError)
+    check_kind("window", window, Window, WINDOW)
     if name is None:
         name = f"steinhardt_{degree}" + ("_averaged" if averaged else "")
         known = {FIRST_SHELL: name, FIRST_SHELL_SHARP: f"{name}_sharp"}
@@ -219,6 +224,8 @@ def steinhardt_order(
     particle's bonds; averaged: Lechner and Dellago, J. Chem. Phys. 129, 114707 (2008), eqs. 5 and
     6; both with w = 1.
     """
+    check(packing=packing, theta=theta)
+    check_kind("window", window, Window, WINDOW)
     _check_degree(degree, InputError)
     if packing.dimension != 3:
         raise InputError("q_l is defined in three dimensions: in two, use `bond_order`.")

@@ -5,7 +5,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import real_numbers
 
+from .arguments import check
 from .deformation import square_matrix
 from .linear_response import response, strain_basis, strain_forces
 from .packing import Packing
@@ -34,6 +36,7 @@ def nonaffine_forces(
 
     Parameters, errors: as `nonaffine_displacement`.
     """
+    check(packing=packing, theta=theta)
     _ = packing.volume
     components = strain_components(square_matrix(strain, packing.dimension, "the strain"))
     state = response(packing, theta, tolerance=tolerance).state
@@ -70,6 +73,7 @@ def nonaffine_displacement(
     NotAMinimumError, SingularHessianError
         As `response`: the packing is not at rest, or has no linear response.
     """
+    check(packing=packing, theta=theta)
     _ = packing.volume
     components = strain_components(square_matrix(strain, packing.dimension, "the strain"))
     found = response(packing, theta, tolerance=tolerance)
@@ -113,12 +117,12 @@ def tangent_stiffness(tensor: ArrayLike, stress: ArrayLike) -> NDArray[np.float6
     InputError
         For other shapes, or what is not finite.
     """
-    sigma = np.array(stress, dtype=np.float64)
+    sigma = real_numbers("the stress", stress, "a (2, 2) or (3, 3) matrix")
     if sigma.shape not in ((2, 2), (3, 3)):
         raise InputError(f"the stress has shape {sigma.shape}: it must be (2, 2) or (3, 3).")
     d = len(sigma)
     sigma = square_matrix(sigma, d, "the stress")
-    c = np.array(tensor, dtype=np.float64)
+    c = real_numbers("the elastic tensor", tensor, f"of shape {(d,) * 4}")
     if c.shape != (d,) * 4 or not np.isfinite(c).all():
         raise InputError(
             f"the elastic tensor has shape {c.shape}: it must be {(d,) * 4} and finite."

@@ -9,10 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import expm
 
 from amorph.handover import AmorphError, BoxTooSmallError, InputError, check_box
+from amorph.handover.arguments import described, positive
+from amorph.handover.showing import shown, spread_shown
 
+from .arguments import check as check_arguments
 from .blas import one_blas_thread
 from .deformation import deformation, square_matrix
-from .errors import NotAMinimumError, RelaxationError
+from .errors import NotAMinimumError, NotFiniteError, RelaxationError
 from .linear_response import force_tolerance, response
 from .measuring import measure
 from .packing import Packing
@@ -36,6 +39,8 @@ def velocity_gradient(mode: str | ArrayLike, dimension: int) -> NDArray[np.float
 
     Raises `InputError` for another name, and a matrix of another shape, not finite or zero.
     """
+    if dimension not in (2, 3):
+        raise InputError(f"dimension = {described(dimension)}: it must be 2 or 3.")
     if not isinstance(mode, str):
         out = square_matrix(mode, dimension, "the velocity gradient")
         if not out.any():
@@ -115,6 +120,20 @@ class StressStrain:
     packings: tuple[Packing, ...] | None
     final: Packing
 
+    def __repr__(self) -> str:
+        n, d = self.final.positions.shape
+        reached = f"{self.strain[0]:.6g} to {self.strain[-1]:.6g}"
+        return shown(
+            f"StressStrain of {n} particles in {d} dimensions: {len(self.strain)} states at rest",
+            [
+                ("strain", reached if self.complete else f"{reached} of {self.requested:.6g}"),
+                ("stress along it", spread_shown(self.conjugate)),
+                ("tangent", spread_shown(self.tangent)),
+                ("plastic events", str(len(self.events))),
+                ("packings", "kept" if self.packings is not None else "not kept"),
+            ],
+        )
+
     @property
     def complete(self) -> bool:
         """Whether the strain that was asked for was reached."""
@@ -187,8 +206,11 @@ class _Record:
 def _strains(max_strain: float, step: float) -> NDArray[np.float64]:
     """The strains to measure at, the first after 0."""
     for name, value in (("max_strain", max_strain), ("step", step)):
-        if not (np.isfinite(value) and value != 0):
-            raise InputError(f"{name} = {value!r}: it must be a finite strain other than 0.")
+        usable = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if not (usable and np.isfinite(value) and value != 0):
+            raise InputError(
+                f"{name} = {described(value)}: it must be a finite strain other than 0."
+            )
     if step < 0 < max_strain:
         raise InputError(
             f"step = {step!r} leads away from max_strain = {max_strain!r}: give both one sign (the "
@@ -280,10 +302,11 @@ def stress_strain(
         If a state on the way cannot be relaxed, or is marginal (dilated until nothing holds it,
         for example). It has the result so far.
     """
+    check_arguments(packing=packing, theta=theta)
     _ = packing.volume  # raises for a cluster
     rate = velocity_gradient(mode, packing.dimension)
-    strains = _strains(float(max_strain), float(step))
-    finest = SMALLEST_PART * abs(step) if resolution is None else float(resolution)
+    strains = _strains(max_strain, step)
+    finest = SMALLEST_PART * abs(step) if resolution is None else positive("resolution", resolution)
     if not 0 < finest <= abs(step):
         raise InputError(
             f"resolution = {resolution!r}: it must be greater than 0 and at most the step, "
@@ -309,7 +332,7 @@ def stress_strain(
                 here, total = move.point, move.gradient @ total
                 if move.event is not None:
                     events.append(move.event)
-        except (RelaxationError, NotAMinimumError, InputError) as error:
+        except (RelaxationError, NotAMinimumError, NotFiniteError, InputError) as error:
             record.events += events
             raise DeformationError(
                 f"the packing could be deformed to a strain of {here.strain:.6g}, not to "

@@ -12,7 +12,16 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import BoxTooSmallError, InputError, widths
+from amorph.handover.arguments import (
+    count,
+    not_negative,
+    positive,
+    real_numbers,
+    whole_numbers,
+)
+from amorph.handover.showing import shown, spread_shown
 
+from .arguments import check
 from .errors import FeatureError
 from .mechanics import State, pair_terms, state_of, volume_of
 from .neighbours import fall
@@ -41,6 +50,18 @@ class PairDistribution:
     edges: NDArray[np.float64]
     g: NDArray[np.float64]
     width: float
+
+    def __repr__(self) -> str:
+        highest = int(np.argmax(self.g))
+        return shown(
+            f"PairDistribution g(r) in {len(self.g)} bins",
+            [
+                ("r", spread_shown(self.edges)),
+                ("g", spread_shown(self.g)),
+                ("highest", f"{self.g[highest]:.6g} at r = {self.r[highest]:.6g}"),
+                ("spread over", f"{self.width:.6g}" if self.width else ""),
+            ],
+        )
 
     @property
     def r(self) -> NDArray[np.float64]:
@@ -99,15 +120,14 @@ _pair_distribution = jax.jit(pair_distribution_of, static_argnums=4)
 
 
 def _check_width(width: float) -> None:
-    if not (np.isfinite(width) and width >= 0):
-        raise InputError(f"width = {width!r}: it must be a length of at least 0.")
+    not_negative("width", width)
 
 
 def _check(
     edges: ArrayLike, width: float, types: Sequence[int] | None
 ) -> tuple[NDArray[np.float64], float | None, tuple[int, int] | None]:
     """Edges, the width or None, and types, checked; raises `InputError`."""
-    e = np.array(edges, dtype=np.float64)
+    e = real_numbers("edges", edges, "ascending lengths")
     if e.ndim != 1 or len(e) < 2 or not np.isfinite(e).all() or e[0] < 0 or (np.diff(e) <= 0).any():
         raise InputError(
             "edges must be at least two finite lengths, ascending, the first of them at least 0."
@@ -125,9 +145,10 @@ def _check(
         )
     pair = None
     if types is not None:
-        if len(types) != 2 or min(types) < 0:
+        numbers = whole_numbers("types", types, "two type numbers of at least 0")
+        if numbers.shape != (2,) or numbers.min() < 0:
             raise InputError(f"types = {types!r}: they must be two type numbers of at least 0.")
-        pair = int(types[0]), int(types[1])
+        pair = int(numbers[0]), int(numbers[1])
     return e, float(width) if width > 0 else None, pair
 
 
@@ -173,17 +194,14 @@ def pair_distribution(
 
     Source: Hansen and McDonald, Theory of Simple Liquids, sec. 2.5 and 2.6.
     """
+    check(packing=packing)
     if packing.box is None:
         raise InputError("g(r) needs a density, but the packing is a cluster in open space.")
     _check_width(width)
     half = 0.5 * float(widths(packing.box).min())
     if edges is None:
-        if not (isinstance(bins, int | np.integer) and bins >= 1):
-            raise InputError(f"bins = {bins!r}: it must be a whole number of at least 1.")
-        end = half - 0.5 * width if r_max is None else float(r_max)
-        if not end > 0:
-            raise InputError(f"r_max = {end:g}: it must be greater than 0.")
-        edges = np.linspace(0.0, end, int(bins) + 1)
+        end = positive("r_max", half - 0.5 * width if r_max is None else r_max)
+        edges = np.linspace(0.0, end, count("bins", bins) + 1)
     elif r_max is not None:
         raise InputError("edges and r_max say the same thing: give one of them.")
     e, spread, pair = _check(edges, width, types)

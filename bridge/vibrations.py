@@ -12,7 +12,10 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError
+from amorph.handover.arguments import check_kind, count, real_numbers
+from amorph.handover.showing import numbers_shown, shown, spread_shown
 
+from .arguments import check
 from .blas import one_blas_thread
 from .errors import ConvergenceError
 from .factors import Dense, held_hessian
@@ -47,6 +50,7 @@ def lowest_frequencies(packing: Packing, theta: Theta, n_modes: int = 16) -> NDA
 
     Raises as `lowest_modes` does.
     """
+    check(packing=packing, theta=theta, n_modes=n_modes)
     found = response(packing, theta)
     values, _ = _lowest(found, theta, _checked_number(found, n_modes), vectors=False)
     return np.concatenate([np.zeros(n_zero_modes(found)), np.sqrt(values)])
@@ -73,6 +77,17 @@ class Modes:
     n_zero: int
     packing: Packing
     theta: Theta
+
+    def __repr__(self) -> str:
+        n, d, number = self.vectors.shape
+        return shown(
+            f"Modes: the {number} lowest of a packing of {n} particles in {d} dimensions",
+            [
+                ("frequencies", numbers_shown(self.frequencies)),
+                ("participation", numbers_shown(self.participation_ratio)),
+                ("zero modes", f"{self.n_zero}, left out"),
+            ],
+        )
 
     @property
     def participation_ratio(self) -> NDArray[np.float64]:
@@ -135,6 +150,7 @@ def lowest_modes(packing: Packing, theta: Theta, n_modes: int = 16) -> Modes:
     Raises `InputError` for a number of modes that cannot be, `ConvergenceError` where Lanczos
     iterations do not end, and otherwise as `response` does.
     """
+    check(packing=packing, theta=theta, n_modes=n_modes)
     found = response(packing, theta)
     values, vectors = _lowest(found, theta, _checked_number(found, n_modes), vectors=True)
     assert vectors is not None
@@ -149,9 +165,7 @@ def n_zero_modes(found: Response) -> int:
 
 def _checked_number(found: Response, n_modes: int) -> int:
     n, d = found.state.positions.shape
-    if n_modes < 1:
-        raise InputError(f"n_modes = {n_modes}: ask for at least one mode.")
-    return min(n_modes, n * d - n_zero_modes(found))
+    return min(int(n_modes), n * d - n_zero_modes(found))
 
 
 def has_modes(found: Response, theta: Theta, n_modes: int) -> bool:
@@ -302,6 +316,12 @@ class DensityOfStates:
     density: NDArray[np.float64]
     n_modes: int
 
+    def __repr__(self) -> str:
+        return shown(
+            f"DensityOfStates of {self.n_modes} modes in {len(self.density)} bins",
+            [("frequencies", spread_shown(self.edges)), ("density", spread_shown(self.density))],
+        )
+
 
 @one_blas_thread
 def density_of_states(
@@ -319,6 +339,8 @@ def density_of_states(
     Raises `InputError` for packings of more than 12,000 degrees of freedom, whose whole spectrum
     is too much for dense algebra, and otherwise as `response` does.
     """
+    check(packing=packing, theta=theta)
+    edges = _checked_bins(bins)
     n, d = packing.positions.shape
     if n * d > MOST_DENSE:
         raise InputError(
@@ -330,15 +352,20 @@ def density_of_states(
     matrix = np.array(_held_far_up(theta, found.state, found.factor.rigid))
     values = scipy.linalg.eigvalsh(matrix, overwrite_a=True, check_finite=False)[:number]
     frequencies = np.sqrt(values)
-    if np.ndim(bins) == 0 and int(np.asarray(bins)) < 1:
-        raise InputError(f"bins = {bins!r}: there must be at least one.")
-    edges = (
-        np.linspace(0.0, float(frequencies[-1]) * (1 + 1e-12), int(np.asarray(bins)) + 1)
-        if np.ndim(bins) == 0
-        else np.asarray(bins, dtype=np.float64)
-    )
+    if isinstance(edges, int):
+        edges = np.linspace(0.0, float(frequencies[-1]) * (1 + 1e-12), edges + 1)
     counts, _ = np.histogram(frequencies, edges)
     return DensityOfStates(edges, counts / (number * np.diff(edges)), number)
+
+
+def _checked_bins(bins: "int | ArrayLike") -> "int | NDArray[np.float64]":
+    """How many bins, or their edges; raises `InputError` for what is neither."""
+    edges = real_numbers("bins", bins, "a whole number, or ascending edges")
+    if edges.ndim == 0:
+        return count("bins", np.asarray(bins).item())
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise InputError("bins: edges must be at least two ascending frequencies.")
+    return edges
 
 
 def project_on_modes(modes: Modes, displacement: ArrayLike) -> NDArray[np.float64]:
@@ -349,7 +376,8 @@ def project_on_modes(modes: Modes, displacement: ArrayLike) -> NDArray[np.float6
 
     Raises `InputError` for a field that is zero or does not fit.
     """
-    field = np.asarray(displacement, dtype=np.float64)
+    check_kind("modes", modes, Modes, "what bridge.lowest_modes returns")
+    field = real_numbers("displacement", displacement, "(N, d) numbers")
     if field.shape != modes.vectors.shape[:2]:
         raise InputError(
             f"a displacement field has shape {field.shape}: it must be {modes.vectors.shape[:2]}."

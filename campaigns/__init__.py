@@ -1,14 +1,16 @@
 """Campaigns: the command line, campaign files, optimisation loops, run records and reports.
 
-`analyze_table` measures trajectories into a pandas data frame.
+`analyze_table` measures trajectories into a pandas data frame, `history_table` has every step of a
+run as one.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analyzing import analyze_table
+    from .history import history_table
 
-__all__ = ["analyze_table"]
+__all__ = ["analyze_table", "history_table"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from .analyzing import analyze_table
 
         return analyze_table
+    if name == "history_table":
+        from .history import history_table
+
+        return history_table
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,13 +7,16 @@ over processes and keeps what is finished.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from amorph import bridge
+from amorph.bridge.arguments import check
 from amorph.handover import AmorphError, CorruptFrameError, FrameError, InputError
+from amorph.handover.arguments import file_path, one_or_several
 
 from .errors import NotAtRestError, NotFiniteError
 from .formats import (
@@ -89,28 +92,30 @@ class Request:
     @classmethod
     def of(
         cls,
-        features: Sequence[str] | None = None,
-        gradients: Sequence[str] = (),
+        features: str | Sequence[str] | None = None,
+        gradients: str | Sequence[str] = (),
         *,
         theta: bridge.Theta | None = None,
-        types: Sequence[str] | None = None,
+        types: str | Sequence[str] | None = None,
         tolerance: float | None = None,
         strict: bool = False,
     ) -> "Request":
         """A request whose names are checked.
 
-        Raises `FeatureError` for one that is not known, `InputError` for springs in theta: they
-        belong to a file's bonds, and are read with them.
+        Raises `FeatureError` for one that is not known, `InputError` for springs in theta (they
+        belong to a file's bonds, and are read with them) and for arguments that are something else.
         """
+        if theta is not None:
+            check(theta=theta)
         if theta is not None and theta.springs is not None:
             raise InputError("theta: springs are read from the files: give the pair potential.")
         return cls(
-            None if features is None else tuple(_known(f) for f in features),
-            tuple(bridge.feature(g).name for g in gradients),
+            None if features is None else tuple(_known(f) for f in _names("features", features)),
+            tuple(bridge.feature(g).name for g in _names("gradients", gradients)),
             tolerance,
             None if theta is None else theta.potential,
             {} if theta is None else {k: np.asarray(v) for k, v in theta.arrays().items()},
-            None if types is None else tuple(types),
+            None if types is None else tuple(_names("types", types)),
             tuple(bridge.FEATURES) if features is None else (),
             strict,
         )
@@ -136,6 +141,19 @@ class Request:
         if FREQUENCIES not in names and packing.box is not None:
             names.append(FREQUENCIES)
         return tuple(names)
+
+
+def _names(argument: str, given: str | Sequence[str]) -> list[str]:
+    """Names as a list; one alone stands for itself. Raises `InputError` for what are none."""
+    return one_or_several(argument, given, str, 'names, as ["poisson_ratio"]')
+
+
+def paths_of(given: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[Path]:
+    """The paths of files; one alone stands for itself. Raises `InputError` for what are none."""
+    listed = one_or_several("paths", given, (str, PathLike), "the paths of files")
+    if not listed:
+        raise InputError("paths: there are none; name at least one file.")
+    return [file_path("paths", path) for path in listed]
 
 
 def _known(name: str) -> str:
@@ -412,10 +430,10 @@ def _finite(value: Any) -> bool:
 
 
 def analyze(
-    paths: Sequence[Path],
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
-    features: Sequence[str] | None = None,
-    gradients: Sequence[str] = (),
+    features: str | Sequence[str] | None = None,
+    gradients: str | Sequence[str] = (),
     frames: slice | None = None,
     theta: bridge.Theta | None = None,
     types: Sequence[str] | None = None,
@@ -428,11 +446,11 @@ def analyze(
     Parameters
     ----------
     paths:
-        GSD files, ours or HOOMD-blue's; LAMMPS dumps; XYZ (see
+        One or several: GSD files, ours or HOOMD-blue's; LAMMPS dumps; XYZ (see
         `amorph.campaigns.formats.read_trajectory`).
     features, gradients:
         What to measure (by default everything defined for the frame's packing), and what to
-        differentiate by the parameters of types.
+        differentiate by the parameters of types; one name alone stands for itself.
     frames:
         Which frames of each file.
     theta:
@@ -466,7 +484,7 @@ def analyze(
     request = Request.of(
         features, gradients, theta=theta, types=types, tolerance=tolerance, strict=strict
     )
-    selection = select(paths, frames, request)
+    selection = select(paths_of(paths), frames, request)
     rows = Rows(selection, request)
     try:
         for number in range(selection.n_rows):

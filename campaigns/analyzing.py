@@ -21,8 +21,17 @@ import numpy as np
 
 from amorph import bridge
 from amorph.handover import InputError, OutputExistsError
+from amorph.handover.arguments import count
 
-from .analysis import NOT_CONVERGED, OTHER_MINIMUM, Request, Rows, Selection, select
+from .analysis import (
+    NOT_CONVERGED,
+    OTHER_MINIMUM,
+    Request,
+    Rows,
+    Selection,
+    paths_of,
+    select,
+)
 from .errors import RecordError, WorkerError
 from .parts import Parts, begun
 from .row_files import check_output, columns_of, write_table
@@ -138,8 +147,8 @@ def _plan(n_rows: int, largest: int, workers: int | None) -> tuple[int, int]:
 
     Raises `InputError` for less than one process.
     """
-    if workers is not None and workers < 1:
-        raise InputError(f"workers = {workers}: it must be at least 1.")
+    if workers is not None:
+        count("workers", workers)
     size = max(1, PARTICLES_PER_CHUNK // largest)
     chunks = -(-n_rows // size)
     if workers is None:
@@ -328,11 +337,11 @@ def analyze_to_file(
 def analyze_table(
     paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
-    features: Sequence[str] | None = None,
-    gradients: Sequence[str] = (),
+    features: str | Sequence[str] | None = None,
+    gradients: str | Sequence[str] = (),
     frames: slice | None = None,
     theta: bridge.Theta | None = None,
-    types: Sequence[str] | None = None,
+    types: str | Sequence[str] | None = None,
     tolerance: float | None = None,
     strict: bool = False,
     workers: int = 1,
@@ -363,11 +372,11 @@ def analyze_table(
     """
     import pandas
 
-    listed = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+    listed = paths_of(paths)
     request = Request.of(
         features, gradients, theta=theta, types=types, tolerance=tolerance, strict=strict
     )
-    selection = select([Path(p) for p in listed], frames, request)
+    selection = select(listed, frames, request)
     total = selection.n_rows
     n, size = _plan(total, selection.largest, workers)
     tasks = [(at, min(at + size, total)) for at in range(0, total, size)]

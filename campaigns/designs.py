@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from amorph import bridge
 from amorph.handover import Frame
 
-from .errors import DesignError
+from .errors import DesignError, NotFiniteError
 from .files import Campaign
-from .members import Member, Order, first_member, follow_member, fresh_member
+from .members import Member, Order, first_member, follow_numbered, fresh_member
 from .optimizers import Moved, Optimization
 from .ranks import OneRank, Ranks
 
@@ -118,20 +118,20 @@ class Design:
     def advance(self, step: Step) -> Step:
         """One step of the optimiser, the packings brought to the new parameters and measured.
 
-        Raises `DesignError` if there are no packings with a linear response there, or if the
-        gradient is not finite.
+        Raises `DesignError` if there are no packings with a linear response there,
+        `NotFiniteError` if a value, the loss or the gradient is not finite.
         """
-        if not all(np.isfinite(g).all() for g in step.gradient.values()):
-            raise DesignError(
-                f"step {step.number}: the gradient is not finite: the packing is at the edge of "
-                "stability. Start from another packing, or lower the learning rate."
-            )
+        self._check_gradient(step.number, step.gradient)  # a frame may hold an earlier version's
         theta, state = self._optimization.step(step.number, step.theta, step.gradient, step.state)
         number = step.number + 1
         if self._followed:
             order = Order(self.campaign, theta, step.theta, 0)
             try:
-                members = self._ranks.map(follow_member, order, step.packings)
+                members = self._ranks.map(
+                    follow_numbered, order, list(zip(self.replicas, step.packings, strict=True))
+                )
+            except NotFiniteError as error:
+                raise NotFiniteError(f"step {number}: {error}") from error
             except (bridge.RelaxationError, bridge.NotAMinimumError, bridge.RattlerError) as error:
                 raise DesignError(
                     f"step {number}: no packing to go on from at the new parameters: {error}"
@@ -235,11 +235,9 @@ class Design:
         value = each[measured].mean(axis=0)
         if self._followed:
             off = each - self.target
-            loss = float(np.sum(self.weight * off**2))
             pulls = 2.0 * self.weight * off
         else:
             off = value - self.target
-            loss = float(np.sum(self.weight * off**2))
             pulls = np.where(measured[:, None], 2.0 * self.weight * off / measured.sum(), 0.0)
         # By packing and parameter; summed in the packings' order.
         slopes = {
@@ -251,8 +249,16 @@ class Design:
             )
             for name in self.parameters
         }
+        with np.errstate(over="ignore"):
+            loss = float(np.sum(self.weight * off**2))
+        if not np.isfinite(loss):
+            raise NotFiniteError(
+                f"step {number}: the loss is {loss}, of values {value.tolist()} beside the targets "
+                f"{self.target.tolist()}: they are beyond what numbers can hold."
+            )
         limited = self._limit(slopes, measured)
         gradient = {name: np.add.reduce(parts, axis=0) for name, parts in slopes.items()}
+        self._check_gradient(number, gradient, slopes)
         if learn:
             state = self._optimization.learn(gradient, state)
         kept = [m.packing for m in members if m.packing is not None]
@@ -271,6 +277,27 @@ class Design:
             moved=np.array([m.moved for m in members]),
             limited=limited,
         )
+
+    def _check_gradient(self, number: int, gradient: Arrays, slopes: Arrays | None = None) -> None:
+        """Raise `NotFiniteError` for the loss's gradient, naming parameter and packing.
+
+        A packing's own derivatives are finite, or it was refused with what its lowest eigenvalue
+        says: these here are products and sums of theirs.
+        """
+        for name, values in gradient.items():
+            wrong = np.flatnonzero(~np.isfinite(values))
+            if not wrong.size:
+                continue
+            k = int(wrong[0])
+            of = ""
+            if slopes is not None:
+                packings = np.flatnonzero(~np.isfinite(slopes[name][:, k]))
+                of = "".join(f", from replica {self.replicas[p]}" for p in packings[:1].tolist())
+            component = self.campaign.components(name)[k]
+            raise NotFiniteError(
+                f"step {number}: the loss's gradient by {name}[{component}] "
+                f"is {values[k]}{of}. Start from another packing, or lower the learning rate."
+            )
 
     def _limit(self, slopes: Arrays, measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Cut gradients that are long beside the step's median one; which were cut.

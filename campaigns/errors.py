@@ -1,6 +1,6 @@
 """The campaigns' named failures."""
 
-from amorph.handover import AmorphError, FrameError, InputError
+from amorph.handover import AmorphError, FrameError, InputError, NotFiniteError
 
 __all__ = [
     "CampaignFileError",
@@ -41,10 +41,6 @@ class TrajectoryError(FrameError):
 
 class NotAtRestError(AmorphError):
     """A packing is not at rest where its file has it: what is measured would be another one."""
-
-
-class NotFiniteError(AmorphError):
-    """A feature of a packing came out infinite or not a number."""
 
 
 class WorkerError(AmorphError):

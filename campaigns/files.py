@@ -3,13 +3,13 @@
 import difflib
 import itertools
 import math
+import stat
 import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from inspect import signature
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from amorph import bridge
 from amorph.handover import POTENTIALS, AmorphError, component_names, type_names
+from amorph.handover.arguments import file_path
 
 from .errors import CampaignFileError
 from .tables import Bonds, Number, Positive, Potential, Preparation, Table, unknown
@@ -393,19 +394,21 @@ def _checked(model: type[Model], raw: Mapping[str, Any], source: str) -> Model:
 
 def _text(path: str | PathLike[str]) -> str:
     """The text of a TOML file; raises `CampaignFileError` for whatever keeps it from being read."""
-    name = fspath(path)
+    given = file_path("path", path)
+    what = None
     try:
-        if not Path(path).is_file() and Path(path).exists():
-            what = "is a directory" if Path(path).is_dir() else "is not a regular file"
-            raise CampaignFileError(f"{name}: {what}; give a TOML file.")
-        return Path(path).read_text(encoding="utf-8-sig")  # some editors begin with a mark
+        mode = given.stat().st_mode
+        if stat.S_ISREG(mode):
+            return given.read_text(encoding="utf-8-sig")  # some editors begin with a mark
+        what = "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
     except FileNotFoundError:
-        raise CampaignFileError(f"{name}: there is no such file.") from None
+        what = "there is no such file"
     except UnicodeDecodeError as error:
-        raise CampaignFileError(f"{name}: is not UTF-8 text: {error}.") from error
-    except (OSError, ValueError) as error:
+        raise CampaignFileError(f"{given}: is not UTF-8 text: {error}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error
-        raise CampaignFileError(f"{name}: cannot be read: {reason}.") from error
+        raise CampaignFileError(f"{given}: cannot be read: {reason}.") from error
+    raise CampaignFileError(f"{given}: {what}; give a TOML file.")
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:

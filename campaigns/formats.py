@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amorph import bridge
+from amorph.bridge.arguments import check
 from amorph.handover import (
     CorruptFrameError,
     EmptyFileError,
@@ -25,6 +27,7 @@ from amorph.handover import (
     reduce_tilt,
     type_names,
 )
+from amorph.handover.arguments import check_kind, file_path
 
 from .text_files import Format, TextFile, find_frames, format_of
 from .type_labels import deduced_names, typeid_of
@@ -381,7 +384,9 @@ def read_trajectory(
     InputError
         The slice selects no frame.
     """
-    source = find_source(Path(path))
+    source = find_source(file_path("path", path))
+    if theta is not None:
+        check(theta=theta)
     indices = selected(source, frames)
     if theta is not None and types is None:
         source = with_names(source, indices[0], theta)
@@ -404,8 +409,7 @@ def _snapshots(
 
 def selected(source: Source, frames: slice | None) -> range:
     """The frames of a file that a slice selects; raises `InputError` if it selects none."""
-    if frames is not None and not isinstance(frames, slice):
-        raise InputError(f"frames = {frames!r}: it must be a slice, as slice(0, 10), or None.")
+    check_kind("frames", frames, (slice, NoneType), "a slice, as slice(0, 10), or None")
     try:
         indices = range(*(frames or slice(None)).indices(source.n_frames))
     except (TypeError, ValueError) as error:

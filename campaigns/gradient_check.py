@@ -97,13 +97,18 @@ class GradientCheck:
         """d⟨f⟩/dθ by central differences with common starts, and its standard error, (J, C, H).
 
         A value outside of the bounds counts as the bound: ν of a packing is unbounded where B + G
-        comes close to 0, and a few such packings would drown all others.
+        comes close to 0, and a few such packings would drown all others. NaN where fewer than two
+        packings could be measured on either side.
         """
         values = np.clip(self.changed, self.bounds[:, 0], self.bounds[:, 1])
         each = (values[..., 0, :] - values[..., 1, :]) / (2 * self.changes[..., None])
         number = np.sum(np.isfinite(each), axis=0)
+        known = number >= 2
+        each = np.where(known, each, 0.0)
         mean, spread = np.nanmean(each, axis=0), np.nanstd(each, axis=0, ddof=1)
-        return np.moveaxis(mean, -1, 0), np.moveaxis(spread / np.sqrt(number), -1, 0)
+        error = spread / np.sqrt(np.maximum(number, 1))
+        mean, error = np.where(known, mean, np.nan), np.where(known, error, np.nan)
+        return np.moveaxis(mean, -1, 0), np.moveaxis(error, -1, 0)
 
     def mean_slopes(
         self, limit: float = np.inf, *, crossings: bool = True
@@ -140,7 +145,7 @@ class GradientCheck:
             out["rearranged or lost"] = int((self.rearranged | np.isnan(measured)).sum())
         else:
             mean, error = self.differences()
-            out["differences"] = {"mean": mean.tolist(), "error": error.tolist()}
+            out["differences"] = {"mean": _or_none(mean), "error": _or_none(error)}
             for crossings in (True, False):
                 limits: dict[str, Any] = {}
                 for limit in (np.inf, *LIMITS):
@@ -149,6 +154,11 @@ class GradientCheck:
                 with_them = "" if crossings else ", without crossings"
                 out[f"mean gradient by its limit{with_them}"] = limits
         return out
+
+
+def _or_none(values: Floats) -> Any:
+    """Nested lists of numbers, None for those that are not known: JSON has no NaN."""
+    return np.where(np.isfinite(values), values.astype(object), np.array(None)).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,8 +232,9 @@ def check_gradient(
         samples(table, header, total, team, _probed, probe, progress) as rows,
     ):
         measured = [row for row in rows if not row["failure"]]
-        if not measured:
-            raise InputError(f"no packing could be measured: {rows[0]['failure']}")
+        if len(measured) < (1 if followed else 2):
+            why = next(row["failure"] for row in rows if row["failure"])
+            raise InputError(f"{len(measured) or 'no'} packing could be measured: {why}")
         found = GradientCheck(
             followed=followed,
             features=tuple(o.feature for o in campaign.objective),

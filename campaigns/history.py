@@ -1,19 +1,26 @@
-"""The history of a design as arrays, read from its `run.gsd`."""
+"""The history of a design as arrays, read from its `run.gsd`; or of a whole run as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amorph.handover import CorruptFrameError, Frame, component_names, read_gsd
+from amorph.handover.arguments import file_path
+from amorph.handover.showing import numbers_shown, shown
 
+from .errors import RecordError
+from .records import FRAMES_PER_SHARD, read_outcome
 from .validation import Validated
 
-__all__ = ["History", "read_history"]
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["History", "history_table", "read_history"]
 
 Floats = NDArray[np.float64]
 
@@ -82,6 +89,23 @@ class History:
     threshold: float | None = None
     validations: tuple[Validated, ...] = ()
 
+    def __repr__(self) -> str:
+        values = [
+            f"{name}: {start:.6g} to {end:.6g}, target {target:.6g}"
+            for name, start, end, target in zip(
+                self.feature, self.value[0], self.value[-1], self.target, strict=True
+            )
+        ]
+        return shown(
+            f"History of a design: {self.n_steps} steps, {self.source}",
+            [
+                ("loss", f"{self.loss[0]:.6g} to {self.loss[-1]:.6g}"),
+                ("values", "; ".join(values)),
+                *((k, f"{numbers_shown(self.parameters[k][-1])} at the end") for k in self.changed),
+                ("rearranged", f"in {int(self.rearranged.sum())} steps"),
+            ],
+        )
+
     @property
     def n_steps(self) -> int:
         """How many steps were taken: one less than there are frames."""
@@ -148,13 +172,20 @@ def read_history(
     FrameError
         One of its kinds, by name: the file is missing, damaged, empty, or not a design's.
     """
-    source = Path(path)
+    source = file_path("path", path)
     if source.is_dir():
         source = source / "run.gsd"
+    return _history(read_gsd(source), source, feature, threshold)
+
+
+def _history(
+    frames: Iterable[Frame], source: Path, feature: Sequence[str] | None, threshold: float | None
+) -> History:
+    """The history that frames hold; there is at least one, with a potential."""
     rows: dict[str, list[NDArray[Any]]] = {}
     first: Frame | None = None
     last: Frame | None = None
-    for frame in read_gsd(source):
+    for frame in frames:
         row = _collected(frame)
         if first is None:
             first = frame
@@ -216,3 +247,103 @@ def read_history(
         feature=names,
         threshold=threshold,
     )
+
+
+def history_table(directory: str | PathLike[str]) -> "pandas.DataFrame":
+    """Every step of a run as a pandas data frame: of a design, or of all designs of a sweep.
+
+    While the run is at work it holds the steps that are safe on disk.
+
+    Parameters
+    ----------
+    directory:
+        Where `amorph run`, `run_campaign` or `amorph demo` keeps the run; the directory of one of
+        its designs; or a ``run.gsd``.
+
+    Returns
+    -------
+    A row a step, step 0 (the start) included, with the columns: ``design``, its directory, where
+    there are several; ``step``; ``loss``; the objectives by their features' names (mean over the
+    packings), and ``target.FEATURE``; ``learning_rate``; every parameter by its component, such as
+    ``diameters.A`` and ``binding.AB``, and ``gradient.diameters.A`` where the loss was
+    differentiated by it; ``rearranged``, whether a minimum was lost on the way to the step;
+    ``crossings`` and ``moved``, how many pairs crossed a distance where u'' jumps, and the largest
+    displacement. Of an objective whose feature another has too the name ends with its number:
+    ``pressure.1``.
+
+    Raises
+    ------
+    InputError
+        For what is no path.
+    RecordError
+        For a directory that holds no run, or none that has taken its first step yet.
+    FrameError
+        One of its kinds, by name: a file is missing, damaged, or not a design's.
+    """
+    import pandas
+
+    root = file_path("directory", directory)
+    if not root.is_dir():
+        return pandas.DataFrame(_columns(read_history(root)))
+    if _begun(root):
+        return pandas.DataFrame(_columns(_history_so_far(root)))
+    designs = sorted(path for path in root.iterdir() if path.is_dir() and _begun(path))
+    if not designs:
+        raise RecordError(
+            f"{root}: holds no steps of a design. Give the directory after -o of `amorph run`; if "
+            "it is at work, wait for its first step."
+        )
+    tables = [pandas.DataFrame(_columns(_history_so_far(path))) for path in designs]
+    for path, table in zip(designs, tables, strict=True):
+        table.insert(0, "design", path.name)
+    return pandas.concat(tables, ignore_index=True)
+
+
+def _begun(directory: Path) -> bool:
+    return (directory / "run.gsd").exists() or _steps_on_disk(directory) > 0
+
+
+def _steps_on_disk(directory: Path) -> int:
+    """How many frames are safe: each has a whole line in the manifest."""
+    manifest = directory / "manifest.jsonl"
+    return manifest.read_bytes().count(b"\n") if manifest.exists() else 0
+
+
+def _frames_so_far(directory: Path) -> Iterator[Frame]:
+    """The frames that are safe on disk, from the shards; `run.gsd` lags behind them."""
+    count = _steps_on_disk(directory)
+    if count == 0:
+        yield from read_gsd(directory / "run.gsd")
+        return
+    for number in range(-(-count // FRAMES_PER_SHARD)):
+        first = number * FRAMES_PER_SHARD
+        shard = directory / "shards" / f"{number:06d}.gsd"
+        yield from read_gsd(shard, slice(0, min(FRAMES_PER_SHARD, count - first)))
+
+
+def _history_so_far(directory: Path) -> History:
+    kept = directory / "design.json"
+    known = read_outcome(kept) if kept.exists() else {}
+    features = known.get("feature")
+    return _history(_frames_so_far(directory), directory, features, known.get("threshold"))
+
+
+def _columns(history: History) -> dict[str, NDArray[Any]]:
+    """The columns of a design's table, by name."""
+    names = [
+        name if history.feature.count(name) == 1 else f"{name}.{k}"
+        for k, name in enumerate(history.feature)
+    ]
+    steps = np.ones(len(history.step))
+    out: dict[str, NDArray[Any]] = {"step": history.step, "loss": history.loss}
+    out |= {name: history.value[:, k] for k, name in enumerate(names)}
+    out |= {f"target.{name}": steps * history.target[k] for k, name in enumerate(names)}
+    out["learning_rate"] = history.learning_rate
+    for prefix, arrays in (("", history.parameters), ("gradient.", history.gradient)):
+        for parameter, values in arrays.items():
+            for label, column in zip(history.labels(parameter), values.T, strict=True):
+                out[f"{prefix}{parameter}.{label}"] = column
+    out["rearranged"] = history.rearranged
+    out["crossings"] = history.crossings
+    out["moved"] = history.moved
+    return out

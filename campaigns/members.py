@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from amorph import bridge, ensemble
 from amorph.handover import AmorphError
 
-from .errors import RecordError
+from .errors import NotFiniteError, RecordError
 from .files import Campaign
 from .preparing import prepare_ensemble
 from .tables import Preparation
@@ -22,6 +22,7 @@ __all__ = [
     "Order",
     "first_member",
     "follow_member",
+    "follow_numbered",
     "fresh_member",
     "fresh_value",
 ]
@@ -161,16 +162,19 @@ def first_member(order: Order, replica: int) -> Member:
     """A followed packing before the first step, prepared and relaxed.
 
     Raises `RecordError` where it cannot be prepared, else as `amorph.bridge.relax` and
-    `amorph.bridge.measure` do.
+    `amorph.bridge.measure` do; `NotFiniteError` names the replica.
     """
-    return _measured(order, _at_rest(order, replica))
+    try:
+        return _measured(order, _at_rest(order, replica))
+    except NotFiniteError as error:
+        raise NotFiniteError(f"replica {replica}: {error}") from error
 
 
 def follow_member(order: Order, packing: bridge.Packing) -> Member:
     """A packing followed to the new parameters.
 
     Raises `RelaxationError`, `NotAMinimumError` or `RattlerError` where there is nothing to go on
-    from.
+    from, `NotFiniteError` as `amorph.bridge.measure` does.
     """
     followed = bridge.follow(packing, order.before, order.theta)
     return replace(
@@ -179,6 +183,15 @@ def follow_member(order: Order, packing: bridge.Packing) -> Member:
         crossings=followed.crossings,
         moved=followed.moved,
     )
+
+
+def follow_numbered(order: Order, numbered: tuple[int, bridge.Packing]) -> Member:
+    """As `follow_member`, of a replica and its packing; `NotFiniteError` names the replica."""
+    replica, packing = numbered
+    try:
+        return follow_member(order, packing)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"replica {replica}: {error}") from error
 
 
 def fresh_value(order: Order, replica: int) -> tuple[list[float | None], str]:

@@ -37,6 +37,13 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
 
 def check_file_output(path: Path, *, overwrite: bool = False) -> None:
     """As `check_output`, whatever the ending."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: cannot be written: {reason}. Choose another name.") from error
     if path.is_dir():
         raise OutputExistsError(f"{path}: is a directory; name a file.")
     if path.exists() and not overwrite:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from amorph.handover import AmorphError, OutputError, OutputExistsError
+from amorph.handover.arguments import check_kind, file_path
 
 from .designs import Design, Step
 from .durable import locked, write_json, written_whole
@@ -363,6 +364,11 @@ def run_campaign(
     team = ranks or OneRank()
     groups = 0
     try:
+        check_kind(
+            "campaign", campaign, Campaign, "what amorph.campaigns.files.load_campaign gives"
+        )
+        check_kind("source", source, str, "the text of the campaign's file")
+        directory = file_path("directory", directory)
         prepare_directory(directory, source, resume=resume)
         tasks = plan(campaign, directory)
         with locked(directory, ".campaign.lock"):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from amorph import bridge
 
 from .durable import write_json
+from .errors import DesignError
 from .files import Campaign
 from .members import Order, fresh_value
 from .ranks import Ranks
@@ -93,6 +94,8 @@ def validate(
 
     The packings' values go to ``validation-NUMBER-STEP.csv`` in the directory, and are kept beside
     it while they are computed; what comes out of them is added to ``validation.json``.
+
+    Raises `DesignError` where fewer than two packings could be measured.
     """
     settings = campaign.validation[number]
     table = directory / f"validation-{number}-{step}.csv"
@@ -113,6 +116,12 @@ def validate(
     }
     with samples(table, header, settings.packings, ranks, _row, order, progress) as rows:
         measured = [row for row in rows if not row["failure"]]
+        if len(measured) < 2:
+            why = next(row["failure"] for row in rows if row["failure"])
+            raise DesignError(
+                f"validation at step {step}: {len(measured)} of {len(rows)} packings could be "
+                f"measured, and an error needs two at least. The first failed because of {why}"
+            )
         result = Validated(
             *_which(campaign, number, step),
             failed=len(rows) - len(measured),

@@ -7,6 +7,8 @@ too, in ``figures/``.
 from os import PathLike
 from pathlib import Path
 
+from amorph.handover.arguments import file_path
+
 from .. import pictures
 from .entries import read_entries, view_of, views_of, with_history
 from .output import Output, check_output, png, write
@@ -36,9 +38,9 @@ def write_overview(
     FileMissingError, InputError, FrameError, RecordError
         If the directory is no run's, or its records cannot be used.
     """
-    target = Path(path)
+    target = file_path("path", path)
     check_output(target, overwrite)
-    _, entries = read_entries(Path(directory))
+    _, entries = read_entries(file_path("directory", directory))
     rows = []
     for entry in entries[:MAX_OVERVIEW]:
         history = with_history(entry).history
@@ -73,7 +75,7 @@ def write_report(directory: str | PathLike[str], *, overwrite: bool = False) -> 
     FrameError, RecordError
         If the only design's records are damaged; among several, the page says so instead.
     """
-    root = Path(directory)
+    root = file_path("directory", directory)
     single, entries = read_entries(root)
     page = root / "report.html"
     check_output(page, overwrite)

@@ -7,8 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError, check_box_matrix, widths
-
-from .engine import positive
+from amorph.handover.arguments import (
+    one_or_several,
+    positive,
+    real_numbers,
+    whole_numbers,
+)
+from amorph.handover.showing import numbers_shown
 
 __all__ = ["Bonds"]
 
@@ -31,6 +36,11 @@ class Bonds:
     pairs: ArrayLike
     stiffness: ArrayLike
     length: ArrayLike | None = None
+
+    def __repr__(self) -> str:
+        length = "as at the start" if self.length is None else numbers_shown(self.length)
+        number = len(np.asarray(self.pairs))
+        return f"Bonds of {number} pairs (stiffness={numbers_shown(self.stiffness)}, {length=!s})"
 
     @classmethod
     def within(
@@ -59,7 +69,7 @@ class Bonds:
         InputError
             For positions or a distance that cannot be, or where no pair is so near.
         """
-        points = np.asarray(positions, dtype=np.float64)
+        points = real_numbers("bonds: positions", positions, "(N, 2) or (N, 3) numbers")
         if points.ndim != 2 or points.shape[1] not in (2, 3) or not np.isfinite(points).all():
             raise InputError(f"bonds: positions have shape {points.shape}: give (N, 2) or (N, 3).")
         reach = positive("bonds: within", distance)
@@ -105,7 +115,7 @@ def checked_bonds(
     bonds: Bonds | Sequence[Bonds], positions: NDArray[np.float64], boxes: NDArray[np.float64]
 ) -> tuple[CheckedBonds, ...]:
     """The bonds of all replicas, or of each; raises `InputError` for what cannot be."""
-    each = [bonds] if isinstance(bonds, Bonds) else list(bonds)
+    each = one_or_several("bonds", bonds, Bonds, "ensemble.Bonds, or those of each replica")
     replicas = len(positions)
     if len(each) not in (1, replicas):
         raise InputError(f"there are {len(each)} lists of bonds for {replicas} replicas.")
@@ -120,7 +130,7 @@ def checked_bonds(
 def _checked(
     bonds: Bonds, positions: NDArray[np.float64], box: NDArray[np.float64], replica: int
 ) -> CheckedBonds:
-    pairs = np.asarray(bonds.pairs)
+    pairs = whole_numbers("bonds: pairs", bonds.pairs, "integers (B, 2)")
     if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0 or pairs.dtype.kind not in "iu":
         raise InputError(f"bonds: pairs have shape {pairs.shape}: they must be integers (B, 2).")
     n = len(positions)
@@ -153,7 +163,7 @@ def _checked(
 
 
 def _values(name: str, given: ArrayLike, count: int, *, zero_allowed: bool) -> NDArray[np.float64]:
-    values = np.asarray(given, dtype=np.float64)
+    values = real_numbers(f"bonds: {name}", given)
     if values.shape not in ((), (count,)):
         raise InputError(f"bonds: {name} has shape {values.shape}: it must be ({count},) or one.")
     if (

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import (
     InputError,
+    NotFiniteError,
     UnknownPotentialError,
     check_box,
     check_box_matrix,
@@ -17,6 +18,7 @@ from amorph.handover import (
     n_types,
     pairs_to_matrix,
 )
+from amorph.handover.arguments import check_choice, count, described, real_numbers
 
 from . import _engine
 
@@ -81,13 +83,15 @@ def no_pairs(types: int, length: float) -> Tables:
 def tables(theta: Parameters | Sequence[Parameters]) -> Tables:
     """Check a potential's parameters, or those of each replica, and lay them out for the engine.
 
-    Raises `UnknownPotentialError` for a potential the engine lacks, `InputError` for parameters
-    that are missing, of wrong length or out of bounds, and for replicas that differ in potential
-    or number of types.
+    Raises `UnknownPotentialError` for a potential the engine lacks, `InputError` for what is no
+    potential, for parameters that are missing, of wrong length or out of bounds, and for replicas
+    that differ in potential or number of types.
     """
-    each: list[Parameters] = [theta] if not isinstance(theta, Sequence) else list(theta)
+    each = [theta] if isinstance(theta, str) or not isinstance(theta, Sequence) else list(theta)
     if not each:
         raise InputError("there are no parameters: give a potential, or one for each replica.")
+    for own in each:
+        check_potential_given(own)
     available = _engine.potentials()
     potential = each[0].potential
     if potential not in available:
@@ -118,9 +122,24 @@ def tables(theta: Parameters | Sequence[Parameters]) -> Tables:
     return Tables(potential, tuple(checked), sigma, pairs, r_cut, max_stiffness)
 
 
+def check_potential_given(theta: object) -> None:
+    """Raise `InputError` for what is no potential with its parameters; says how to make one."""
+    made = not isinstance(theta, type) and callable(getattr(theta, "arrays", None))
+    if made and isinstance(getattr(theta, "potential", None), str):
+        return
+    if isinstance(theta, type):
+        cure = f"give it its parameters: {theta.__name__}(...)"
+    elif isinstance(theta, Mapping):
+        cure = 'make one of arrays by name: bridge.from_arrays("harmonic_morse", {...})'
+    else:
+        cure = "one such as bridge.HarmonicMorse(...)"
+    raise InputError(f"theta is {described(theta)}: it must be a potential: {cure}.")
+
+
 def boxes_for(box: ArrayLike, table: Tables, replicas: int, dimension: int) -> NDArray[np.float64]:
     """Boxes as the engine takes them, (1 or replicas, d, d), each wide enough for the cutoff."""
-    given = np.asarray(box, dtype=np.float64)
+    right = f"({dimension}, {dimension}) numbers, or such a matrix for each replica"
+    given = real_numbers("box", box, right)
     stack = given[None] if given.ndim == 2 else given
     if stack.ndim != 3 or stack.shape[1:] != (dimension, dimension):
         raise InputError(
@@ -136,39 +155,6 @@ def boxes_for(box: ArrayLike, table: Tables, replicas: int, dimension: int) -> N
         for replica, matrix in enumerate(stack):
             check_box(check_box_matrix(matrix), float(r_cut[replica if len(r_cut) > 1 else 0]))
     return np.array(stack, order="C")  # the engine's to change
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def positive(name: str, value: float) -> float:
-    """A number that must be finite and greater than 0; raises `InputError`."""
-    if not _is_number(value) or not np.isfinite(value) or value <= 0:
-        raise InputError(f"{name} = {value!r}: it must be a finite number greater than 0.")
-    return float(value)
-
-
-def not_negative(name: str, value: float) -> float:
-    """A number that must be finite and at least 0; raises `InputError`."""
-    if not _is_number(value) or not np.isfinite(value) or value < 0:
-        raise InputError(f"{name} = {value!r}: it must be a finite number of at least 0.")
-    return float(value)
-
-
-def count(name: str, value: int, least: int = 1, below: int = 2**63) -> int:
-    """A whole number of at least `least` and below `below`; raises `InputError`."""
-    if (
-        not _is_number(value)
-        or not np.isfinite(float(value))
-        or int(value) != value
-        or not least <= value < below
-    ):
-        raise InputError(
-            f"{name} = {value!r}: it must be a whole number of at least {least}"
-            + (f" and below {below}." if below < 2**63 else ".")
-        )
-    return int(value)
 
 
 def thread_count(threads: int | None) -> int:
@@ -187,10 +173,7 @@ def chosen_instruction_set(name: str) -> str:
     available = _engine.instruction_sets()
     if name == "auto":
         return available[0]
-    if name not in available:
-        raise InputError(
-            f"instruction_set = {name!r}: this processor and build have {', '.join(available)}."
-        )
+    check_choice("instruction_set", name, available)
     return name
 
 
@@ -217,15 +200,25 @@ def evaluate_pairs(
     ------
     InputError, UnknownPotentialError
         For parameters or distances out of bounds.
+    NotFiniteError
+        Where the energy or the force is not finite, as very close to a pole.
     """
-    distances = np.ascontiguousarray(r, dtype=np.float64).reshape(-1)
+    distances = real_numbers("r", r, "distances").reshape(-1)
     if not (np.isfinite(distances) & (distances > 0)).all():
         raise InputError("distances must be finite and greater than 0.")
     table = tables(theta)
-    return _engine.evaluate_pairs(
+    energy, force_over_r = _engine.evaluate_pairs(
         table.potential,
         table.sigma,
         table.pairs,
         distances,
         chosen_instruction_set(instruction_set),
     )
+    wrong = ~(np.isfinite(energy) & np.isfinite(force_over_r))
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        raise NotFiniteError(
+            f"{table.potential} at r = {float(distances[k])!r}: u is {energy[k]}, -u'/r is "
+            f"{force_over_r[k]}: beyond what numbers can hold. Leave such distances out."
+        )
+    return energy, force_over_r

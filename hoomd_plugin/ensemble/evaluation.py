@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError
+from amorph.handover.showing import shown, spread_shown
 
 from .engine import Parameters, tables
 from .replicas import checked_replicas, run
@@ -21,6 +22,18 @@ class ForceResult:
     energy: NDArray[np.float64]
     forces: NDArray[np.float64]
     stress: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        r, n, d = self.forces.shape
+        size = np.sqrt(np.max(np.sum(self.forces**2, axis=2), axis=1))
+        return shown(
+            f"ForceResult of {r} replicas of {n} particles in {d} dimensions",
+            [
+                ("energy", f"{spread_shown(self.energy / n)} a particle"),
+                ("largest force", spread_shown(size)),
+                ("pressure", spread_shown(-np.trace(self.stress, axis1=1, axis2=2) / d)),
+            ],
+        )
 
 
 def forces(

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import BoxTooSmallError, InputError, check_box
+from amorph.handover.arguments import count, described, real_numbers, whole_numbers
 
 from .bonds import Bonds, CheckedBonds, checked_bonds
 from .devices import chosen_device
-from .engine import Parameters, Tables, count, no_pairs, tables, thread_count
+from .engine import Parameters, Tables, no_pairs, tables, thread_count
 from .replicas import EngineBonds, Replicas, checked_replicas, run
 from .result import Ensemble, Trajectory
 from .stages import Brownian, Compress, Langevin, Minimize, Stage, total_steps
@@ -168,8 +169,8 @@ def prepare(
 
 
 def _types(typeid: ArrayLike) -> int:
-    types = np.asarray(typeid)
-    return int(types.max()) + 1 if types.size and types.dtype.kind in "iu" else 1
+    types = whole_numbers("typeid", typeid, "integers, one a particle")
+    return int(types.max(initial=0)) + 1
 
 
 def _as_engine_takes(springs: tuple[CheckedBonds, ...]) -> EngineBonds | None:
@@ -221,7 +222,7 @@ def space(table: Tables, positions: ArrayLike, box: ArrayLike | None) -> ArrayLi
     """The box, or for open boundaries one so wide that no particle meets another's image."""
     if box is not None:
         return box
-    points = np.asarray(positions, dtype=np.float64)
+    points = real_numbers("positions", positions, "(replicas, particles, 2 or 3) numbers")
     if points.ndim not in (2, 3) or points.size == 0 or not np.isfinite(points).all():
         return np.eye(2)  # what is wrong with the positions is said where they are checked
     extent = float(np.abs(points).max()) + float(table.r_cut.max())
@@ -247,13 +248,13 @@ def check_stages_in(
 ) -> None:
     """The same from the boxes (1 or R, d, d) alone, before there are positions."""
     if isinstance(stages, (str, bytes)) or not isinstance(stages, Sequence):
-        raise InputError(f"stages = {stages!r}: give a list of them, as [Minimize()].")
+        raise InputError(f"stages is {described(stages)}: give a list of them, as [Minimize()].")
     if not stages:
         raise InputError("there are no stages: give at least one, as [Minimize()].")
     for stage in stages:
         if not isinstance(stage, (Minimize, Langevin, Brownian, Compress)):
             raise InputError(
-                f"{stage!r} is no stage: there are Minimize, Langevin, Brownian, Compress."
+                f"{described(stage)} is no stage: there are Minimize, Langevin, Brownian, Compress."
             )
         stage.check()
         if open_space and (
@@ -294,7 +295,7 @@ def _check_pressure(pressure: float, table: Tables) -> None:
 def _velocities(given: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
     if given is None:
         return np.zeros(shape)
-    speeds = np.array(given, dtype=np.float64, order="C")
+    speeds = real_numbers("velocities", given, "numbers as the positions")
     if shape[0] == 1 and speeds.shape == shape[1:]:
         speeds = speeds[None]
     if speeds.shape != shape:

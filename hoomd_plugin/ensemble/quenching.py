@@ -6,6 +6,7 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from amorph.handover import InputError
+from amorph.handover.arguments import check_choice
 
 from .devices import chosen_device
 from .engine import Parameters, Tables, tables, thread_count
@@ -349,8 +350,7 @@ def anneal_stages(
 ) -> list[Stage]:
     """What `anneal` does to its replicas, as `prepare` takes it; arguments as there."""
     kinds = {"langevin": Langevin, "brownian": Brownian}
-    if dynamics not in kinds:
-        raise InputError(f"dynamics = {dynamics!r}: it must be 'langevin' or 'brownian'.")
+    check_choice("dynamics", dynamics, tuple(kinds))
     if theta is None:
         raise InputError(
             "without a potential there is no unit of force: give the stages one by one."

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import DeviceError, InputError, Purpose, UnknownTypeError
+from amorph.handover.arguments import real_numbers, whole_numbers
 
 from . import _engine
 from .devices import chosen_device
@@ -38,7 +39,7 @@ def checked_replicas(
     `UnknownTypeError` for a type without parameters, `BoxTooSmallError` for a box narrower than
     twice the cutoff.
     """
-    points = np.array(positions, dtype=np.float64, order="C")
+    points = real_numbers("positions", positions, "(replicas, particles, 2 or 3) numbers")
     if points.ndim == 2:
         points = points[None]
     if points.ndim != 3 or points.shape[2] not in (2, 3) or 0 in points.shape:
@@ -52,8 +53,8 @@ def checked_replicas(
     replicas, n, dimension = points.shape
     if n >= 2**24:
         raise InputError(f"{n} particles a replica: at most {2**24 - 1} are possible.")
-    types = np.asarray(typeid)
-    if types.shape not in ((n,), (replicas, n)) or types.dtype.kind not in "iu":
+    types = whole_numbers("typeid", typeid, f"{n} integers, one a particle")
+    if types.shape not in ((n,), (replicas, n)):
         raise InputError(
             f"typeid must be {n} integers, one a particle, or such a row for each of the "
             f"{replicas} replicas; its shape is {types.shape}."

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import Frame, InputError, type_names, write_gsd
+from amorph.handover.showing import box_shown, parameters_shown, shown, spread_shown
 
 from .bonds import CheckedBonds
 
@@ -62,6 +63,16 @@ class Trajectory:
     every: int
     positions: NDArray[np.float64]
     velocities: NDArray[np.float64] | None
+
+    def __repr__(self) -> str:
+        r, frames, n, d = self.positions.shape
+        return shown(
+            f"Trajectory of {r} replicas of {n} particles in {d} dimensions: {frames} frames each",
+            [
+                ("every", f"{self.every} time steps"),
+                ("velocities", "kept" if self.velocities is not None else "not kept"),
+            ],
+        )
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,30 @@ class Ensemble:
     trajectory: Trajectory | None = None
     bonds: tuple[CheckedBonds, ...] = ()
 
+    def __repr__(self) -> str:
+        r, n, d = self.positions.shape
+        boxes = self.boxes
+        parameters = parameters_shown(self.parameters[0])
+        more = " (others in other replicas)" if len(self.parameters) > 1 else ""
+        ended = [f"{k} {s.name.lower()}" for s in Status if (k := int((self.status == s).sum()))]
+        return shown(
+            f"Ensemble of {r} replicas of {n} particles in {d} dimensions",
+            [
+                ("ended", ", ".join(ended)),
+                ("potential", f"{self.potential}({parameters}){more}" if self.potential else ""),
+                ("springs", f"{len(self.bonds[0].pairs)} a replica" if self.bonds else ""),
+                ("box", box_shown(None if boxes is None else boxes[0])),
+                ("density", "" if boxes is None else spread_shown(self.density)),
+                (
+                    "packing fraction",
+                    spread_shown(self.packing_fraction) if self._has_fraction else "",
+                ),
+                ("energy", f"{spread_shown(self.energy / n)} a particle"),
+                ("largest force", spread_shown(self.max_force)),
+                ("pressure", "" if self.stress is None else spread_shown(self.pressure)),
+            ],
+        )
+
     def __len__(self) -> int:
         """The number of replicas."""
         return len(self.positions)
@@ -146,6 +181,48 @@ class Ensemble:
         if self.stress is None:
             raise InputError("open boundaries have no pressure.")
         return -np.trace(self.stress, axis1=1, axis2=2) / self.positions.shape[2]
+
+    @property
+    def density(self) -> NDArray[np.float64]:
+        """(R,): N/V; raises `InputError` for open boundaries, which have none."""
+        if self.boxes is None:
+            raise InputError("open boundaries have no density.")
+        volumes = np.abs(np.linalg.det(self.boxes))
+        return np.broadcast_to(self.positions.shape[1] / volumes, len(self)).copy()
+
+    @property
+    def _has_fraction(self) -> bool:
+        return self.boxes is not None and self.potential is not None
+
+    @property
+    def packing_fraction(self) -> NDArray[np.float64]:
+        """(R,): the volume of spheres (discs) of the particles' diameters, over V; no unit.
+
+        Overlaps count twice. Raises `InputError` for open boundaries, and for particles that meet
+        through bonds alone, which have no diameters.
+        """
+        if self.boxes is None:
+            raise InputError("open boundaries have no packing fraction.")
+        if self.potential is None:
+            raise InputError("without a potential there are no diameters, and no packing fraction.")
+        r, _, d = self.positions.shape
+        types = np.broadcast_to(self.typeid, (r, self.typeid.shape[-1]))
+        diameters = np.stack([p["diameters"] for p in self.parameters])
+        each = np.take_along_axis(
+            np.broadcast_to(diameters, (r, diameters.shape[1])), types, axis=1
+        )
+        volume = np.pi / 4 * each**2 if d == 2 else np.pi / 6 * each**3
+        out: NDArray[np.float64] = volume.sum(axis=1) / np.abs(np.linalg.det(self.boxes))
+        return out
+
+    @property
+    def packings(self) -> tuple[Frame, ...]:
+        """The replicas that have positions, as frames: see `frames`, and `amorph.handover.Frame`.
+
+        ``for packing, theta in bridge.packings_of(ensemble)`` goes through them as the bridge takes
+        them.
+        """
+        return tuple(self.frames())
 
     def frames(self) -> Iterator[Frame]:
         """The replicas as frames of a GSD file, in order.
@@ -193,7 +270,7 @@ class Ensemble:
         write_gsd(path, self.frames(), overwrite=overwrite)
 
     def table(self) -> "pandas.DataFrame":
-        """Statistics, a row a replica: replica, status, steps, energy, max_force, pressure, ..."""
+        """A pandas data frame, a row a replica: status, steps, density, energy, pressure, ..."""
         import pandas
 
         return pandas.DataFrame(
@@ -204,6 +281,8 @@ class Ensemble:
                 "hessian_products": self.hessian_products,
                 "list_builds": self.list_builds,
                 "seconds": self.seconds,
+                **({} if self.boxes is None else {"density": self.density}),
+                **({"packing_fraction": self.packing_fraction} if self._has_fraction else {}),
                 "energy": self.energy,
                 "energy_per_particle": self.energy / self.positions.shape[1],
                 "max_force": self.max_force,

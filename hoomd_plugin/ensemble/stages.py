@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from amorph.handover import InputError
+from amorph.handover.arguments import check_choice, check_kind, count, not_negative, positive
 
 from . import _engine
-from .engine import count, not_negative, positive
 
 __all__ = ["Brownian", "Compress", "Langevin", "Minimize", "Stage", "total_steps"]
 
@@ -85,6 +85,8 @@ class Minimize:
                     f"from_pressure = {self.from_pressure!r}: pressure must be greater than 0 and "
                     f"at most that, not {self.pressure!r}."
                 )
+        for name, given in (("fire", self.fire), ("newton", self.newton)):
+            check_kind(name, given, Mapping, "a dict of settings by name")
         for name, value in self.fire.items():
             if name not in _FIRE:
                 raise InputError(f"FIRE has no setting {name!r}: it has {', '.join(_FIRE)}.")
@@ -145,8 +147,7 @@ class _Motion:
         at, values = self.temperatures()
         for value in values:
             not_negative("temperature", value)
-        if self.schedule not in ("linear", "exponential"):
-            raise InputError(f"schedule = {self.schedule!r}: it must be 'linear' or 'exponential'.")
+        check_choice("schedule", self.schedule, ("linear", "exponential"))
         if self.schedule == "exponential" and min(values) == 0:
             raise InputError(
                 f"temperature = {values}: an exponential schedule cannot reach 0; give a small "

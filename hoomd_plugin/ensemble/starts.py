@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import Frame, InputError, Purpose, check_box_matrix, read_gsd, uniforms
+from amorph.handover.arguments import (
+    check_choice,
+    count,
+    described,
+    not_negative,
+    positive,
+    real_numbers,
+)
+from amorph.handover.showing import box_shown, shown
 
 from . import _engine
 from .bonds import Bonds
-from .engine import (
-    Parameters,
-    Tables,
-    boxes_for,
-    count,
-    no_pairs,
-    not_negative,
-    positive,
-    tables,
-)
+from .engine import Parameters, Tables, boxes_for, no_pairs, tables
 
 __all__ = [
     "LATTICES",
@@ -62,6 +62,19 @@ class Start:
     parameters: tuple["FrameParameters", ...] = ()
     bonds: tuple[Bonds, ...] = ()
 
+    def __repr__(self) -> str:
+        r, n, d = self.positions.shape
+        boxes = self.boxes
+        return shown(
+            f"Start: {r} replicas of {n} particles in {d} dimensions",
+            [
+                ("box", box_shown(None if boxes is None else boxes[0]) + _others(boxes)),
+                ("types", str(len(np.unique(self.typeid)))),
+                ("potential", self.parameters[0].potential if self.parameters else ""),
+                ("bonds", f"{len(np.asarray(self.bonds[0].pairs))}" if self.bonds else ""),
+            ],
+        )
+
     def __len__(self) -> int:
         """The number of replicas."""
         return len(self.positions)
@@ -81,6 +94,10 @@ class Start:
     def box(self) -> NDArray[np.float64] | None:
         """The boxes as `prepare` takes them: one for all, or one for each, or None."""
         return self.boxes[0] if self.boxes is not None and len(self.boxes) == 1 else self.boxes
+
+
+def _others(boxes: NDArray[np.float64] | None) -> str:
+    return "" if boxes is None or len(boxes) == 1 else ", and others"
 
 
 @dataclass(frozen=True)
@@ -154,7 +171,11 @@ def typeids(
         If the composition does not divide the particles into whole numbers.
     """
     n_particles = count("n_particles", n_particles)
-    shares = np.ones(n_types) if composition is None else np.asarray(composition, dtype=np.float64)
+    n_types = count("n_types", n_types)
+    right = f"{n_types} shares, one for each type"
+    shares = np.ones(n_types)
+    if composition is not None:
+        shares = real_numbers("composition", composition, right)
     if shares.shape != (n_types,) or not np.isfinite(shares).all() or (shares < 0).any():
         raise InputError(
             f"composition = {composition!r}: it must give {n_types} shares, none below 0, "
@@ -170,10 +191,9 @@ def typeids(
             f"numbers ({', '.join(f'{x:g}' for x in exact)}): change n_particles or composition."
         )
     in_order = np.repeat(np.arange(n_types, dtype=np.int32), numbers)
+    check_choice("order", order, ("in_order", "random"))
     if order == "in_order":
         return in_order
-    if order != "random":
-        raise InputError(f"order = {order!r}: it must be 'in_order' or 'random'.")
     key, first = checked_keys(seed, first_replica, replicas)
     ranks = uniforms(
         key,
@@ -258,8 +278,8 @@ def lattice(
         For an unknown lattice, or an N that does not fill whole cells in a box whose sides are
         within a factor of 1.5 of each other.
     """
-    if name not in LATTICES:
-        raise InputError(f"there is no lattice {name!r}: there are {', '.join(LATTICES)}.")
+    if not isinstance(name, str) or name not in LATTICES:
+        raise InputError(f"there is no lattice {described(name)}: there are {', '.join(LATTICES)}.")
     cell = LATTICES[name]
     n = count("n_particles", n_particles, below=2**24)
     sites = np.array(cell.sites)
@@ -364,7 +384,8 @@ def make_start(
         For a box narrower than twice the cutoff.
     """
     if theta is None:
-        theta = no_pairs(1 if composition is None else max(1, len(composition)), 1.0)
+        shares = () if composition is None else real_numbers("composition", composition)
+        theta = no_pairs(max(1, np.size(shares)), 1.0)
     table = theta if isinstance(theta, Tables) else tables(theta)
     box = start_box(start, n_particles, density, dimension)
     n = count("n_particles", n_particles, below=2**24)
@@ -407,7 +428,7 @@ def start_box(start: str, n_particles: int, density: float, dimension: int) -> N
 def _lattice_of(
     name: str, n: int, density: float, dimension: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if name in LATTICES and len(LATTICES[name].sides) != dimension:
+    if isinstance(name, str) and name in LATTICES and len(LATTICES[name].sides) != dimension:
         raise InputError(
             f"a {name} lattice has {len(LATTICES[name].sides)} dimensions, not {dimension}."
         )

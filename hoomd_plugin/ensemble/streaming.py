@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from amorph.handover import GSDWriter, InputError, OutputExistsError, count_frames, read_gsd
+from amorph.handover.arguments import check_kind, count, file_path
+from amorph.handover.showing import shown
 
-from .engine import count
 from .result import Ensemble
 
 __all__ = ["Streamed", "stream_to_gsd"]
@@ -53,6 +54,18 @@ class Streamed:
     pressure: float = 0.0
     failures: list[str] = field(default_factory=list)
     _measured: int = 0
+
+    def __repr__(self) -> str:
+        return shown(
+            f"Streamed: {self.computed} replicas computed, {self.written} frames written",
+            [
+                ("went through", f"{self.ok} of {self.computed}"),
+                ("there before", f"{self.found} frames" if self.found else ""),
+                ("energy", f"{self.energy_per_particle:.6g} a particle, mean"),
+                ("pressure", f"{self.pressure:.6g}, mean"),
+                ("failures", "; ".join(self.failures[:3])),
+            ],
+        )
 
     def add(self, batch: Ensemble) -> None:
         """Count a batch in."""
@@ -117,7 +130,11 @@ def stream_to_gsd(
         It cannot be read.
     """
     total = count("replicas", replicas)
-    target = Path(path)
+    target = file_path("path", path)
+    check_kind("make", make, Callable, "a function make(first, count, progress)")
+    count("first_replica", first_replica, least=0, below=2**32)
+    if batch is not None:
+        count("batch", batch)
     if target.exists() and not append:
         raise OutputExistsError(
             f"{target} exists: append to it, choose another name, or remove it."

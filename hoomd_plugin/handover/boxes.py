@@ -14,6 +14,7 @@ are in reduced units, tilt factors have none.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import real_numbers
 from .errors import BoxTooSmallError, InputError
 
 __all__ = [
@@ -43,7 +44,7 @@ def check_box_matrix(box: ArrayLike) -> NDArray[np.float64]:
     Raises `InputError` if it is of another shape, not finite, not upper triangular, or has a
     diagonal element that is not greater than 0.
     """
-    matrix = np.ascontiguousarray(box, dtype=np.float64)
+    matrix = real_numbers("a box", box, "(2, 2) or (3, 3) numbers, or None for open space")
     if matrix.shape not in ((2, 2), (3, 3)):
         raise InputError(
             f"a box has shape {matrix.shape}: it must be (2, 2) or (3, 3), its columns the "
@@ -98,7 +99,7 @@ def box_from_hoomd(six: ArrayLike, dimension: int) -> NDArray[np.float64] | None
     """
     if dimension not in (2, 3):
         raise InputError(f"dimension = {dimension!r}: it must be 2 or 3.")
-    values = np.asarray(six, dtype=np.float64)
+    values = real_numbers("a box in HOOMD's form", six, "(6,) numbers")
     if values.shape != (6,):
         raise InputError(
             f"a box in HOOMD's form has shape {values.shape}: it must be (6,), "
@@ -163,7 +164,7 @@ def check_box(box: ArrayLike | None, r_cut: ArrayLike) -> None:
     (nothing to check), ``r_cut`` a scalar or an array of cutoff radii. Raises `InputError` if the
     box is malformed or a cutoff is negative or not finite.
     """
-    radii = np.asarray(r_cut, dtype=np.float64)
+    radii = real_numbers("r_cut", r_cut, "cutoffs, finite and at least 0")
     if radii.size == 0 or not np.isfinite(radii).all() or (radii < 0).any():
         raise InputError(f"r_cut = {radii.tolist()}: cutoffs must be finite and at least 0.")
     if box is None:
@@ -197,7 +198,7 @@ def wrap(
     Raises `InputError` if a position is not finite, if the shapes do not match, or if an image
     would not fit 32 bits.
     """
-    points = np.array(positions, dtype=np.float64, order="C")
+    points = real_numbers("positions", positions, "(N, 2) or (N, 3) numbers")
     if points.ndim != 2 or points.shape[1] not in (2, 3):
         raise InputError(f"positions have shape {points.shape}: they must be (N, 2) or (N, 3).")
     if not np.isfinite(points).all():

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import check_kind
 from .errors import CorruptFrameError
 from .frame import Frame
 
@@ -18,6 +19,7 @@ def checksum(frame: Frame) -> str:
     potential, whatever order parameters and log were given in; not where the frame was read.
     Two frames have the same checksum if they are equal to the last bit: -0.0 is not 0.0.
     """
+    check_kind("frame", frame, Frame, "an amorph.handover.Frame")
     digest = hashlib.sha256()
 
     def add(name: str, array: NDArray[np.generic] | None) -> None:

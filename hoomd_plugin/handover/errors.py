@@ -14,6 +14,7 @@ __all__ = [
     "FileMissingError",
     "FrameError",
     "InputError",
+    "NotFiniteError",
     "NotGSDError",
     "OutputError",
     "OutputExistsError",
@@ -34,6 +35,13 @@ class InputError(AmorphError, ValueError):
 
 class BoxTooSmallError(InputError):
     """A width of the periodic box is less than twice the largest cutoff."""
+
+
+class NotFiniteError(AmorphError, ArithmeticError):
+    """A feature, a gradient or a loss came out infinite or not a number.
+
+    The message names it, the component or the parameter, and the packing.
+    """
 
 
 class DeviceError(AmorphError, RuntimeError):

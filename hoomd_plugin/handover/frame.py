@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import check_kind, described
 from .boxes import box_to_hoomd
 from .errors import (
     CorruptFrameError,
@@ -16,6 +17,7 @@ from .errors import (
     UnknownTypeError,
 )
 from .potentials import POTENTIALS, check_parameters, check_potential, n_types
+from .showing import box_shown, parameters_shown, shown
 
 __all__ = ["Frame"]
 
@@ -137,6 +139,9 @@ class Frame:
             object.__setattr__(self, name, value)
 
         types: str | Sequence[str] = self.types
+        check_kind("types", types, (str, list, tuple), "names of the types")
+        for name in ("parameters", "log"):
+            check_kind(name, getattr(self, name), Mapping, "a dict of arrays by name")
         put("types", (types,) if isinstance(types, str) else tuple(types))
         put("positions", self._floats("positions", self.positions))
         put("typeid", self._integers("typeid", self.typeid))
@@ -151,8 +156,16 @@ class Frame:
             put("bonds", bonds if bonds.size else None)
         put("log", {key: log_value(key, value) for key, value in self.log.items()})
 
+    def _array(self, name: str, values: ArrayLike) -> NDArray[Any]:
+        try:
+            return np.asarray(values)
+        except (TypeError, ValueError) as error:  # rows of different lengths
+            raise CorruptFrameError(
+                f"{self.where}: {name} is {described(values)}: it must be an array."
+            ) from error
+
     def _floats(self, name: str, values: ArrayLike) -> NDArray[np.float64]:
-        array = np.asarray(values)
+        array = self._array(name, values)
         if array.dtype.kind not in "iuf":
             raise CorruptFrameError(
                 f"{self.where}: {name} holds {array.dtype} values: it must hold real numbers."
@@ -160,7 +173,7 @@ class Frame:
         return np.ascontiguousarray(array, dtype=np.float64)
 
     def _integers(self, name: str, values: ArrayLike) -> NDArray[np.int32]:
-        array = np.asarray(values)
+        array = self._array(name, values)
         if array.size and array.dtype.kind not in "iu":
             raise CorruptFrameError(
                 f"{self.where}: {name} holds {array.dtype} values: it must hold integers."
@@ -173,6 +186,24 @@ class Frame:
                 "it must fit 32 bits."
             )
         return np.ascontiguousarray(array, dtype=np.int32)
+
+    def __repr__(self) -> str:
+        parameters = parameters_shown(self.parameters)
+        whole = self.positions.ndim == 2
+        size = f"{self.n_particles} particles in {self.dimension} dimensions" if whole else "?"
+        numbers = [int((self.typeid == t).sum()) for t in range(len(self.types))]
+        counts = [f"{n} {name}" for n, name in zip(numbers, self.types, strict=True)]
+        return shown(
+            f"Frame of {size}",
+            [
+                ("of", self.where if self.source else ""),
+                ("box", box_shown(self.box) if self.box is None or self.box.ndim == 2 else "?"),
+                ("types", ", ".join(counts[:6]) + (", ..." if len(counts) > 6 else "")),
+                ("potential", f"{self.potential}({parameters})" if self.potential else "none"),
+                ("bonds", "" if self.bonds is None else str(len(self.bonds))),
+                ("log", ", ".join(self.log)),
+            ],
+        )
 
     @property
     def where(self) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._chunks import FrameChunks
 from ._index_guard import IndexGuard
+from .arguments import check_kind, count, file_path
 from .errors import (
     DirectoryGivenError,
     EmptyFileError,
@@ -68,7 +69,7 @@ class GSDWriter:
     def __init__(self, path: PathLike, *, mode: Literal["new", "append"] = "new") -> None:
         if mode not in ("new", "append"):
             raise InputError(f"mode = {mode!r}: it must be 'new' or 'append'.")
-        self.path = Path(path)
+        self.path = file_path("path", path)
         self._keys: frozenset[str] | None = None
         self._failed = False
         self._file: gsd.fl.GSDFile | None = None
@@ -125,6 +126,7 @@ class GSDWriter:
         raises, and `OutputError` if the file cannot be written (a full disk).
         """
         file = self._opened()
+        check_kind("frame", frame, Frame, "an amorph.handover.Frame")
         frame.validate()
         chunks = frame_to_chunks(frame, self._n_frames)
         keys = frozenset(name for name in chunks if name.startswith(LOG_PREFIX))
@@ -226,7 +228,8 @@ def write_gsd(path: PathLike, frames: Iterable[Frame], *, overwrite: bool = Fals
     FrameError
         A frame is not valid: see `Frame.validate`.
     """
-    target = Path(path)
+    target = file_path("path", path)
+    check_kind("frames", frames, Iterable, "frames, as [frame]")
     if os.path.lexists(target) and not overwrite:
         raise _exists(target)
     if os.path.isdir(target):
@@ -260,7 +263,7 @@ def count_frames(path: PathLike) -> int:
     Raises `FileMissingError`, `DirectoryGivenError`, `NotGSDError`, `EmptyFileError` (a file of 0
     bytes) and `SchemaError`.
     """
-    with _open(Path(path)) as file:
+    with _open(file_path("path", path)) as file:
         return int(file.nframes)
 
 
@@ -301,7 +304,7 @@ def read_gsd(
     PotentialMissingError, UnknownPotentialError, UnknownTypeError, CorruptFrameError
         A frame cannot be used; the message names it.
     """
-    source = Path(path)
+    source = file_path("path", path)
     given = _given(potential, parameters)
     if frames is not None and not isinstance(frames, slice):
         raise InputError(f"frames = {frames!r}: it must be a slice, as slice(0, 10), or None.")
@@ -363,7 +366,7 @@ class GSDReader:
         potential: str | None = None,
         parameters: Mapping[str, ArrayLike] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = file_path("path", path)
         self._need_potential = need_potential
         self._potential = potential
         self._parameters = _given(potential, parameters)
@@ -372,6 +375,7 @@ class GSDReader:
 
     def read(self, index: int) -> Frame:
         """Frame ``index``, counted from 0; raises `InputError` for one that is not there."""
+        count("index", index, least=-(2**63))
         if not 0 <= index < self.n_frames:
             raise InputError(f"{self.path}: there is no frame {index}: it has {self.n_frames}.")
         return read_frame(

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import check_kind, count, described, real_numbers
 from .errors import InputError, UnknownPotentialError
 
 __all__ = [
@@ -68,9 +69,9 @@ def _nearest(word: str, words: Mapping[str, object] | tuple[str, ...]) -> str:
 
 def check_potential(potential: str) -> str:
     """Return the name of a potential if Amorph has it; raises `UnknownPotentialError` if not."""
-    if potential not in POTENTIALS:
+    if not isinstance(potential, str) or potential not in POTENTIALS:
         raise UnknownPotentialError(
-            f"unknown potential {potential!r}{_nearest(str(potential), POTENTIALS)} "
+            f"unknown potential {described(potential)}{_nearest(str(potential), POTENTIALS)} "
             f"Known: {', '.join(POTENTIALS)}."
         )
     return potential
@@ -78,8 +79,7 @@ def check_potential(potential: str) -> str:
 
 def n_pairs(n_types: int) -> int:
     """The number of unordered pairs of types, a type with itself included: n (n + 1) / 2."""
-    if n_types < 1:
-        raise InputError(f"n_types = {n_types}: there must be at least one type.")
+    count("n_types", n_types)
     return n_types * (n_types + 1) // 2
 
 
@@ -92,9 +92,15 @@ def type_names(n_types: int) -> tuple[str, ...]:
 def component_names(potential: str, parameter: str, types: Sequence[str]) -> list[str]:
     """What a parameter's components belong to: types (A, B), or pairs of them (AA, AB, BB).
 
-    Names of more than one letter are joined by a hyphen (A1-B1).
+    Names of more than one letter are joined by a hyphen (A1-B1). Raises `UnknownPotentialError`, or
+    `InputError` for a parameter that the potential lacks.
     """
-    if not next(p.per_pair for p in POTENTIALS[potential] if p.name == parameter):
+    known = {p.name: p.per_pair for p in POTENTIALS[check_potential(potential)]}
+    if parameter not in known:
+        raise InputError(
+            f"{potential} has no parameter {described(parameter)}: it has {', '.join(known)}."
+        )
+    if not known[parameter]:
         return list(types)
     between = "" if all(len(name) == 1 for name in types) else "-"
     return [f"{a}{between}{b}" for k, a in enumerate(types) for b in types[k:]]
@@ -105,6 +111,7 @@ def n_types(arrays: Mapping[str, ArrayLike]) -> int:
 
     Raises `InputError` if ``diameters`` is missing, empty or not a vector.
     """
+    check_kind("arrays", arrays, Mapping, "a dict of arrays by parameter")
     if "diameters" not in arrays:
         raise InputError("parameter 'diameters' is missing: give one diameter for each type.")
     diameters = np.asarray(arrays["diameters"])
@@ -131,7 +138,7 @@ def pairs_to_matrix(vector: ArrayLike, n_types: int) -> NDArray[np.float64]:
 
     Raises `InputError` if the vector's length is not ``n_pairs(n_types)``.
     """
-    values = np.asarray(vector, dtype=np.float64)
+    values = real_numbers("a pair vector", vector)
     if values.shape != (n_pairs(n_types),):
         raise InputError(
             f"a pair vector has shape {values.shape}, but {n_types} types have "
@@ -146,7 +153,7 @@ def matrix_to_pairs(matrix: ArrayLike) -> NDArray[np.float64]:
     Raises `InputError` if the matrix is not square or not exactly symmetric: which half was meant
     cannot be known.
     """
-    values = np.asarray(matrix, dtype=np.float64)
+    values = real_numbers("a matrix over pairs of types", matrix)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or values.size == 0:
         raise InputError(
             f"a matrix over pairs of types has shape {values.shape}: it must be square."
@@ -188,6 +195,7 @@ def check_parameters(
         message names it and its value.
     """
     check_potential(potential)
+    check_kind("arrays", arrays, Mapping, "a dict of arrays by parameter")
     parameters = POTENTIALS[potential]
     known = tuple(parameter.name for parameter in parameters)
     for name in arrays:
@@ -212,9 +220,7 @@ def _checked(
     potential: str, parameter: Parameter, values: ArrayLike, types: int
 ) -> NDArray[np.float64]:
     where = f"{potential}: parameter '{parameter.name}'"
-    given = np.asarray(values)
-    if given.dtype.kind not in "iuf":
-        raise InputError(f"{where} holds {given.dtype} values: it must hold real numbers.")
+    given = real_numbers(where, values)
     length = n_pairs(types) if parameter.per_pair else types
     if parameter.per_pair and given.ndim == 0:
         given = np.full(length, given)
@@ -224,7 +230,7 @@ def _checked(
             f"{where} has shape {given.shape}: it must have length {length} ({types} "
             f"diameters were given, so {length} {what})."
         )
-    checked = np.array(given, dtype=np.float64, order="C")
+    checked = given
     bad = ~np.isfinite(checked) | (checked < 0)
     if not parameter.zero_allowed:
         bad |= checked == 0

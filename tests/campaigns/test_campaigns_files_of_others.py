@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -329,7 +330,8 @@ def _(path: Path, form: str, p: bridge.Packing) -> Outcome:
 
 @case("the first frame damaged, the second cut, the others whole")
 def _(path: Path, form: str, p: bridge.Packing) -> Outcome:
-    nan = bridge.Packing(np.full_like(p.positions, np.nan), p.typeid, p.box)
+    nan = copy(p)  # no packing can be made of such positions
+    object.__setattr__(nan, "positions", np.full_like(p.positions, np.nan))
     if form == "GSD":
         return outcome(write(path, form, Frame(nan), Frame(p), Frame(nan), Frame(p)))
     parts = []
