@@ -97,7 +97,7 @@ def options() -> argparse.ArgumentParser:
 
 def inside(chosen: argparse.Namespace) -> None:
     """On each rank: the root races, the others serve."""
-    from amorph.campaigns.workers import jax_on_one_thread
+    from amorph.campaigns.starting import jax_on_one_thread
 
     jax_on_one_thread()
     from amorph.campaigns.ranks import world

@@ -68,7 +68,7 @@ Times = list[tuple[float, list[float]]]
 
 def inside(case: str, n: int, steps: int, seed: int) -> None:
     """On each rank: warm up, run, and print what the root found."""
-    from amorph.campaigns.workers import jax_on_one_thread
+    from amorph.campaigns.starting import jax_on_one_thread
 
     jax_on_one_thread()
     from amorph.campaigns.files import parse_campaign

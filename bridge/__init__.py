@@ -8,6 +8,7 @@ from .precision import require_float64  # first: it switches JAX to float64
 
 # isort: split
 from .batch import BatchMeasurement, measure_batch
+from .compiled import keep_compiled
 from .contact_numbers import Contacts, contacts, coordination_feature
 from .deformation import Deformation, deform, deformation
 from .departure import MOST_CHANGED, MOST_MOVED, Departure, departure
@@ -150,6 +151,7 @@ __all__ = [
     "from_arrays",
     "hessian",
     "jacobian",
+    "keep_compiled",
     "lowest_frequencies",
     "lowest_modes",
     "lowest_modulus",

@@ -1,6 +1,7 @@
 """The command line, a function for each command of ``amorph``."""
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -9,23 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
-from amorph.handover import AmorphError, InputError
+from .launched import hold_interrupts, launched_number, release_interrupts
+from .terminal import bars, frame_bars, let_all_be_written, say, say_table, tell
 
-# What computes is imported in the commands: `amorph --help` answers at once.
+# What computes, draws or knows of errors is imported where it is used: `amorph --help` answers at
+# once.
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from amorph.handover import AmorphError
+
     from .designs import Design, Step
     from .ranks import Ranks
     from .runs import DesignTask, Watcher
@@ -37,44 +32,42 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Designs disordered solids: finds the particle interactions for which the material that "
-    "forms by itself has the property you ask for.",
+    # Plain text, or brackets in it were markup, and errors with what users gave were broken.
+    rich_markup_mode=None,
 )
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 
 
-def _progress() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[info]}"),
-        console=_err,
-    )
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"amorph {version('amorph')}")
+        raise typer.Exit
 
 
-def _frames_progress() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=_err,
-        speed_estimate_period=600,
-    )
+@app.callback()
+def amorph(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Designs disordered solids.
+
+    Finds the particle interactions for which the material that forms by itself has the property you
+    ask for.
+    """
+    if context.invoked_subcommand not in ("run", "gradient"):  # which join the ranks
+        release_interrupts()
 
 
-def _watcher(progress: Progress) -> "Watcher":
+def _watcher(progress: "Progress") -> "Watcher":
     from .runs import Watcher
 
     class Bars(Watcher):
@@ -102,47 +95,51 @@ def _watcher(progress: Progress) -> "Watcher":
         def design_ended(self, task: "DesignTask", outcome: Mapping[str, Any]) -> None:
             progress.advance(self.designs)
             if outcome["status"] == "failed":
-                _err.print(f"amorph: {task.label}: {outcome['message']}", style="yellow")
+                tell(f"amorph: {task.label}: {outcome['message']}")
 
         def note(self, message: str) -> None:
-            _err.print(f"amorph: {message}", style="yellow")
+            tell(f"amorph: {message}")
 
     return Bars()
 
 
-def _outcome_table(designs: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None)
-    for name in ("design", "target", "initial", "final", "steps", "status"):
-        table.add_column(name, justify="left" if name in ("design", "status") else "right")
-
+def _say_outcomes(designs: Sequence[Mapping[str, Any]]) -> None:
     def text(values: Any) -> str:
         listed = values if isinstance(values, list) else [values]
         return ", ".join("–" if v is None else f"{v:.4f}" for v in listed)
 
-    for d in designs:
-        table.add_row(
-            str(d["directory"]),
-            text(d["target"]),
-            text(d["initial"]),
-            text(d.get("final", d.get("value"))),
-            str(d["steps"]),
-            str(d["status"]),
-        )
-    return table
+    say_table(
+        ("design", "target", "initial", "final", "steps", "status"),
+        ("target", "initial", "final", "steps"),
+        [
+            (
+                str(d["directory"]),
+                text(d["target"]),
+                text(d["initial"]),
+                text(d.get("final", d.get("value"))),
+                str(d["steps"]),
+                str(d["status"]),
+            )
+            for d in designs
+        ],
+    )
 
 
-@app.command()
+@app.command(short_help="Quench two packings, design their Poisson's ratio, report.")
 def demo(output: Output = Path("amorph-demo")) -> None:
     """Quench two packings, design their Poisson's ratio to 0.25 and 0.65, and report."""
+    from .starting import start_jax
+
+    start_jax()
     from .demo import run_demo
 
-    with _progress() as progress:
+    with bars() as progress:
         summary = run_demo(output, _watcher(progress))
-    _out.print(_outcome_table(summary["designs"]))
-    _out.print(f"The pictures: {output / 'report.html'} and {output / 'design.png'}.")
+    _say_outcomes(summary["designs"])
+    say(f"The pictures: {output / 'report.html'} and {output / 'design.png'}.")
 
 
-@app.command()
+@app.command(short_help="Prepare an ensemble of packings from a file.")
 def prepare(
     file: Annotated[Path, typer.Argument(help="A TOML file: [potential], [preparation].")],
     output: Output,
@@ -160,6 +157,11 @@ def prepare(
 
     The file grows while the ensemble is computed, and is whole up to its last frame at any time.
     """
+    from .starting import start_jax
+
+    start_jax()
+    from amorph.handover import InputError
+
     from .files import load_preparation
     from .preparing import prepare_to_gsd
     from .row_files import check_file_output
@@ -171,7 +173,7 @@ def prepare(
     if not append:
         check_file_output(output, overwrite=force)
     p = settings.preparation
-    with _progress() as progress, StatisticsFile(statistics, overwrite=force) as table:
+    with bars() as progress, StatisticsFile(statistics, overwrite=force) as table:
         if force:
             output.unlink(missing_ok=True)
         bar = progress.add_task("replicas", total=p.n_replicas, info="")
@@ -187,22 +189,23 @@ def prepare(
             progress=lambda done, _: progress.update(bar, completed=done),
         )
     found = f", {result.found} of them found there" if result.found else ""
-    _out.print(
+    say(
         f"{output}: {result.found + result.written} packings{found}; energy per particle "
         f"{result.energy_per_particle:.6f}, pressure {result.pressure:.6f} (means)."
     )
     failed = result.computed - result.ok
     if failed:
         for line in result.failures[:10]:
-            _err.print(f"amorph: {line}", style="yellow")
-        _err.print(
+            tell(f"amorph: {line}")
+        tell(
             f"amorph: {failed} of {result.computed} did not end as they should (their frames say "
-            "so in log/amorph/converged).",
-            style="yellow",
+            "so in log/amorph/converged)."
         )
 
 
 def _slice(text: str | None) -> slice | None:
+    from amorph.handover import InputError
+
     from .tables import frames_slice
 
     try:
@@ -218,6 +221,8 @@ def _names(text: str | None) -> list[str] | None:
 def _frame_numbers(text: str | None) -> list[int] | None:
     if text is None:
         return None
+    from amorph.handover import InputError
+
     try:
         numbers = [int(x) for x in text.split(",") if x.strip()]
     except ValueError:
@@ -228,13 +233,15 @@ def _frame_numbers(text: str | None) -> list[int] | None:
 
 
 def _floats(option: str, text: str | None) -> list[float] | None:
+    from amorph.handover import InputError
+
     try:
         return None if text is None else [float(x) for x in text.split(",") if x.strip()]
     except ValueError:
         raise InputError(f"{option} {text!r}: write numbers: 1e-4,1e-3.") from None
 
 
-@app.command()
+@app.command(short_help="Relax and measure every frame of trajectories.")
 def analyze(
     files: Annotated[
         list[Path],
@@ -279,9 +286,11 @@ def analyze(
 
     Finished rows are kept beside the table until it is whole: --resume goes on after any kill.
     """
-    from .workers import jax_on_one_thread
+    from .starting import start_jax
 
-    jax_on_one_thread()  # before what is imported below brings JAX
+    start_jax(one_thread=True)  # before what is imported below brings JAX
+    from amorph.handover import InputError
+
     from .analyzing import analyze_to_file
     from .files import load_named_potential
     from .plotting import Plot
@@ -292,7 +301,7 @@ def analyze(
         raise InputError("--plot-frames needs --plot DIR, where the pictures go.")
     pictures = None if plot is None else Plot(plot, numbers, overwrite=force or resume)
     theta, types = (None, None) if potential is None else load_named_potential(potential)
-    with _frames_progress() as progress:
+    with frame_bars() as progress:
         bar = progress.add_task("frames", total=None, rate="")
         began: list[tuple[int, float]] = []
 
@@ -322,18 +331,18 @@ def analyze(
         )
     undrawn = [] if pictures is None else pictures.notes
     for message in (*outcome.notes, *outcome.failures, *undrawn):
-        _err.print(f"amorph: {message}", style="yellow", markup=False)
+        tell(f"amorph: {message}")
     found = f", {outcome.found} of them found there" if outcome.found else ""
-    _out.print(f"{output}: {outcome.rows} frames{found}, {outcome.failed} of them not measured.")
+    say(f"{output}: {outcome.rows} frames{found}, {outcome.failed} of them not measured.")
     for number, words in (
         (outcome.other_minimum, "came to rest in another minimum than their file has"),
         (outcome.not_converged, "are not converged, says their file"),
         (outcome.unused, "hold content that plays no part in what was measured: column unused"),
     ):
         if number:
-            _err.print(f"amorph: {number} of {outcome.rows} frames {words}.", style="yellow")
+            tell(f"amorph: {number} of {outcome.rows} frames {words}.")
     if pictures is not None and pictures.written:
-        _out.print(f"Pictures: {', '.join(str(p) for p in pictures.written)}.")
+        say(f"Pictures: {', '.join(str(p) for p in pictures.written)}.")
     if outcome.failed == outcome.rows:
         raise typer.Exit(1)
 
@@ -352,14 +361,13 @@ def run(
     Every step is safe on disk, and --resume goes on after any kill. SIGTERM, SIGUSR1 and --minutes
     end a run between two steps, with exit status 75.
     """
-    from .workers import jax_on_one_thread
-
-    jax_on_one_thread()  # results must not depend on the number of cores
     from .ranks import world
-    from .stopping import Until, signals_noted
+    from .starting import start_jax
+    from .stopping import signals_noted
 
-    until = Until(None if minutes is None else 60.0 * minutes)
     ranks = world()
+    start_jax(ranks, one_thread=True)  # results must not depend on the number of cores
+    until = _until(ranks, minutes)
     with signals_noted(until):
         if not ranks.is_root:
             from .runs import serve_campaign
@@ -367,7 +375,20 @@ def run(
             serve_campaign(ranks, until)
             return
         outcomes = _run_root(campaign, output, resume, ranks, until)
-    _out.print(_outcome_table(outcomes))
+    _say_outcomes(outcomes)
+
+
+def _until(ranks: "Ranks", minutes: float | None = None) -> "Until":
+    """When to stop; as `Ranks.agree` where the minutes are none."""
+    from amorph.handover import InputError
+
+    from .stopping import Until
+
+    error = None
+    if minutes is not None and not 0 < minutes < float("inf"):
+        error = InputError(f"--minutes {minutes:g}: give a number of minutes above 0.")
+    ranks.agree(error)
+    return Until(None if minutes is None else 60.0 * minutes, ranks.interrupt)
 
 
 def _run_root(
@@ -382,7 +403,7 @@ def _run_root(
     except BaseException:
         release_ranks(ranks)
         raise
-    with _progress() as progress:
+    with bars() as progress:
         return run_campaign(
             campaign,
             source,
@@ -394,7 +415,7 @@ def _run_root(
         )
 
 
-@app.command()
+@app.command(short_help="Check gradients against finite changes of parameters.")
 def gradient(
     campaign: Annotated[Path, typer.Argument(help="A campaign file without [sweep].")],
     output: Output,
@@ -411,14 +432,16 @@ def gradient(
     Of followed packings: the predicted change of the loss beside the measured one. Of an ensemble:
     the mean of the derivatives beside the derivative of the mean.
     """
-    from .workers import jax_on_one_thread
-
-    jax_on_one_thread()
     from .ranks import world
+    from .starting import start_jax
+    from .stopping import signals_noted
 
     ranks = world()
+    start_jax(ranks, one_thread=True)
+    until = _until(ranks)
     if not ranks.is_root:
-        ranks.serve()
+        with signals_noted(until):
+            ranks.serve()
         return
     from . import pictures
     from .files import load_campaign
@@ -426,8 +449,13 @@ def gradient(
     from .report.output import png, write
 
     try:
-        with _progress() as progress:
+        with signals_noted(until), bars() as progress:
             bar = progress.add_task("packings", total=None, info="")
+
+            def show(done: int, total: int) -> None:
+                progress.update(bar, completed=done, total=total)
+                until.check("gradients")
+
             found = check_gradient(
                 load_campaign(campaign),
                 campaign.read_text(encoding="utf-8"),
@@ -436,45 +464,49 @@ def gradient(
                 changes=_floats("--changes", changes),
                 resume=resume,
                 ranks=ranks,
-                progress=lambda done, total: progress.update(bar, completed=done, total=total),
+                progress=show,
             )
     finally:
         ranks.dismiss()
     picture = output / "gradient.png"
     write(picture, png(pictures.gradient(found)))
-    _out.print(f"{output / 'gradient.json'}, {output / 'packings.csv'} and {picture}.")
+    say(f"{output / 'gradient.json'}, {output / 'packings.csv'} and {picture}.")
 
 
-@app.command()
+@app.command(short_help="Tell how far a run is, while it runs or afterwards.")
 def status(
     directory: Annotated[Path, typer.Argument(help="A run directory.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Tell how far a run is: steps, loss, rate, time left; while it runs, or afterwards."""
+    from .starting import start_jax
+
+    start_jax()
     from .status import as_json as written
     from .status import read_status
 
     designs = read_status(directory)
     if as_json:
-        print(written(designs))
+        say(written(designs))
         return
-    table = Table(box=None)
-    for name in ("design", "status", "steps", "loss", "value", "steps/s", "left"):
-        table.add_column(name, justify="left" if name in ("design", "status") else "right")
-    for d in designs:
-        validating = f", {d.validated} validated" if d.validated else ""
-        table.add_row(
-            escape(d.directory),
-            d.status + validating,
-            f"{d.steps} of {d.limit}",
-            "–" if d.loss is None else f"{d.loss:.2e}",
-            "–" if d.value is None else ", ".join(f"{v:.4f}" for v in d.value),
-            "–" if d.steps_per_second is None else f"{d.steps_per_second:.3g}",
-            "–" if d.seconds_left is None else _duration(d.seconds_left),
-        )
-    _out.print(table)
+    say_table(
+        ("design", "status", "steps", "loss", "value", "steps/s", "left"),
+        ("steps", "loss", "value", "steps/s", "left"),
+        [
+            (
+                d.directory,
+                d.status + (f", {d.validated} validated" if d.validated else ""),
+                f"{d.steps} of {d.limit}",
+                "–" if d.loss is None else f"{d.loss:.2e}",
+                "–" if d.value is None else ", ".join(f"{v:.4f}" for v in d.value),
+                "–" if d.steps_per_second is None else f"{d.steps_per_second:.3g}",
+                "–" if d.seconds_left is None else _duration(d.seconds_left),
+            )
+            for d in designs
+        ],
+    )
     ended = sum(d.ended for d in designs)
-    _out.print(f"{ended} of {len(designs)} designs have ended.")
+    say(f"{ended} of {len(designs)} designs have ended.")
 
 
 def _duration(seconds: float) -> str:
@@ -482,18 +514,21 @@ def _duration(seconds: float) -> str:
     return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 1 else "< 1 min"
 
 
-@app.command()
+@app.command(short_help="Make pictures and a page from a run directory.")
 def report(
     directory: Annotated[Path, typer.Argument(help="A run directory.")],
     force: Force = False,
 ) -> None:
     """Make pictures and an HTML page from a run directory."""
+    from .starting import start_jax
+
+    start_jax()
     from .report import write_report
 
-    _out.print(f"{write_report(directory, overwrite=force)}")
+    say(f"{write_report(directory, overwrite=force)}")
 
 
-@app.command()
+@app.command(short_help="Tell what this machine offers, and what is missing.")
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -502,39 +537,83 @@ def doctor(
 
     found = examined()
     if as_json:
-        print(json.dumps(found, indent=1))
+        say(json.dumps(found, indent=1))
     else:
-        table = Table(box=None)
-        for name in ("", "what", "found", "how to get it"):
-            table.add_column(name)
-        for f in found["findings"]:
-            mark = "✓" if f["present"] else ("✗" if f["needed"] else "·")
-            table.add_row(mark, *(escape(str(f[key])) for key in ("what", "detail", "cure")))
-        _out.print(table)
+        marks = {True: "✓", False: "✗", None: "·"}
+        say_table(
+            ("", "what", "found", "how to get it"),
+            (),
+            [
+                (
+                    marks[True if f["present"] else False if f["needed"] else None],
+                    *(str(f[key]) for key in ("what", "detail", "cure")),
+                )
+                for f in found["findings"]
+            ],
+        )
     if not found["ok"]:
         raise typer.Exit(1)
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _err.print(f"amorph: warning: {message}", style="yellow")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; named errors end it with their message and exit status 2."""
-    warnings.showwarning = _show_warning
+    hold_interrupts()
+    let_all_be_written()
+    said: set[str] = set()
+
+    def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            tell(f"amorph: warning: {message}")
+
+    warnings.showwarning = show_warning
+    given = sys.argv[1:] if arguments is None else list(arguments)
     command: Callable[..., Any] = typer.main.get_command(app)
     try:
-        command(args=None if arguments is None else list(arguments), prog_name="amorph")
-    except AmorphError as error:
-        from .errors import StoppedError
+        _check_text(given)
+        command(args=given, prog_name="amorph")
+    except Exception as error:
+        from amorph.handover import AmorphError
 
-        stopped = isinstance(error, StoppedError)
-        _err.print(f"amorph: {error}", style="yellow" if stopped else "red", markup=False)
-        sys.exit(75 if stopped else 2)  # 75: EX_TEMPFAIL, try again
+        if not isinstance(error, AmorphError):
+            raise
+        sys.exit(_ended(error))
     except SystemExit as end:
         if end.code == 130:  # how typer ends on Ctrl-C
-            _err.print("amorph: interrupted; what was finished is on disk.", style="yellow")
+            _tell_interrupted()
         raise
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raise `InputError` for an argument that is no text, and so cannot stand in any table."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            from amorph.handover import InputError
+
+            shown = os.fsencode(argument).decode("ascii", "backslashreplace")
+            raise InputError(
+                f"{shown}: is no text in {sys.getfilesystemencoding()}. If it is in a UTF-8 "
+                "locale, set one (LC_ALL=C.UTF-8); otherwise rename the file."
+            ) from None
+
+
+def _ended(error: "AmorphError") -> int:
+    """Say an error; returns the exit status."""
+    from .errors import InterruptError, StoppedError
+    from .stopping import INTERRUPTED
+
+    stopped = isinstance(error, StoppedError)
+    tell(f"amorph: {error}", "yellow" if stopped else "red")
+    if isinstance(error, InterruptError):
+        return INTERRUPTED
+    return 75 if stopped else 2  # 75: EX_TEMPFAIL, try again
+
+
+def _tell_interrupted() -> None:
+    if launched_number() == 0:  # before the ranks know of each other
+        tell("amorph: interrupted; what was finished is on disk.")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,33 @@
 """Files that outlive a kill: whole under their names, written by one process, never thrown away."""
 
+import errno
 import fcntl
 import json
 import os
+import platform
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from amorph.handover import OutputError
+
 from .errors import RunningError
 
-__all__ = ["flushed", "locked", "set_aside", "write_json", "written_whole"]
+__all__ = [
+    "flushed",
+    "held",
+    "locked",
+    "remove_partials",
+    "set_aside",
+    "write_json",
+    "written_whole",
+]
+
+LOCK = ".lock"
+# Who asks whether a lock is held has it for a moment: so long it is asked for again, s.
+_PATIENCE = 0.5
 
 
 @contextmanager
@@ -40,20 +57,88 @@ def flushed(file: IO[Any]) -> None:
     os.fsync(file.fileno())
 
 
-def locked(directory: Path, name: str = ".lock") -> IO[str]:
+def remove_partials(directory: Path, *names: str) -> None:
+    """Remove what processes that were killed had begun to write for files of some names.
+
+    To be called by who has the directory's lock. The names may have ``*`` in them; what is not
+    finished is called as `written_whole` and `amorph.handover.write_gsd` do. Raises `OSError`
+    where something cannot be removed.
+    """
+    for name in names:
+        for path in directory.glob(f".{name}.partial-*"):
+            path.unlink(missing_ok=True)
+
+
+def locked(directory: Path, name: str = LOCK) -> IO[str]:
     """The open lock file of a directory: until it is closed, no other process can have it.
 
-    Raises `RunningError` where one has, `OSError` where the file cannot be made.
+    It says which process on which machine has it. Raises `RunningError` where another process has
+    one, `OutputError` where the file system has no locks, `OSError` where the file cannot be made.
     """
-    lock = (directory / name).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise RunningError(
-            f"{directory}: another process is writing there; wait for it, or choose another output."
-        ) from None
+    lock = (directory / name).open("a+", encoding="utf-8")
+    patient_until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() < patient_until:
+                time.sleep(0.02)
+                continue
+            lock.close()
+            raise RunningError(
+                f"{directory}: another process is writing there; wait for it, or choose another "
+                "output."
+            ) from None
+        except OSError as error:
+            lock.close()
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            raise OutputError(
+                f"{directory}: its file system has no locks ({error.strerror}), without which two "
+                "runs could write there at once: choose a directory on another one."
+            ) from error
+    with suppress(OSError):  # on a full disk the lock is one all the same
+        lock.seek(0)
+        lock.truncate()
+        json.dump({"machine": _machine(), "pid": os.getpid()}, lock)
+        lock.write("\n")
+        lock.flush()
     return lock
+
+
+def held(directory: Path, name: str = LOCK) -> bool | None:
+    """Whether a process has the lock of a directory; None where that cannot be known.
+
+    Some file systems keep locks to the machine that took them: of a lock that another machine took
+    last, nothing is known here where it seems to be free.
+    """
+    path = directory / name
+    try:
+        with path.open(encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            try:
+                machine = json.load(lock)["machine"]
+            except (ValueError, KeyError, TypeError):
+                return None  # of an earlier version
+            return False if machine == _machine() else None
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+
+
+def _machine() -> str:
+    """What tells this machine, since it was started, from others."""
+    try:
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        started = ""
+    # Containers of a machine have names of their own, but share what locks there are.
+    return started or platform.node()
 
 
 def set_aside(path: Path) -> Path:

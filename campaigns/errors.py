@@ -5,6 +5,8 @@ from amorph.handover import AmorphError, FrameError, InputError, NotFiniteError
 __all__ = [
     "CampaignFileError",
     "DesignError",
+    "InterruptError",
+    "JAXError",
     "NotAtRestError",
     "NotFiniteError",
     "RecordError",
@@ -29,6 +31,14 @@ class RunningError(RecordError):
 
 class StoppedError(AmorphError):
     """A run was asked to stop before its end; what was finished is on disk."""
+
+
+class InterruptError(StoppedError):
+    """A run was interrupted (Ctrl-C) on any of its ranks; what was finished is on disk."""
+
+
+class JAXError(AmorphError):
+    """JAX cannot be loaded, or has nothing to compute on."""
 
 
 class DesignError(AmorphError):

@@ -161,6 +161,7 @@ class Validation(Table):
 class PreparationFile(Table):
     """A file for ``amorph prepare``."""
 
+    name: str | None = None  # for the reader
     potential: Potential | None = None  # a file to start from may have it
     bonds: Bonds | None = None
     preparation: Preparation

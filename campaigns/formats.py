@@ -24,6 +24,7 @@ from amorph.handover import (
     InputError,
     PotentialMissingError,
     UnknownTypeError,
+    frames_text,
     reduce_tilt,
     type_names,
 )
@@ -413,18 +414,9 @@ def selected(source: Source, frames: slice | None) -> range:
     try:
         indices = range(*(frames or slice(None)).indices(source.n_frames))
     except (TypeError, ValueError) as error:
-        raise InputError(f"frames {spoken_slice(frames)}: {error}.") from error
+        raise InputError(f"{frames_text(frames)}: {error}.") from error
     if not indices:
         raise InputError(
-            f"{source.path}: frames {spoken_slice(frames)} are none of its {source.n_frames}, "
-            "which are counted from 0."
+            f"{source.path}: {frames_text(frames)} selects none of its {source.n_frames} frames."
         )
     return indices
-
-
-def spoken_slice(frames: slice | None) -> str:
-    """A slice as users write it: i:j, or i:j:k."""
-    if frames is None:
-        return ":"
-    parts = ["" if x is None else str(x) for x in (frames.start, frames.stop)]
-    return ":".join(parts if frames.step is None else [*parts, str(frames.step)])

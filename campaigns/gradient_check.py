@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from amorph import bridge
 from amorph.handover import AmorphError, InputError
 
-from .durable import locked, write_json
+from .durable import locked, remove_partials, write_json
 from .files import Campaign
 from .members import Order, follow_member, fresh_member, fresh_value
 from .optimizers import Free
@@ -231,6 +231,7 @@ def check_gradient(
         locked(directory, ".campaign.lock"),
         samples(table, header, total, team, _probed, probe, progress) as rows,
     ):
+        remove_partials(directory, "campaign.toml", "gradient.*", "packings.csv")
         measured = [row for row in rows if not row["failure"]]
         if len(measured) < (1 if followed else 2):
             why = next(row["failure"] for row in rows if row["failure"])

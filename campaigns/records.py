@@ -30,7 +30,7 @@ from amorph.handover import (
     write_gsd,
 )
 
-from .durable import flushed, locked, set_aside, written_whole
+from .durable import flushed, locked, remove_partials, set_aside, written_whole
 from .errors import RecordError
 
 __all__ = ["FRAMES_PER_SHARD", "UNFINISHED", "RunRecord", "read_outcome"]
@@ -72,6 +72,8 @@ class RunRecord:
         self.shards.mkdir(parents=True, exist_ok=True)
         self._lock = locked(directory)
         try:
+            remove_partials(directory, "*.gsd", "design.json", "manifest.jsonl", "validation*")
+            remove_partials(self.shards, "*.gsd")
             self._recover()
         except BaseException:
             self._lock.close()

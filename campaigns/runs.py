@@ -19,7 +19,7 @@ from amorph.handover import AmorphError, OutputError, OutputExistsError
 from amorph.handover.arguments import check_kind, file_path
 
 from .designs import Design, Step
-from .durable import locked, write_json, written_whole
+from .durable import locked, remove_partials, write_json, written_whole
 from .errors import CampaignFileError, RecordError, StoppedError
 from .files import Campaign, parse_campaign
 from .ranks import MPIRanks, OneRank, Ranks
@@ -288,7 +288,7 @@ def run_design(
                     record.publish()
                 checked(step)
             result = _outcome(task, root, progress, ended)
-        except StoppedError:
+        except (StoppedError, KeyboardInterrupt):
             write_json(kept, _outcome(task, root, progress, "stopped"))
             raise
         except (AmorphError, FloatingPointError) as error:
@@ -372,6 +372,7 @@ def run_campaign(
         prepare_directory(directory, source, resume=resume)
         tasks = plan(campaign, directory)
         with locked(directory, ".campaign.lock"):
+            remove_partials(directory, "campaign.toml", "summary.json")
             _keep_source(directory, source)  # where [stop] has changed; not before the lock is ours
             groups = min(len(tasks), team.size)
             leaders, group = _divided(team, groups)

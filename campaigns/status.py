@@ -8,6 +8,7 @@ from typing import Any
 
 from amorph.handover import AmorphError, GSDReader
 
+from .durable import held
 from .errors import RecordError
 from .files import parse_campaign
 from .parts import rows_finished
@@ -16,7 +17,7 @@ from .runs import DesignTask, plan
 
 __all__ = ["DesignStatus", "as_json", "read_status"]
 
-# Without a step for so long, a run that has not ended is not at work any more.
+# Where the lock does not tell: without a sign for so long, s, a run may not be at work any more.
 SILENT = 600.0
 
 
@@ -29,9 +30,10 @@ class DesignStatus:
     directory, name:
         Of the design.
     status:
-        ``waiting``, ``running``, ``silent`` (it has not ended, but nothing came for ten minutes),
-        ``stopped`` (by a signal or its limit; ``--resume`` goes on), ``converged``, ``step_limit``
-        or ``failed``.
+        ``waiting``, ``running``, ``killed`` (it has not ended, and no process is at work on it),
+        ``silent`` (that cannot be known, as another machine was, and nothing came for ten minutes),
+        ``stopped`` (by a signal, its limit or Ctrl-C), ``converged``, ``step_limit`` or ``failed``.
+        What is killed or stopped goes on with ``--resume``.
     steps, limit:
         Steps that are safe on disk, and how many there are at most.
     loss, value:
@@ -58,7 +60,7 @@ class DesignStatus:
     @property
     def ended(self) -> bool:
         """Whether there is nothing left to do."""
-        return self.status not in ("waiting", "silent", *UNFINISHED)
+        return self.status not in ("waiting", "killed", "silent", *UNFINISHED)
 
 
 def read_status(directory: Path) -> list[DesignStatus]:
@@ -87,13 +89,17 @@ def _status_of(task: DesignTask, root: Path) -> DesignStatus:
     if kept.exists():
         outcome: dict[str, Any] = read_outcome(kept)
         status = outcome["status"]
+        if status == "running":
+            at_work = held(task.directory)
+            if at_work is False:
+                status = "killed"
+            elif at_work is None and time.time() - _last_sign(task.directory) > SILENT:
+                status = "silent"
         if status == "running" and manifest.exists():
             # It was written when the design began or went on; the manifest is with each step.
             began, last = kept.stat().st_mtime, manifest.stat().st_mtime
             gone = steps - int(outcome.get("steps", 0))
             rate = gone / (last - began) if last > began and gone > 0 else None
-            if time.time() - _last_sign(task.directory) > SILENT:
-                status, rate = "silent", None
     loss, value = _last_values(task.directory)
     return DesignStatus(
         directory=str(task.directory.relative_to(root)),

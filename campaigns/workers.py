@@ -2,16 +2,18 @@
 
 Nothing of ours but this module is imported before a worker starts; processes are spawned, since
 JAX does not survive a fork. A worker that dies is told from one that fails, with the task it had.
+What a worker warns of is warned of here, once, whichever worker it was.
 """
 
 import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import signal
-import sys
 import threading
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -21,7 +23,7 @@ from amorph.handover import AmorphError, InputError
 
 from .errors import WorkerError
 
-__all__ = ["WorkerDied", "Workers", "available_cores", "jax_on_one_thread"]
+__all__ = ["WorkerDied", "Workers", "available_cores"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,19 +36,6 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def jax_on_one_thread() -> None:
-    """Let JAX compute on one thread of the CPU, here and in workers; to be called before JAX loads.
-
-    How XLA divides its work, and with it the last bits of results, depends on its number of
-    threads; packings are spread over processes instead. A process that has imported JAX is left
-    as it is: then its workers have as many threads as it has itself. Where the user has chosen
-    (NPROC, JAX_PLATFORMS), that stands.
-    """
-    if "jax" not in sys.modules:
-        os.environ.setdefault("NPROC", "1")
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 class WorkerDied(Exception):
@@ -119,6 +108,7 @@ class Workers(Generic[Task, Result]):
             A task failed otherwise; the message has the traceback.
         """
         waiting = iter(tasks)
+        told: set[tuple[str, type[Warning]]] = set()
         hands = self._hands
         for _ in range(IN_HAND):
             for hand in hands:
@@ -128,6 +118,12 @@ class Workers(Generic[Task, Result]):
             for pipe in multiprocessing.connection.wait(list(busy)):
                 hand = busy[pipe]
                 kind, value = hand.receive()
+                if kind == "warned":
+                    if value not in told:
+                        told.add(value)
+                        text, category = value
+                        warnings.warn(text, category, stacklevel=2)
+                    continue
                 if kind == "failed":
                     raise value
                 task = hand.tasks.popleft()
@@ -187,6 +183,14 @@ class _Hand:
 def _serve(make: Callable[[Any], Callable[[Any], Any]], argument: Any, pipe: Any) -> None:
     """What a worker does until its parent has no more for it, or is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def pass_on(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        try:
+            pipe.send(("warned", (str(message), category)))
+        except (pickle.PicklingError, AttributeError):  # of a class that has no name
+            pipe.send(("warned", (f"{category.__name__}: {message}", UserWarning)))
+
+    warnings.showwarning = pass_on
     try:
         work = make(argument)
         while True:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PACKAGES = ("amorph.handover", "amorph.ensemble", "amorph.bridge", "amorph.campaigns")
+PACKAGES = ("amorph",)
 
 
 def main() -> int:

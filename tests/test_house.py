@@ -22,7 +22,11 @@ def test_imports_go_only_where_they_may() -> None:
         ("amorph.handover", ["jax", "scipy", "mpi4py", "hoomd", "pandas"]),
         ("amorph.ensemble", ["jax", "mpi4py", "hoomd", "pandas", "amorph.bridge"]),
         ("amorph.bridge", ["mpi4py", "hoomd", "amorph.ensemble", "matplotlib", "pandas"]),
-        ("amorph.campaigns.cli", ["jax", "matplotlib", "pandas", "mpi4py", "hoomd"]),
+        (
+            "amorph.campaigns.cli",
+            ["jax", "numpy", "rich", "matplotlib", "pandas", "mpi4py", "hoomd"],
+        ),
+        ("amorph", ["importlib.metadata", "numpy"]),
     ],
 )
 def test_nothing_is_loaded_that_is_not_needed(package: str, absent: list[str]) -> None:

@@ -152,7 +152,8 @@ def typeids(
     n_particles, n_types:
         How many there are.
     composition:
-        The share of each type, in any proportion ([1, 1], [0.5, 0.5]); by default all equal.
+        The share of each type: parts that sum to 1 ([0.25, 0.75]), or a proportion in whole numbers
+        ([1, 3]); by default all equal.
     order:
         ``in_order``: first all of type 0, then of type 1, ..., in every replica; ``random``: each
         replica's particles shuffled by a permutation that follows from (seed, replica number,
@@ -168,7 +169,7 @@ def typeids(
     Raises
     ------
     InputError
-        If the composition does not divide the particles into whole numbers.
+        If the composition is neither, or does not divide the particles into whole numbers.
     """
     n_particles = count("n_particles", n_particles)
     n_types = count("n_types", n_types)
@@ -183,6 +184,11 @@ def typeids(
         )
     if shares.sum() <= 0:
         raise InputError(f"composition = {composition!r}: the shares must not all be 0.")
+    if abs(shares.sum() - 1) > 1e-9 and (shares != np.rint(shares)).any():
+        raise InputError(
+            f"composition = {composition!r}: the shares sum to {shares.sum():g}. Give parts that "
+            "sum to 1, or a proportion in whole numbers: [0.25, 0.75] or [1, 3]."
+        )
     exact = n_particles * shares / shares.sum()
     numbers = np.rint(exact).astype(np.int64)
     if np.abs(exact - numbers).max() > 1e-6 or numbers.sum() != n_particles:

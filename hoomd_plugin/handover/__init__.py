@@ -34,7 +34,7 @@ from .errors import (
     UnknownTypeError,
 )
 from .frame import Frame
-from .gsd_io import GSDReader, GSDWriter, count_frames, read_gsd, write_gsd
+from .gsd_io import GSDReader, GSDWriter, count_frames, frames_text, read_gsd, write_gsd
 from .potentials import (
     POTENTIALS,
     Parameter,
@@ -84,6 +84,7 @@ __all__ = [
     "checksum",
     "component_names",
     "count_frames",
+    "frames_text",
     "matrix_to_pairs",
     "n_pairs",
     "n_types",

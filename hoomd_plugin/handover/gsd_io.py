@@ -30,7 +30,7 @@ from .potentials import check_parameters
 from .schema import LOG_PREFIX, SCHEMA_NAME, SCHEMA_VERSION, frame_to_chunks, read_frame
 from .unused import diameters_of, unused_content
 
-__all__ = ["GSDReader", "GSDWriter", "count_frames", "read_gsd", "write_gsd"]
+__all__ = ["GSDReader", "GSDWriter", "count_frames", "frames_text", "read_gsd", "write_gsd"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -318,10 +318,18 @@ def read_gsd(
     try:
         indices = range(*(frames or slice(None)).indices(count))
     except (TypeError, ValueError) as error:
-        raise InputError(f"frames = {frames!r}: {error}.") from error
+        raise InputError(f"{frames_text(frames)}: {error}.") from error
     if not indices:
-        raise InputError(f"{source}: {frames!r} selects none of its {count} frames.")
+        raise InputError(f"{source}: {frames_text(frames)} selects none of its {count} frames.")
     return _frames(source, indices, need_potential, potential, given)
+
+
+def frames_text(frames: slice | None) -> str:
+    """Frames as a user writes them: frames 0:10, or 0:10:2."""
+    if frames is None:
+        return "frames :"
+    parts = [frames.start, frames.stop, *([] if frames.step is None else [frames.step])]
+    return "frames " + ":".join("" if part is None else str(part) for part in parts)
 
 
 def _given(

@@ -1,6 +1,9 @@
 """Short runs made by hand, their histories, and what is drawn of their packings."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,33 @@ from amorph.campaigns import history as histories
 from amorph.campaigns import pictures
 from amorph.campaigns.report import view_of
 from amorph.handover import write_gsd
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def amorph() -> Command:
+    """``amorph`` in a process of its own; a variable that is None is taken out of its environment.
+
+    Without the flags that tests give to XLA, which each command would try first.
+    """
+
+    def run(
+        *arguments: str, cwd: Path | None = None, **variables: str | None
+    ) -> "subprocess.CompletedProcess[str]":
+        changed = {"XLA_FLAGS": None, **variables}
+        environment = {k: v for k, v in os.environ.items() if k not in changed}
+        return subprocess.run(
+            [sys.executable, "-m", "amorph", *arguments],
+            cwd=cwd,
+            env={**environment, **{k: v for k, v in changed.items() if v is not None}},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
 
 
 def run_made(

@@ -13,6 +13,8 @@ from amorph.campaigns import cli, doctor
 MORSE = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
 
 PREPARATION = """
+name = "three of 48"
+
 [potential]
 kind = "harmonic_morse"
 diameters = [0.8, 1.0]
@@ -120,6 +122,8 @@ def test_bad_input_is_refused_before_work(
         ["analyze", str(quench), "-o", str(tmp_path / "no" / "o.json")], capsys
     )
     assert "--frames" in fails(["analyze", str(quench), "--frames", "a:b", "-o", out], capsys)
+    none = fails(["analyze", str(quench), "--frames", "7:", "-o", out], capsys)
+    assert "q.gsd: frames 7: selects none of its 3 frames" in none
     cut = tmp_path / "cut.gsd"
     cut.write_bytes(quench.read_bytes()[:-100])
     assert "cut.gsd" in fails(["analyze", str(cut), "-o", out], capsys)
@@ -127,6 +131,15 @@ def test_bad_input_is_refused_before_work(
     Path(out).write_text("kept")
     assert "--force" in fails(["analyze", str(quench), "-o", out], capsys)
     assert Path(out).read_text() == "kept"
+
+
+@pytest.mark.parametrize("minutes", ["-1", "0", "nan", "inf"])
+def test_minutes_are_above_0(
+    minutes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fails(["run", "x.toml", "-o", str(tmp_path / "run"), "--minutes", minutes], capsys)
+    assert f"--minutes {minutes}: give a number of minutes above 0." in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_doctor_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:

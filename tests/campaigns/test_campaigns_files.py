@@ -51,6 +51,11 @@ def test_the_reference_page_shows_a_valid_campaign() -> None:
         ("n_particles = 48", "n_particles = 48.5", ["preparation.n_particles", "48.5"]),
         ("n_particles = 48", "n_particles = 47", ["47", "composition"]),
         ("n_particles = 48", "n_particles = 40", ["2.65", "cutoff"]),
+        (
+            "n_particles = 48",
+            "n_particles = 48\ncomposition = [0.5, 1.0]",
+            ["sum to 1.5", "[1, 3]"],
+        ),
         ("density = 1.6", "density = -1.6", ["preparation.density", "-1.6"]),
         ("density = 1.6", "density = nan", ["preparation.density", "finite"]),
         ("diameters = [0.8, 1.0]", "diameters = [0.8, -1.0]", ["diameters", "-1.0"]),

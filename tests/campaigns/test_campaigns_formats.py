@@ -332,7 +332,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     good = write_species(tmp_path / "good.xyz", "ABAB")
     with pytest.raises(PotentialMissingError, match="--potential"):
         next(analyze([good], features=["energy"]))
-    with pytest.raises(InputError, match="none of its 1, which are counted"):
+    with pytest.raises(InputError, match="frames 5:9 selects none"):
         read_trajectory(good, slice(5, 9), theta=SOFT)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from amorph.campaigns.ranks import OneRank, world
+from amorph.campaigns.status import read_status
 from amorph.campaigns.validation import read_validations
 from amorph.handover import InputError
 
@@ -20,7 +21,7 @@ if not Path(MPIEXEC).exists():
     pytest.skip("there is no mpiexec", allow_module_level=True)
 
 
-AMORPH = (sys.executable, "-m", "amorph.campaigns.cli", "run", "x.toml", "--resume", "-o")
+AMORPH = (sys.executable, "-m", "amorph", "run", "x.toml", "--resume", "-o")
 
 
 def run(ranks: int, *command: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -35,7 +36,7 @@ def run(ranks: int, *command: str, cwd: Path, status: int = 0) -> subprocess.Com
 
 
 WORK = """
-import os, sys, time
+import os, signal, sys, time, warnings
 from amorph.handover import InputError
 from amorph.campaigns.ranks import MPIRanks, world
 
@@ -51,6 +52,17 @@ def refuse(shared, item):
 def nested(shared, item, group):
     return group.size, [s for _, s, _ in group.map(square, None, range(item, item + 3))]
 
+def warned(shared, item):
+    if os.environ["PMI_RANK"] != "0":
+        warnings.warn(f"odd {item % 2}")
+    return item
+
+def interrupted(shared, item):
+    if item == shared:
+        os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.05)
+    return item
+
 def break_down(shared, item):
     if item == 4:
         raise KeyError("no name for this")
@@ -58,6 +70,12 @@ def break_down(shared, item):
 
 ranks = world()
 what = sys.argv[1]
+if what == "agree":
+    ranks.agree(None)
+    try:
+        ranks.agree(None if ranks.is_root else InputError("not here"))
+    except InputError as error:
+        print(error)
 if what == "groups":
     leaders, group = ranks.groups(2)
     if leaders is None:
@@ -72,6 +90,18 @@ if what == "groups":
         group.dismiss()
 elif not ranks.is_root:
     ranks.serve()
+elif what == "warn":
+    assert ranks.map(warned, None, range(8)) == list(range(8))
+    ranks.dismiss()
+elif what.startswith("interrupt"):
+    from amorph.campaigns.errors import InterruptError
+    try:
+        ranks.map(interrupted, int(what[9:]), range(9))
+    except InterruptError as error:
+        print(error)
+    ranks.dismiss()
+elif what == "agree":
+    pass
 elif what == "map":
     for _ in range(3):
         found = ranks.map(square, "told", range(40))
@@ -106,6 +136,25 @@ def test_groups(tmp_path: Path, work: str) -> None:
         str([k**2, (k + 1) ** 2, (k + 2) ** 2]) for k in range(5)
     ]
     assert {line.split(" ", 1)[0] for line in lines} <= {"1", "2"}
+
+
+def test_what_other_ranks_warn_of_is_said_once_by_the_root(tmp_path: Path, work: str) -> None:
+    done = run(3, sys.executable, work, "warn", cwd=tmp_path)
+    said = [x.partition("UserWarning: ")[2] for x in done.stderr.splitlines() if "odd" in x]
+    assert sorted(s for s in said if s) == ["odd 0", "odd 1"]
+
+
+@pytest.mark.parametrize("item", [0, 1, 4])
+def test_an_interrupt_of_any_rank_ends_all_together(item: int, tmp_path: Path, work: str) -> None:
+    """Of the root's first item, another rank's, and a later one; none leaves the others waiting."""
+    done = run(2, sys.executable, work, f"interrupt{item}", cwd=tmp_path)
+    assert done.stdout == "interrupted; what was finished is on disk: go on with --resume.\n"
+    assert done.stderr == ""
+
+
+def test_an_error_of_any_rank_is_told_by_the_root(tmp_path: Path, work: str) -> None:
+    done = run(3, sys.executable, work, "agree", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("rank 1: not here\n", "")
 
 
 def test_an_error_without_a_name_ends_the_job_at_once(tmp_path: Path, work: str) -> None:
@@ -221,6 +270,8 @@ def test_results_do_not_depend_on_the_number_of_ranks(
 
 def test_faults_are_told_once(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(HEAD)
+    done = run(2, *AMORPH, "out", "--minutes", "-1", cwd=tmp_path, status=2)
+    assert done.stderr == "amorph: --minutes -1: give a number of minutes above 0.\n"
     done = run(2, *AMORPH, "out", cwd=tmp_path, status=2)
     assert done.stderr.count("design: is missing") == 1
     assert not (tmp_path / "out").exists()
@@ -244,7 +295,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "faults", [("SIGTERM", "rank"), pytest.param(("SIGUSR1", "all"), marks=pytest.mark.slow)]
+    "faults",
+    [("SIGTERM", "rank", "SIGINT"), pytest.param(("SIGUSR1", "all"), marks=pytest.mark.slow)],
 )
 def test_stopped_and_killed_under_mpiexec_and_resumed(
     faults: tuple[str, ...], alone: bytes, tmp_path: Path
@@ -270,13 +322,22 @@ def test_stopped_and_killed_under_mpiexec_and_resumed(
             for rank in ranks_of(process.pid)[: 1 if what == "rank" else None]:
                 os.kill(rank, signal.SIGKILL)
         said = process.communicate(timeout=30)[1]
-        if what.startswith("SIG"):
+        if what == "SIGINT":
+            assert process.returncode == 130, said
+            assert (
+                said == "amorph: interrupted; what was finished is on disk: go on with --resume.\n"
+            )
+        elif what.startswith("SIG"):
             assert process.returncode == 75, said
             assert f"{what} was received: go on with --resume" in said
+        if what.startswith("SIG"):
             assert frames <= frames_on_disk(tmp_path / "two") < 41
+            assert read_status(tmp_path / "two")[0].status == "stopped"
         else:
             assert process.returncode != 0
+            assert read_status(tmp_path / "two")[0].status == "killed"
     run(2, *AMORPH, "two", cwd=tmp_path)
+    assert not [p for p in (tmp_path / "two").rglob("*") if ".partial" in p.name]
     assert (tmp_path / "two" / "run.gsd").read_bytes() == alone
 
 
@@ -288,7 +349,7 @@ def ranks_of(mpiexec: int) -> list[int]:
         process = below.pop()
         children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
         below += map(int, children)
-        if "amorph.campaigns.cli" in Path(f"/proc/{process}/cmdline").read_text().split("\0"):
+        if "amorph" in Path(f"/proc/{process}/cmdline").read_text().split("\0"):
             found.append(process)
     return [p for p in found if p != mpiexec and "mpiexec" not in _name(p)]
 

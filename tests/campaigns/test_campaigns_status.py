@@ -1,18 +1,27 @@
 """What is told of a run: before, within and after each design."""
 
+import errno
+import fcntl
 import json
 import os
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from amorph.campaigns.cli import main
-from amorph.campaigns.errors import RecordError, StoppedError
+from amorph.campaigns.durable import held, locked
+from amorph.campaigns.errors import RecordError, RunningError, StoppedError
 from amorph.campaigns.files import parse_campaign
 from amorph.campaigns.runs import run_campaign
 from amorph.campaigns.status import read_status
 from amorph.campaigns.stopping import Until
+from amorph.handover import OutputError
 
 CAMPAIGN = """
 [potential]
@@ -78,13 +87,26 @@ def test_as_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert not first.ended
     kept = run / first.directory / "design.json"
     kept.write_text(kept.read_text().replace('"stopped"', '"running"'))  # as a kill leaves it
-    assert read_status(run)[0].status == "running"
+    first, _ = read_status(run)
+    assert (first.status, first.ended) == ("killed", False)
+    with held_elsewhere(run / first.directory):
+        assert read_status(run)[0].status == "running"
+    # Another machine had it last: whether its lock would be seen here cannot be known.
+    lock = run / first.directory / ".lock"
+    for said in ('{"machine": "another", "pid": 7}', ""):
+        lock.write_text(said)
+        assert read_status(run)[0].status == "running"
     old = time.time() - 3600
     for path in run.rglob("*"):
         os.utime(path, (old, old))
     assert read_status(run)[0].status == "silent"
+    for name in (".run.gsd.partial-7", ".design.json.partial-7", "shards/.000000.gsd.partial-7"):
+        (run / first.directory / name).write_text("half")
+    (run / ".summary.json.partial-7").write_text("half")
+    (run / ".mine.csv.partial-7").write_text("of others")
 
     run_campaign(campaign, CAMPAIGN, run, resume=True)
+    assert [p.name for p in run.rglob(".*.partial-*")] == [".mine.csv.partial-7"]
     designs = read_status(run)
     assert [(d.status, d.steps, d.validated) for d in designs] == [("step_limit", 4, 0)] * 2
     main_status(run, "--json")
@@ -96,6 +118,52 @@ def test_as_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert [d["validations"][0]["packings"] for d in kept] == [40, 40]
     values = {d["validations"][0]["value"] for d in kept}
     assert len(values) == 2, "the designs found different parameters"
+
+
+@contextmanager
+def held_elsewhere(directory: Path) -> Iterator[None]:
+    """Another process has the lock of a directory."""
+    code = (
+        "import pathlib, sys\n"
+        "from amorph.campaigns.durable import locked\n"
+        "lock = locked(pathlib.Path(sys.argv[1]))\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield
+        process.communicate()
+    assert process.returncode == 0
+
+
+def test_who_asks_for_a_lock_does_not_keep_it_from_who_takes_it(tmp_path: Path) -> None:
+    assert held(tmp_path) is False, "there is none"
+    with held_elsewhere(tmp_path):
+        assert held(tmp_path) is True
+        with pytest.raises(RunningError, match="another process is writing there"):
+            locked(tmp_path)
+    assert held(tmp_path) is False
+    asking = (tmp_path / ".lock").open()
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    threading.Timer(0.1, asking.close).start()
+    locked(tmp_path).close()
+
+
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(OutputError, match="has no locks"):
+        locked(tmp_path)
+    (tmp_path / ".lock").write_text("")
+    assert held(tmp_path) is None
 
 
 def main_status(run: Path, *options: str) -> None:

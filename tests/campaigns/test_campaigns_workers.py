@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,36 @@ def test_failures_have_names() -> None:
         list(numbers.run(["x"]))
     with pytest.raises(InputError, match="at least 1"):
         Workers[Any, Any](0, functools.partial, abs)
+
+
+def warned(prefix: str, number: int) -> int:
+    for _ in range(2):
+        with warnings.catch_warnings():  # which forgets what was said before
+            warnings.simplefilter("always")
+            warnings.warn(f"{prefix} {number % 2}", RuntimeWarning, stacklevel=1)
+    return number
+
+
+def test_what_workers_warn_of_is_said_once() -> None:
+    code = (
+        "import sys, warnings\n"
+        "from amorph.campaigns.workers import Workers\n"
+        "from functools import partial\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from test_campaigns_workers import warned\n"
+        "if __name__ == '__main__':\n"
+        "    warnings.simplefilter('always')\n"
+        "    with Workers(2, partial(partial, warned), 'odd') as w:\n"
+        "        print(sorted(r for _, r in w.run(range(6))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "[0, 1, 2, 3, 4, 5]\n", done.stderr
+    said = [line for line in done.stderr.splitlines() if "RuntimeWarning" in line]
+    assert sorted(line.partition("RuntimeWarning: ")[2] for line in said) == ["odd 0", "odd 1"]
 
 
 def test_a_death_is_told_with_its_task() -> None:

@@ -48,6 +48,7 @@ GOOD: dict[str, Any] = {
         ({"composition": [0.3, 0.7]}, InputError, "does not divide"),
         ({"composition": [-1, 2]}, InputError, "composition"),
         ({"composition": [0, 0]}, InputError, "composition"),
+        ({"composition": [0.5, 1.0]}, InputError, r"sum to 1\.5"),
         ({"composition": [np.nan, 1]}, InputError, "composition"),
         ({"dimension": 1}, InputError, "dimension"),
         ({"dimension": 4}, InputError, "dimension"),

@@ -160,7 +160,7 @@ def test_slices(good: Path) -> None:
         (slice(0, 99), [0, 1, 2]),
     ]:
         assert [frame.index for frame in read_gsd(good, frames)] == indices
-    with pytest.raises(InputError, match="selects none of its 3 frames"):
+    with pytest.raises(InputError, match="frames 3: selects none of its 3 frames"):
         read_gsd(good, slice(3, None))
     with pytest.raises(InputError, match="zero"):
         read_gsd(good, slice(None, None, 0))
