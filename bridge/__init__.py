@@ -42,7 +42,7 @@ from .features import (
     youngs_modulus,
 )
 from .files import frame_of, packings_of, read_gsd, theta_of, write_gsd
-from .following import Followed, crossings, follow
+from .following import Followed, crossings, follow, next_crossing
 from .jacobian import Jacobian, SecondOrder, frequency_slopes, jacobian, second_order
 from .linear_response import Response, default_tolerance, response, round_off_force
 from .measuring import Measurement, measure, value_and_grad
@@ -157,6 +157,7 @@ __all__ = [
     "lowest_modulus",
     "measure",
     "measure_batch",
+    "next_crossing",
     "nonaffine_displacement",
     "nonaffine_forces",
     "of_box",

@@ -13,6 +13,7 @@ from amorph.handover.showing import shown
 
 from .arguments import check
 from .errors import NotAMinimumError
+from .jumps import curvature_jumps
 from .linear_response import force_tolerance, largest, remember, respond
 from .mechanics import State, pair_terms, state_of
 from .minimizer import NEWTON_MOVE, SKIN, Work, relaxation, run_newton, settle_rattlers
@@ -20,12 +21,14 @@ from .packing import Packing
 from .pairs import Pairs
 from .springs import Theta
 
-__all__ = ["Followed", "crossings", "follow"]
+__all__ = ["Followed", "crossings", "follow", "next_crossing"]
 
 # A minimum counts as lost when it cannot be followed over this part of the parameters' change.
 SMALLEST_PART = 2.0**-8
 # The displacement may differ by this part from the linear response before the change is divided.
 NONLINEARITY = 0.5
+# Of the greatest u'': a jump of u'' by less is none that a crossing is told of for.
+LEAST_JUMP = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +122,53 @@ def crossed(
     old = np.asarray(_classes(theta, state))[:real]
     new = np.asarray(_classes(after[1], there))[:real]
     return old != new, np.stack([pairs.i, pairs.j], axis=1)[:real]
+
+
+@jax.jit
+def _gaps(theta: Theta, state: State) -> tuple[jax.Array, jax.Array]:
+    """How far each pair is behind each distance where u'' jumps, and by how much, (n_jumps, M)."""
+    assert theta.near is not None
+    terms = pair_terms(theta, state)
+    at = jnp.stack(theta.near.pair_breaks(terms.parameters))
+    return terms.distance - at, curvature_jumps(theta.near.kind, terms.parameters, at)
+
+
+def next_crossing(
+    before: tuple[Packing, Theta], after: tuple[Packing, Theta], within: float
+) -> float:
+    """How far on the way from one packing to another a pair first crosses where u'' jumps.
+
+    Jumps of less than a hundredth of the greatest u'' do not count: those where a cutoff is smooth
+    change no modulus to speak of. Distances, and where u'' jumps, are taken to go on as they went:
+    1 is at the second packing, and it may lie beyond, up to `within`. Infinite where no pair
+    crosses so far.
+
+    Parameters
+    ----------
+    before, after:
+        The same particles in one box, each with its potential, a little apart.
+    within:
+        In units of the way, at least 0.
+
+    Raises `BoxTooSmallError` where particles moved so far that pairs are no longer listed once.
+    """
+    (packing, theta), (there, new_theta) = before, after
+    if theta.near is None:  # springs are smooth
+        return np.inf
+    change = np.asarray(there.positions - packing.positions)
+    if packing.box is not None:  # one of them may have been put back into the box
+        change = change - np.rint(np.linalg.solve(packing.box, change.T)).T @ packing.box.T
+    skin = max(SKIN * theta.size_range()[1], 2.0 * within * largest(change))
+    state = state_of(packing, theta, skin=skin)
+    real = int(state.pairs.count)
+    moved = replace(state, positions=state.positions + change)
+    old, jump = (np.asarray(x)[:, :real] for x in _gaps(theta, state))
+    new = np.asarray(_gaps(new_theta, moved)[0])[:, :real]
+    large = np.abs(jump) >= LEAST_JUMP * theta.near.max_stiffness()
+    towards = large & (old * (old - new) > 0)
+    parts = old[towards] / (old - new)[towards]
+    first = float(parts.min(initial=np.inf))
+    return first if first <= within else np.inf
 
 
 def _between(start: Theta, end: Theta, part: float) -> Theta:

@@ -104,10 +104,8 @@ def _ends(state: State, places: NDArray[np.int64]) -> tuple[Any, Any, NDArray[np
     return i, j, x[j] - x[i] + np.asarray(state.pairs.shift)[places]
 
 
-@jax.jit
-def _breaks(near: Any) -> tuple[Array, Array, dict[str, Array]]:
-    """Of pairs of types: where u'' jumps, by how much, and ∂b/∂p, (n_breaks, n_types, n_types)."""
-    kind, parameters = near.kind, near.of_pairs(*np.indices((near.n_types, near.n_types)))
+def curvature_jumps(kind: Any, parameters: Any, at: Any) -> Array:
+    """By how much u'' jumps at distances (n_breaks, ...), of pairs' parameters (...)."""
 
     def curvature(r: Array) -> Array:
         def slope(x: Array) -> Array:
@@ -115,11 +113,17 @@ def _breaks(near: Any) -> tuple[Array, Array, dict[str, Array]]:
 
         return jax.jvp(slope, (r,), (jnp.ones_like(r),))[1]
 
+    return jnp.stack([curvature(b * (1 + BESIDE)) - curvature(b * (1 - BESIDE)) for b in at])
+
+
+@jax.jit
+def _breaks(near: Any) -> tuple[Array, Array, dict[str, Array]]:
+    """Of pairs of types: where u'' jumps, by how much, and ∂b/∂p, (n_breaks, n_types, n_types)."""
+    kind, parameters = near.kind, near.of_pairs(*np.indices((near.n_types, near.n_types)))
     at, pull_back = jax.vjp(lambda p: jnp.stack(kind.pair_breaks(p)), parameters)
-    jump = [curvature(b * (1 + BESIDE)) - curvature(b * (1 - BESIDE)) for b in at]
     rows = jnp.eye(len(at))[:, :, None, None] * jnp.ones_like(at)[None]
     (slopes,) = jax.vmap(pull_back)(rows)
-    return at, jnp.stack(jump), slopes
+    return at, curvature_jumps(kind, parameters, at), slopes
 
 
 @partial(jax.jit, static_argnums=0)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .designs import Design, Step
     from .ranks import Ranks
     from .runs import DesignTask, Watcher
+    from .status import DesignStatus
     from .stopping import Until
 
 __all__ = ["app", "main"]
@@ -94,7 +95,7 @@ def _watcher(progress: "Progress") -> "Watcher":
 
         def design_ended(self, task: "DesignTask", outcome: Mapping[str, Any]) -> None:
             progress.advance(self.designs)
-            if outcome["status"] == "failed":
+            if outcome["message"]:
                 tell(f"amorph: {task.label}: {outcome['message']}")
 
         def note(self, message: str) -> None:
@@ -495,7 +496,7 @@ def status(
         [
             (
                 d.directory,
-                d.status + (f", {d.validated} validated" if d.validated else ""),
+                _status_words(d),
                 f"{d.steps} of {d.limit}",
                 "–" if d.loss is None else f"{d.loss:.2e}",
                 "–" if d.value is None else ", ".join(f"{v:.4f}" for v in d.value),
@@ -507,6 +508,15 @@ def status(
     )
     ended = sum(d.ended for d in designs)
     say(f"{ended} of {len(designs)} designs have ended.")
+
+
+def _status_words(design: "DesignStatus") -> str:
+    words = [design.status]
+    if design.validated:
+        words.append(f"{design.validated} validated")
+    if design.confirmation and not design.confirmation["holds"]:
+        words.append("does not hold")
+    return ", ".join(words)
 
 
 def _duration(seconds: float) -> str:

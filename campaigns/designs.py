@@ -18,13 +18,22 @@ from numpy.typing import NDArray
 from amorph import bridge
 from amorph.handover import Frame
 
+from .confirming import (
+    PART,
+    Confirmation,
+    nearest,
+    next_crossed,
+    probe,
+    probe_member,
+    tolerances,
+)
 from .errors import DesignError, NotFiniteError
 from .files import Campaign
 from .members import Member, Order, first_member, follow_numbered, fresh_member
 from .optimizers import Moved, Optimization
 from .ranks import OneRank, Ranks
 
-__all__ = ["Design", "Step"]
+__all__ = ["Design", "Step", "Verdict"]
 
 Arrays = dict[str, Any]
 # An ensemble's step needs this part of its packings.
@@ -57,6 +66,8 @@ class Step:
         Of each packing, what happened in the step that led here: see `amorph.bridge.Followed`.
     limited:
         Of each packing, whether its gradient was cut to the campaign's limit.
+    before:
+        The interactions one step before; None at step 0.
     """
 
     number: int
@@ -72,6 +83,19 @@ class Step:
     crossings: NDArray[np.int64]
     moved: NDArray[np.float64]
     limited: NDArray[np.bool_]
+    before: bridge.PairPotential | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a design ends with a step.
+
+    `ended` is ``converged``, ``step_limit``, or None while there is more to do; `confirmation` says
+    whether a loss below the threshold holds, and is None where the loss is not below it.
+    """
+
+    ended: str | None
+    confirmation: Confirmation | None = None
 
 
 class Design:
@@ -139,14 +163,80 @@ class Design:
         else:
             common = self.campaign.design.starts == "common"
             members = self._fresh(Order(self.campaign, theta, theta, 0 if common else number))
-        return self._step(number, theta, members, state, learn=True)
+        return self._step(number, theta, members, state, before=step.theta)
 
-    def finished(self, step: Step) -> str | None:
-        """``converged``, ``step_limit``, or None while there is more to do."""
+    def verdict(self, step: Step) -> Verdict:
+        """Whether a step is the last, and whether its loss below the threshold holds.
+
+        Where the loss is below the threshold, the values are measured at two changes of the
+        parameters (see `amorph.campaigns.confirming`): a design has converged where they stay
+        within the threshold, and goes on where they do not. Where it ends, the next pair crossing
+        is looked for in both senses.
+        """
         threshold = self.campaign.threshold
-        if threshold is not None and step.loss < threshold:
-            return "converged"
-        return "step_limit" if step.number >= self.campaign.stop.steps else None
+        at_limit = step.number >= self.campaign.stop.steps
+        if threshold is None or not step.loss < threshold:
+            return Verdict("step_limit" if at_limit else None)
+        along, change = self._along(step)
+        thetas = [self._changed(step.theta, change, part) for part in (PART, -PART)]
+        probes = [
+            probe(part, self._probed(step, theta), self.campaign, LEAST_MEASURED)
+            for part, theta in zip((PART, -PART), thetas, strict=True)
+        ]
+        holds = all(p.holds for p in probes)
+        ended = "converged" if holds else "step_limit" if at_limit else None
+        if ended and self._followed:
+            probes = [
+                replace(p, next_crossing=self._next_crossing(step, theta, p.part))
+                for p, theta in zip(probes, thetas, strict=True)
+            ]
+        first, second = probes
+        tolerance = tolerances(self.campaign)
+        return Verdict(ended, Confirmation(holds, along, tolerance, (first, second)))
+
+    def _along(self, step: Step) -> tuple[str, Arrays]:
+        """A change of the free parameters and what it is: the last step, or what stands for it."""
+        now = _plain(self._optimization.free.of(step.theta))
+
+        def change(other: bridge.PairPotential) -> Arrays:
+            return {k: v - now[k] for k, v in _plain(self._optimization.free.of(other)).items()}
+
+        if step.before is not None:
+            last = {k: -v for k, v in change(step.before).items()}
+            if any(v.any() for v in last.values()):
+                return "last step", last
+        if all(np.isfinite(g).all() for g in step.gradient.values()):
+            theta, _ = self._optimization.step(step.number, step.theta, step.gradient, step.state)
+            following = change(theta)
+            if any(v.any() for v in following.values()):
+                return "next step", following
+        return "all parameters", {k: 1e-3 * v for k, v in now.items()}
+
+    def _changed(
+        self, theta: bridge.PairPotential, change: Arrays, part: float
+    ) -> bridge.PairPotential:
+        """Parameters moved by a part of a change, within their bounds."""
+        free = self._optimization.free
+        now = _plain(free.of(theta))
+        moved = {
+            k: np.clip(v + part * change[k], *self.campaign.bounds_of(k)) for k, v in now.items()
+        }
+        return free.put(moved, theta)
+
+    def _probed(self, step: Step, theta: bridge.PairPotential) -> list[Member]:
+        """The packings at other parameters: followed there, or prepared from the same starts."""
+        if self._followed:
+            order = Order(self.campaign, theta, step.theta, 0)
+            return self._ranks.map(probe_member, order, step.packings)
+        number = 0 if self.campaign.design.starts == "common" else step.number
+        order = Order(self.campaign, theta, theta, number, shown=-1)
+        return self._ranks.map(fresh_member, order, self.replicas)
+
+    def _next_crossing(
+        self, step: Step, theta: bridge.PairPotential, part: float
+    ) -> dict[str, Any] | None:
+        order = Order(self.campaign, theta, step.theta, 0)
+        return nearest(self._ranks.map(next_crossed, order, step.packings), part)
 
     def frame(self, step: Step) -> Frame:
         """A step as a frame of `run.gsd`."""
@@ -171,8 +261,8 @@ class Design:
             log["packings/typeid"] = np.stack([p.typeid for p in step.packings])
         return bridge.frame_of(step.packings[0], step.theta, log)
 
-    def resume(self, frame: Frame) -> Step:
-        """The step that a frame was written from, to the last bit."""
+    def resume(self, frame: Frame, before: bridge.PairPotential | None = None) -> Step:
+        """The step that a frame was written from, to the last bit; `before` as in `Step`."""
         assert frame.potential is not None
         theta = bridge.from_arrays(frame.potential, frame.parameters)
         log = frame.log
@@ -203,6 +293,7 @@ class Design:
             crossings=log["crossings"],
             moved=log["moved"],
             limited=log["limited"].astype(bool),
+            before=before,
         )
 
     def _fresh(self, order: Order) -> list[Member]:
@@ -222,7 +313,7 @@ class Design:
         members: list[Member],
         state: Moved,
         *,
-        learn: bool = False,
+        before: bridge.PairPotential | None = None,
     ) -> Step:
         each = np.stack([m.value for m in members])
         measured: NDArray[np.bool_] = np.asarray(np.isfinite(each).all(axis=1))
@@ -259,7 +350,7 @@ class Design:
         limited = self._limit(slopes, measured)
         gradient = {name: np.add.reduce(parts, axis=0) for name, parts in slopes.items()}
         self._check_gradient(number, gradient, slopes)
-        if learn:
+        if before is not None:
             state = self._optimization.learn(gradient, state)
         kept = [m.packing for m in members if m.packing is not None]
         return Step(
@@ -276,6 +367,7 @@ class Design:
             crossings=np.array([m.crossings for m in members]),
             moved=np.array([m.moved for m in members]),
             limited=limited,
+            before=before,
         )
 
     def _check_gradient(self, number: int, gradient: Arrays, slopes: Arrays | None = None) -> None:
@@ -314,6 +406,10 @@ class Design:
         for parts in slopes.values():
             parts[limited] *= (longest / length[limited])[:, None]
         return limited
+
+
+def _plain(values: Arrays) -> Arrays:
+    return {name: np.asarray(v) for name, v in values.items()}
 
 
 def _images(packing: bridge.Packing) -> NDArray[np.int32]:

@@ -25,6 +25,7 @@ __all__ = [
     "follow_numbered",
     "fresh_member",
     "fresh_value",
+    "unmeasured",
 ]
 
 
@@ -210,12 +211,17 @@ def fresh_member(order: Order, replica: int) -> Member:
         member = first_member(order, replica)
         return member if order.shown in (None, replica) else replace(member, packing=None)
     except AmorphError as error:
-        n = len(order.campaign.objective)
-        nothing: dict[str, Any] = {
-            name: np.full((n, len(order.theta.arrays()[name])), np.nan)
-            for name in order.campaign.design.parameters
-        }
-        return Member(None, np.full(n, np.nan), nothing, failure=_told(error))
+        return unmeasured(order, error)
+
+
+def unmeasured(order: Order, error: AmorphError) -> Member:
+    """What stands for a packing that could not be measured."""
+    n = len(order.campaign.objective)
+    nothing: dict[str, Any] = {
+        name: np.full((n, len(order.theta.arrays()[name])), np.nan)
+        for name in order.campaign.design.parameters
+    }
+    return Member(None, np.full(n, np.nan), nothing, failure=_told(error))
 
 
 def _told(error: AmorphError) -> str:

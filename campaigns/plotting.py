@@ -133,16 +133,19 @@ class Plot:
         from . import pictures
 
         found: dict[str, dict[int, array[float]]] = {}
-        statuses: Counter[str] = Counter()
+        without: Counter[str] = Counter()
         for rows in parts.rows():
             for row in rows:
-                statuses[row["status"]] += 1
+                measured = False
                 for name, value in row.items():
                     if not isinstance(value, (int, float)) or isinstance(value, bool):
                         continue
                     if name in _COUNTS or _is_feature(name):
                         kinds = found.setdefault(name, {2: array("d"), 3: array("d")})
                         kinds[row["dimension"]].append(value)
+                        measured = True
+                if not measured:
+                    without[row["status"]] += 1
         quantities = [
             pictures.Quantity(
                 name,
@@ -153,10 +156,10 @@ class Plot:
         ]
         # Features first, counts last.
         quantities.sort(key=lambda q: q.name in _COUNTS)
-        failed = selection.n_rows - statuses["ok"]
-        caption = f"{statuses['ok']:,} of {selection.n_rows:,} frames"
+        failed = without.total()
+        caption = f"{selection.n_rows - failed:,} of {selection.n_rows:,} frames"
         if failed:
-            reasons = [f"{n} {name}" for name, n in statuses.most_common() if name != "ok"]
+            reasons = [f"{n} {name}" for name, n in without.most_common()]
             caption += f"; {failed:,} could not be measured ({', '.join(reasons)})"
         files = [source.path.name for source in selection.sources]
         listed = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
@@ -210,12 +213,12 @@ def _view(rows: Rows, number: int, snapshot: Snapshot) -> "tuple[pictures.View, 
         packing = bridge.relax(snapshot.packing, theta, tolerance=tolerance)
         response = bridge.response(packing, theta, tolerance=tolerance)
         if packing.box is None:
-            return drawn(packing, response.rattlers), size
+            return drawn(packing, response.rattlers), f"{size}, at rest"
         found = bridge.bond_contributions(packing, theta)
         pressure = bridge.pressure(theta, packing)
     except AmorphError as error:
         text = f"{size}; as in the file, without forces: {type(error).__name__}"
         return drawn(snapshot.packing), text
     n = int(response.rattlers.sum())
-    caption = f"{size}, p = {pressure:.4g}, {n or 'no'} rattler{'' if n == 1 else 's'}"
+    caption = f"{size}, at rest: p = {pressure:.4g}, {n or 'no'} rattler{'' if n == 1 else 's'}"
     return drawn(packing, response.rattlers, found), caption.replace("-", "−")

@@ -18,7 +18,8 @@ import numpy as np
 from amorph.handover import AmorphError, OutputError, OutputExistsError
 from amorph.handover.arguments import check_kind, file_path
 
-from .designs import Design, Step
+from .confirming import why_not
+from .designs import Design, Step, Verdict
 from .durable import locked, remove_partials, write_json, written_whole
 from .errors import CampaignFileError, RecordError, StoppedError
 from .files import Campaign, parse_campaign
@@ -168,12 +169,14 @@ class _Progress:
     crossings: int = 0
     failures: int = 0
     limited: int = 0
+    below: int = 0
     began: float = field(default_factory=time.monotonic)
     earlier: float = 0.0
 
-    def add(self, step: Step) -> None:
+    def add(self, step: Step, threshold: float | None) -> None:
         self.first = self.first or step
         self.last = step
+        self.below += threshold is not None and step.loss < threshold
         self.rearrangements += int(step.rearranged.sum())
         self.crossings += int(step.crossings.sum())
         self.failures += int(np.isnan(step.each).any(axis=1).sum())
@@ -181,7 +184,12 @@ class _Progress:
 
 
 def _outcome(
-    task: DesignTask, root: Path, progress: _Progress, status: str, message: str = ""
+    task: DesignTask,
+    root: Path,
+    progress: _Progress,
+    status: str,
+    message: str = "",
+    confirmation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     c, first, last = task.campaign, progress.first, progress.last
     return {
@@ -209,11 +217,33 @@ def _outcome(
         "crossings": progress.crossings,
         "failures": progress.failures,
         "limited": progress.limited,
+        "below": progress.below,
+        "confirmation": confirmation,
         "message": message,
         "seed": c.preparation.seed,
         "replica": task.replica,
         "seconds": round(progress.earlier + time.monotonic() - progress.began, 3),
     }
+
+
+def _is_final(outcome: Mapping[str, Any], step: Step, campaign: Campaign) -> bool:
+    """Whether a record's last step is the end that its outcome tells, by what is asked for now."""
+    if outcome.get("steps") != step.number or outcome["status"] in UNFINISHED:
+        return False
+    if outcome["status"] == "failed":
+        return True
+    # Earlier versions wrote no confirmation: theirs is looked for now.
+    if "confirmation" not in outcome or outcome.get("threshold") != campaign.threshold:
+        return False
+    return outcome["status"] == "converged" or step.number >= campaign.stop.steps
+
+
+def _told(verdict: Verdict, design: Design) -> tuple[str, dict[str, Any] | None]:
+    """An outcome's message and its confirmation."""
+    if verdict.confirmation is None:
+        return "", None
+    told = verdict.confirmation.told()
+    return "" if verdict.confirmation.holds else why_not(told, design.target.tolist()), told
 
 
 def _worth_publishing(frames: int) -> bool:
@@ -245,24 +275,22 @@ def run_design(
         for note in record.notes:
             watcher.note(f"{task.label}: {note}")
         for frame in record.read():
-            progress.add(design.resume(frame))
+            earlier = progress.last.theta if progress.last else None
+            progress.add(design.resume(frame, earlier), task.campaign.threshold)
         step = progress.last
         # A finished design whose record is whole has nothing more to do, unless [stop] has changed.
-        if (
-            before
-            and step
-            and before["steps"] == step.number
-            and before["status"] in ("failed", design.finished(step))
-        ):
+        if before and step and _is_final(before, step, task.campaign):
             # Its record tells it all; a version before may have written less of it.
-            known = _outcome(task, root, progress, before["status"], before["message"])
+            told = (before["status"], before["message"], before.get("confirmation"))
+            known = _outcome(task, root, progress, *told)
             write_json(kept, known | {"seconds": before["seconds"]})
             return known | {"seconds": before["seconds"]}
 
-        def checked(step: Step) -> None:
+        def checked(step: Step) -> Verdict:
+            verdict = design.verdict(step)
             for k, settings in enumerate(task.campaign.validation):
                 now = settings.every is not None and step.number % settings.every == 0
-                if not now and design.finished(step) is None:
+                if not now and verdict.ended is None:
                     continue
 
                 def tell(done: int, total: int) -> None:
@@ -270,24 +298,25 @@ def run_design(
                     until.check(task.label)
 
                 validate(task.directory, task.campaign, k, step.number, step.theta, ranks, tell)
+            return verdict
 
         try:
             if step is None:
                 step = design.start()
                 record.append(design.frame(step))
-                progress.add(step)
+                progress.add(step, task.campaign.threshold)
             write_json(kept, _outcome(task, root, progress, "running"))
-            checked(step)
-            while (ended := design.finished(step)) is None:
+            verdict = checked(step)
+            while verdict.ended is None:
                 until.check(task.label)
                 step = design.advance(step)
                 record.append(design.frame(step))
-                progress.add(step)
+                progress.add(step, task.campaign.threshold)
                 watcher.step_done(design, step)
                 if _worth_publishing(record.frames):
                     record.publish()
-                checked(step)
-            result = _outcome(task, root, progress, ended)
+                verdict = checked(step)
+            result = _outcome(task, root, progress, verdict.ended, *_told(verdict, design))
         except (StoppedError, KeyboardInterrupt):
             write_json(kept, _outcome(task, root, progress, "stopped"))
             raise

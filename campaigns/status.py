@@ -44,6 +44,9 @@ class DesignStatus:
         To the limit, at that rate.
     validated:
         Packings of a validation at work that are safe on disk.
+    confirmation:
+        Of a design that ended with its loss below the threshold, whether that holds; as
+        ``design.json`` has it.
     """
 
     directory: str
@@ -56,6 +59,7 @@ class DesignStatus:
     steps_per_second: float | None
     seconds_left: float | None
     validated: int
+    confirmation: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
@@ -86,8 +90,9 @@ def _status_of(task: DesignTask, root: Path) -> DesignStatus:
     frames = manifest.read_bytes().count(b"\n") if manifest.exists() else 0
     steps, rate = max(0, frames - 1), None
     status = "waiting"
+    outcome: dict[str, Any] = {}
     if kept.exists():
-        outcome: dict[str, Any] = read_outcome(kept)
+        outcome = read_outcome(kept)
         status = outcome["status"]
         if status == "running":
             at_work = held(task.directory)
@@ -112,6 +117,7 @@ def _status_of(task: DesignTask, root: Path) -> DesignStatus:
         steps_per_second=rate,
         seconds_left=None if not rate else (limit - steps) / rate,
         validated=sum(rows_finished(p) for p in task.directory.glob(".validation-*.parts")),
+        confirmation=outcome.get("confirmation"),
     )
 
 

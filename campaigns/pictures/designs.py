@@ -1,6 +1,6 @@
 """Several designs at once: an overview, and how many succeeded in how many steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,17 @@ from amorph.handover import InputError
 from ..history import History
 from ..records import UNFINISHED
 from .packing import View, aspect, draw_network, network_handles, strongest_of
-from .style import BLACK, BLUE, GREY, ORANGE, SERIES, Floats, place_axes, styled
+from .style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    SERIES,
+    draw_interval,
+    logarithmic,
+    place_axes,
+    styled,
+)
 from .sweeps import by_series
 from .traces import draw_value, rearrangement_handle
 
@@ -81,12 +91,6 @@ def _by_target(designs: Sequence[Mapping[str, Any]]) -> dict[tuple[float, ...], 
     return dict(sorted(groups.items()))
 
 
-def _spread(count: int) -> Floats:
-    """Places of points side by side, from -1 to 1, the same every time."""
-    golden = 0.6180339887498949
-    return 2 * np.mod(0.5 + golden * np.arange(count), 1.0) - 1
-
-
 @styled
 def success(designs: Sequence[Mapping[str, Any]]) -> Figure:
     """Of many designs: the fraction that reached each target, and the steps that took.
@@ -96,68 +100,97 @@ def success(designs: Sequence[Mapping[str, Any]]) -> Figure:
     designs:
         The entries of a ``summary.json``: ``target``, ``initial`` and ``value`` or ``final`` (a
         number or a list), ``status``, ``steps``; ``feature`` if it is to be named; and ``swept``,
-        by which they are told apart where more than the target was swept. A design succeeded if its
-        status is ``converged``; those still running are left out.
+        by which they are told apart where more than the target was swept: a row of panels each. A
+        design succeeded if its status is ``converged``; those still running are left out.
 
-    The bars are Wilson's 68 % interval. Raises `InputError` if no design has ended.
+    All is drawn at its target, and of several objectives in a column for each set of targets. The
+    bars are Wilson's 68 % interval. A design that was at its target from the start took 0 steps.
+    Raises `InputError` if no design has ended.
     """
     groups = _by_target(designs)
     if not groups:
         raise InputError("no design has ended yet: there is nothing to count.")
-    targets = list(groups)
-    single = all(len(t) == 1 for t in targets)
-    places = np.array([t[0] for t in targets]) if single else np.arange(float(len(targets)))
-    where = dict(zip(targets, places.tolist(), strict=True))
-    step = float(np.diff(places).min()) if len(places) > 1 else 0.2
-    figure = Figure(figsize=(9.4, 3.7), layout="constrained")
-    grid = figure.add_gridspec(1, 2, wspace=0.06)
-    left, right = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
-    feature = _feature_of(designs)
-    series = by_series(designs)
-    handles: list[Any] = []
-    for k, (name, members) in enumerate(series.items()):
+    series = by_series([d for d in designs if d["status"] not in UNFINISHED])
+    columns = _Targets(groups)
+    rows = len(series)
+    size = (9.4, 3.7 if rows == 1 else 0.9 + 2.4 * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, 2, sharex=True, sharey="col", squeeze=False)
+    won = [d for d in designs if d["status"] == "converged"]
+    logarithmic(panels[0, 1], np.array([float(d["steps"]) for d in won]))
+    for k, ((name, members), (left, right)) in enumerate(zip(series.items(), panels, strict=True)):
         colour = SERIES[k % len(SERIES)]
-        width = 0.8 / len(series)
-        offset = ((k + 0.5) / len(series) - 0.5) * 0.8 * step if len(series) > 1 else 0.0
         for target, group in _by_target(members).items():
-            won = [d for d in group if d["status"] == "converged"]
-            _draw_share(left, where[target] + offset, len(won), len(group), colour)
-            if len(series) == 1:
-                counted = f"{len(won)}/{len(group)}"
-                at = (where[target], -0.115)
-                left.annotate(counted, at, ha="center", fontsize=8.5, color=GREY)
-            _draw_steps(right, where[target] + offset, width * step, won, colour)
-        label = name or "fraction"
-        if len(series) > 1:
-            label += f" ({_each(_by_target(members))} a target)"
-        label += "" if k else ", 68 % interval (Wilson)"
-        handles.append(Line2D([], [], color=colour, marker="o", lw=1.4, label=label))
-    left.set_ylim(-0.14, 1.06)
-    left.set_yticks(np.linspace(0, 1, 6))
-    left.set_ylabel("fraction of designs that succeeded")
+            reached = [d for d in group if d["status"] == "converged"]
+            _draw_share(left, columns.place(target), len(reached), len(group), colour)
+            if columns.labelled:
+                counted = f"{len(reached)}/{len(group)}"
+                at = (columns.place(target), -0.115)
+                left.annotate(counted, at, ha="center", fontsize=7.5, color=GREY)
+            _draw_steps(right, columns.place(target), reached, colour, columns.width)
+        if rows > 1:
+            left.set_title(f"{name} ({_each(_by_target(members))} a target)", fontsize=10)
+            right.set_title(name, fontsize=10)
+    middle = panels[(rows - 1) // 2]
+    middle[0].set_ylabel("fraction of designs that succeeded", y=0.5 if rows % 2 else 0.0)
+    middle[1].set_ylabel("design steps of those that succeeded", y=0.5 if rows % 2 else 0.0)
+    panels[0, 0].set_ylim(-0.14, 1.06)
+    panels[0, 0].set_yticks(np.linspace(0, 1, 6))
+    handles: list[Any] = [
+        Line2D([], [], color=GREY, marker="o", lw=1.4, label="fraction, 68 % interval (Wilson)")
+    ]
     initial = np.array([_as_list(d["initial"])[0] for d in designs if d.get("initial") is not None])
-    if single and len(initial) > 1:
-        low, middle, high = np.percentile(initial, [16, 50, 84])
-        left.axvspan(low, high, color=ORANGE, alpha=0.2, lw=0, zorder=0)
-        left.axvline(middle, color=ORANGE, lw=1.2, zorder=0.5)
+    if columns.numeric and len(initial) > 1:
+        low, half, high = np.percentile(initial, [16, 50, 84])
+        for axes in panels[:, 0]:
+            axes.axvspan(low, high, color=ORANGE, alpha=0.2, lw=0, zorder=0)
+            axes.axvline(half, color=ORANGE, lw=1.2, zorder=0.5)
         handles.append(
             Patch(color=ORANGE, alpha=0.35, label="before the design (median, 68 % of packings)")
         )
     figure.legend(
         handles=handles + _step_handles(), loc="outside upper center", ncols=4, fontsize=8
     )
-    right.set_yscale("log")
-    right.set_ylabel("design steps of those that succeeded")
-    if not any(d["status"] == "converged" for d in designs):
-        right.set_ylim(1, 1000)
-        right.text(0.5, 0.5, "none succeeded", transform=right.transAxes, ha="center", color=GREY)
-    for axes in (left, right):
-        axes.set_xlim(places[0] - 0.6 * step, places[-1] + 0.6 * step)
-        if len(places) <= 12:
-            texts = [", ".join(f"{v:.4g}" for v in t) for t in targets]
-            axes.set_xticks(places, texts, rotation=0 if single else 30)
+    if not won:
+        panels[0, 1].set_ylim(1, 1000)
+        centred: dict[str, Any] = {"transform": panels[0, 1].transAxes, "ha": "center"}
+        panels[0, 1].text(0.5, 0.5, "none succeeded", color=GREY, **centred)
+    feature = _feature_of(designs)
+    for axes in panels[-1]:
+        columns.label(axes)
         axes.set_xlabel(f"target: {feature}" if feature else "target")
     return figure
+
+
+class _Targets:
+    """Where targets stand: single ones at their value, sets of several in a column each."""
+
+    def __init__(self, targets: Iterable[tuple[float, ...]]) -> None:
+        self._targets = list(targets)
+        self.numeric = all(len(t) == 1 for t in self._targets)
+        columns: list[float] = [float(k) for k in range(len(self._targets))]
+        self._places = [t[0] for t in self._targets] if self.numeric else columns
+        step = float(np.diff(self._places).min()) if len(self._places) > 1 else 0.2
+        reach = self._places[-1] - self._places[0]
+        self._margin = max(0.6 * step, 0.04 * reach)
+        # Whether there is room to write at each.
+        self.labelled = not self.numeric or step >= 0.05 * reach
+        # How wide a mark may be, in points, on axes of some four inches.
+        self.width = float(np.clip(170 * step / (reach + 2 * self._margin), 3.0, 16.0))
+
+    def place(self, target: tuple[float, ...]) -> float:
+        """Where a target stands."""
+        return self._places[self._targets.index(target)]
+
+    def label(self, axes: Axes) -> None:
+        """Write at the horizontal axis what stands where."""
+        axes.set_xlim(self._places[0] - self._margin, self._places[-1] + self._margin)
+        if self.labelled:
+            texts = [", ".join(f"{v:.4g}" for v in t) for t in self._targets]
+            small: dict[str, Any] = {} if self.numeric else {"rotation": 40, "ha": "right"}
+            if len(texts) > 12:
+                small["fontsize"] = 7
+            axes.set_xticks(self._places, texts, **small)
 
 
 def _feature_of(designs: Sequence[Mapping[str, Any]]) -> str:
@@ -173,37 +206,29 @@ def _each(groups: Mapping[tuple[float, ...], list[Any]]) -> str:
 def _draw_share(axes: Axes, place: float, won: int, total: int, colour: str) -> None:
     from scipy.stats import binomtest  # a second to import
 
-    share = won / total
     interval = binomtest(won, total).proportion_ci(0.6827, method="wilson")
-    axes.errorbar(
-        place,
-        share,
-        yerr=[[max(share - interval.low, 0.0)], [max(interval.high - share, 0.0)]],
-        color=colour,
-        marker="o",
-        markersize=6,
-        capsize=4,
-        lw=1.4,
-        zorder=3,
-    )
+    ends = (interval.low, interval.high)
+    draw_interval(axes, place, ends, cap=4, color=colour, lw=1.4, zorder=3)
+    axes.plot(place, won / total, "o", color=colour, ms=6, zorder=3)
 
 
 def _draw_steps(
-    axes: Axes, place: float, step: float, won: Sequence[Mapping[str, Any]], colour: str
+    axes: Axes, place: float, won: Sequence[Mapping[str, Any]], colour: str, width: float
 ) -> None:
+    """Each design's steps as a pale dot, over a bar between the quartiles and the median."""
     if not won:
         return
-    # A design that starts at its target takes no step: it is shown at one.
-    steps = np.sort(np.maximum([float(d["steps"]) for d in won], 1.0))
+    steps = np.array([float(d["steps"]) for d in won])
     lower, median, upper = np.percentile(steps, [25, 50, 75])
-    around = place + 0.2 * step * _spread(len(steps))
-    axes.plot(around, steps, "o", color=colour, ms=4, alpha=0.4, mew=0, zorder=2)
-    axes.vlines(place, lower, upper, color=colour, lw=2.2, zorder=3)
-    axes.hlines(median, place - 0.28 * step, place + 0.28 * step, color=colour, lw=2.2, zorder=3)
+    wide: dict[str, Any] = {"color": colour, "lw": 0.55 * width, "alpha": 0.22, "zorder": 2}
+    axes.plot([place, place], [lower, upper], solid_capstyle="butt", **wide)
+    axes.plot(place, median, "_", color=colour, ms=width, mew=2.2, zorder=3)
+    axes.plot(np.full(len(steps), place), steps, "o", color=colour, ms=4, alpha=0.5, mew=0)
 
 
 def _step_handles() -> list[Any]:
     return [
         Line2D([], [], ls="none", marker="o", ms=4, color=GREY, alpha=0.5, label="one design"),
-        Line2D([], [], color=GREY, lw=2.2, label="median and quartiles"),
+        Line2D([], [], color=GREY, lw=6, alpha=0.3, label="quartiles"),
+        Line2D([], [], color=GREY, ls="none", marker="_", ms=14, mew=2.2, label="median"),
     ]

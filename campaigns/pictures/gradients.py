@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from .style import BLACK, GREY, SERIES, Floats, styled
+from .style import BLACK, GREY, LIGHT, SERIES, Floats, styled
 
 if TYPE_CHECKING:
     from ..gradient_check import GradientCheck
@@ -23,15 +24,58 @@ def gradient(check: "GradientCheck") -> Figure:
 
 
 def _followed(check: "GradientCheck") -> Figure:
-    """The measured change of the loss against the predicted one, by parameter."""
+    """The measured change of the loss against the predicted one, by parameter.
+
+    On logarithmic axes; changes of the other sign have a panel of their own below, mirrored, and
+    what is 0 is counted.
+    """
     predicted, measured = check.loss_changes()
-    figure = Figure(figsize=(6.6, 4.6), layout="constrained")
-    axes = figure.add_subplot()
-    # Where the sign is right, both stand right of 0 on a logarithmic axis.
+    known = np.isfinite(measured)
     across, up = np.abs(predicted), measured * np.sign(predicted)
-    shown = np.isfinite(up) & (across > 0)
-    wrong = int((shown & (up <= 0)).sum())
-    for c, name in enumerate(check.components):
+    shown = known & (across > 0) & (up != 0)
+    nothing = int((known & ~shown).sum())
+    wrong = int((shown & (up < 0)).sum())
+    text = f"{len(check.value)} packings; {wrong} of {int(known.sum())} changes of the other sign"
+    if nothing:
+        text += f", {nothing} predicted or measured as 0"
+    if lost := int((~known).sum()):
+        text += f", {lost} lost"
+    figure = Figure(figsize=(6.6, 6.0 if wrong else 4.6), layout="constrained")
+    ratios = [3.2, 1.4] if wrong else [1.0]
+    panels = figure.subplots(
+        len(ratios), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
+    ).ravel()
+    for axes, sign in zip(panels, (1, -1), strict=False):
+        _draw_changes(axes, check, across, sign * up, shown)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    axes = panels[0]
+    if shown.any():
+        ends = np.array([across[shown].min() / 2, across[shown].max() * 2])
+        axes.plot(ends, ends, color=BLACK, lw=1.0, ls="--", zorder=0)
+    if wrong:
+        panels[1].invert_yaxis()
+        panels[1].set_ylabel("of the other sign")
+    panels[-1].set_xlabel("predicted change of the loss, |∂L/∂θ Δθ|")
+    axes.set_ylabel("measured change, of the same sign")
+    handles: list[Any] = [
+        Line2D([], [], ls="none", marker="o", ms=4, color=SERIES[c % len(SERIES)], label=name)
+        for c, name in enumerate(check.components)
+    ]
+    handles += [
+        Line2D([], [], color=BLACK, lw=1.0, ls="--", label="equal"),
+        Line2D([], [], color=GREY, ls="none", marker="o", mfc="none", ms=4, label="rearranged"),
+    ]
+    axes.legend(handles=handles, loc="upper left")
+    axes.set_title(text, fontsize=9, color=GREY)
+    return figure
+
+
+def _draw_changes(
+    axes: Axes, check: "GradientCheck", across: Floats, up: Floats, shown: NDArray[np.bool_]
+) -> None:
+    """What is above 0 of the changes, by parameter; open where the packing rearranged."""
+    for c in range(len(check.components)):
         for rearranged, style in ((False, {"mew": 0}), (True, {"mfc": "none", "mew": 0.8})):
             chosen = shown[:, c] & (check.rearranged[:, c] == rearranged) & (up[:, c] > 0)
             axes.plot(
@@ -40,26 +84,9 @@ def _followed(check: "GradientCheck") -> Figure:
                 "o",
                 color=SERIES[c % len(SERIES)],
                 ms=4,
-                alpha=0.8,
-                label=None if rearranged else name,
+                alpha=0.7,
                 **style,
             )
-    ends = np.array([across[shown].min() / 2, across[shown].max() * 2])
-    axes.plot(ends, ends, color=BLACK, lw=1.0, ls="--", zorder=0)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("predicted change of the loss, |∂L/∂θ Δθ|")
-    axes.set_ylabel("measured change, of the same sign")
-    handles: list[Any] = [
-        *axes.get_legend_handles_labels()[0],
-        Line2D([], [], color=BLACK, lw=1.0, ls="--", label="equal"),
-        Line2D([], [], color=GREY, ls="none", marker="o", mfc="none", ms=4, label="rearranged"),
-    ]
-    axes.legend(handles=handles, loc="upper left")
-    lost = int((~np.isfinite(measured)).sum())
-    text = f"{len(check.value)} packings; {wrong} of {int(shown.sum())} changes of the other sign"
-    axes.set_title(text + (f", {lost} lost" if lost else ""), fontsize=9, color=GREY)
-    return figure
 
 
 def _mean(check: "GradientCheck") -> Figure:
@@ -106,7 +133,7 @@ def _draw_series(
     places = np.arange(float(len(components)))
     width = 0.7 / len(series)
     for k, (name, mean, error) in enumerate(series):
-        axes.errorbar(
+        axes.errorbar(  # side by side in a parameter's column
             places + (k - (len(series) - 1) / 2) * width,
             mean,
             yerr=error,
@@ -124,3 +151,6 @@ def _draw_series(
     if np.nanmax(size) > 20 * middle > 0:
         axes.set_yscale("symlog", linthresh=middle)
     axes.set_xticks(places, components)
+    axes.set_xlim(-0.5, len(components) - 0.5)
+    for place in places[1:]:
+        axes.axvline(place - 0.5, color=LIGHT, lw=0.8, zorder=0)

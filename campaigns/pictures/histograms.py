@@ -45,9 +45,9 @@ def histograms(quantities: Sequence[Quantity], caption: str = "") -> Figure:
 
     A dashed line is a median, which stands above, with the central 68 % where the packings are of
     one dimension. Far tails that would squeeze the rest are left out of the picture and counted in
-    it. Raises `InputError` if there is nothing to show.
+    it, as is what is no finite number. Raises `InputError` if there is nothing to show.
     """
-    shown = [q for q in quantities if any(v.size for v in q.values.values())]
+    shown = [q for q in quantities if any(np.isfinite(v).any() for v in q.values.values())]
     if not shown:
         raise InputError("no frame has a value: there is no histogram to draw.")
     columns = min(3, len(shown))
@@ -56,7 +56,7 @@ def histograms(quantities: Sequence[Quantity], caption: str = "") -> Figure:
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
     for k, quantity in enumerate(shown):
         _draw(figure.add_subplot(rows, columns, k + 1), quantity, first=k % columns == 0)
-    present = sorted({d for q in shown for d, v in q.values.items() if v.size})
+    present = sorted({d for q in shown for d, v in q.values.items() if np.isfinite(v).any()})
     handles: list[Patch | Line2D] = [Line2D([], [], color=GREY, lw=1.1, ls="--", label="median")]
     if len(present) > 1:
         handles += [Patch(color=_COLOURS[d], alpha=0.55, label=f"in {d}D") for d in present]
@@ -80,7 +80,8 @@ def _limits(values: Floats) -> tuple[float, float]:
 
 
 def _draw(axes: Axes, quantity: Quantity, *, first: bool) -> None:
-    pooled = np.concatenate(list(quantity.values.values()))
+    known = {d: v[np.isfinite(v)] for d, v in sorted(quantity.values.items())}
+    pooled = np.concatenate(list(known.values()))
     low, high = _limits(pooled)
     width = high - low
     constant = width <= 1e-9 * max(abs(low), abs(high), 1e-300)
@@ -95,8 +96,8 @@ def _draw(axes: Axes, quantity: Quantity, *, first: bool) -> None:
         step = 2 * float(np.ptp(quartiles)) / len(pooled) ** (1 / 3)
         n_bins = int(np.clip((high - low) / step if step > 0 else 12, 12, 60))
         edges = np.linspace(low, high, (1 if constant else n_bins) + 1)
-    alone = sum(v.size > 0 for v in quantity.values.values()) == 1
-    for dimension, values in sorted(quantity.values.items()):
+    alone = sum(v.size > 0 for v in known.values()) == 1
+    for dimension, values in known.items():
         if values.size:
             count, _ = np.histogram(values, bins=edges)
             colour = _COLOURS[dimension]
@@ -105,12 +106,14 @@ def _draw(axes: Axes, quantity: Quantity, *, first: bool) -> None:
             median = float(np.median(values))
             axes.axvline(median, color=BLACK if alone else colour, lw=1.1, ls="--")
     beyond = int(((pooled < edges[0]) | (pooled > edges[-1])).sum())
-    if beyond:
+    lost = sum(v.size for v in quantity.values.values()) - pooled.size
+    counted = [f"{n} {word}" for n, word in ((beyond, "beyond"), (lost, "not finite")) if n]
+    if counted:
         small: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 8, "color": GREY}
-        axes.text(0.99, 0.97, f"{beyond} beyond", transform=axes.transAxes, **small)
+        axes.text(0.99, 0.97, "\n".join(counted), transform=axes.transAxes, **small)
     axes.set_title(f"{quantity.label}\n", fontsize=10, pad=2)
     above: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8.5, "color": GREY}
-    axes.text(0.5, 1.02, _summary(quantity), transform=axes.transAxes, **above)
+    axes.text(0.5, 1.02, _summary(known), transform=axes.transAxes, **above)
     axes.set_xlabel(quantity.name, fontsize=8.5, color=GREY)
     axes.xaxis.get_major_locator().set_params(nbins=5, integer=whole)  # type: ignore[call-arg]
     axes.yaxis.get_major_locator().set_params(nbins=4, integer=True)  # type: ignore[call-arg]
@@ -119,9 +122,9 @@ def _draw(axes: Axes, quantity: Quantity, *, first: bool) -> None:
         axes.set_ylabel("frames")
 
 
-def _summary(quantity: Quantity) -> str:
+def _summary(known: Mapping[int, Floats]) -> str:
     """The medians in words, with the central 68 % where the packings are of one dimension."""
-    present = {d: v for d, v in sorted(quantity.values.items()) if v.size}
+    present = {d: v for d, v in known.items() if v.size}
     if len(present) > 1:
         text = ", ".join(f"{np.median(v):.4g} in {d}D" for d, v in present.items())
     else:

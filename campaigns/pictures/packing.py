@@ -451,13 +451,17 @@ def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str) -
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     lowest = np.inf
-    for values, colour, label in ((before, BEFORE, "before"), (after, AFTER, "after")):
+    # Where both are alike, the wider line shows on both sides of the other.
+    for values, colour, lw, label in (
+        (before, BEFORE, 2.6, "before"),
+        (after, AFTER, 1.2, "after"),
+    ):
         count, _ = np.histogram(values, bins=edges)
         density = count / max(len(values), 1) / np.diff(edges)
         lowest = min(lowest, float(density[count > 0].min(initial=np.inf)))
         shown = np.where(count > 0, density, np.nan)
         axes.stairs(density, edges, color=colour, alpha=0.16, fill=True)
-        axes.stairs(shown, edges, color=colour, lw=1.5, label=label)
+        axes.stairs(shown, edges, color=colour, lw=lw, label=label)
     axes.set_yscale("log")
     if np.isfinite(lowest):
         axes.set_ylim(bottom=0.5 * lowest)

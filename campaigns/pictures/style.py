@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -104,6 +105,53 @@ def asinh_ticks(low: float, high: float, width: float) -> list[float]:
         nearest = place
         ticks += [t for t in (-(10.0**power), 10.0**power) if low <= t <= high]
     return sorted(ticks)
+
+
+def draw_interval(
+    axes: Axes,
+    place: float,
+    ends: Sequence[float],
+    *,
+    cap: float = 3.0,
+    upright: bool = True,
+    **options: Any,
+) -> None:
+    """Draw an interval from end to end, at a place on the other axis.
+
+    It need not hold the value that is drawn with it, as error bars must: the bootstrapped interval
+    of a mean that few carry may lie beside the mean. `cap` is half the width of its ends, points.
+    """
+    low, high = ends
+    along, across = [low, high], [place, place]
+    x, y = (across, along) if upright else (along, across)
+    width = options.setdefault("lw", 1.2)
+    marks = {"marker": "_" if upright else "|", "ms": 2 * cap, "mew": width}
+    axes.plot(x, y, **(marks | options))
+
+
+# How much of a decade the part from 0 to the least decade takes.
+_ZERO_PART = 0.7
+
+
+def logarithmic(axes: Axes, values: Floats) -> None:
+    """Make the vertical axis logarithmic, with a place for 0 where there are zeros among values.
+
+    A logarithmic axis has none: then it is linear from 0 to the decade of the least value above 0,
+    and logarithmic from there on, with a tick that says 0.
+    """
+    known = values[np.isfinite(values)]
+    above = known[known > 0]
+    if len(above) == len(known):
+        axes.set_yscale("log")
+        return
+    first = int(np.floor(np.log10(above.min()))) if above.size else 0
+    last = max(int(np.ceil(np.log10(above.max()))) if above.size else 1, first + 1)
+    axes.set_yscale("symlog", linthresh=10.0**first, linscale=_ZERO_PART)
+    powers = range(first, last + 1, -(-(last - first) // 6))
+    axes.yaxis.set_major_locator(FixedLocator([0.0, *(10.0**k for k in powers)]))
+    axes.yaxis.set_major_formatter(FixedFormatter(["0", *(f"$10^{{{k}}}$" for k in powers)]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(-0.12 * 10.0**first, 1.5 * 10.0**last)
 
 
 def outside_legend(axes: Axes, extra: Sequence[Any] = (), **options: Any) -> None:

@@ -18,7 +18,20 @@ from matplotlib.ticker import (
 from amorph.handover import InputError
 
 from ..history import History
-from .style import BLACK, BLUE, DASHES, GREEN, GREY, PURPLE, SERIES, Floats, outside_legend, styled
+from .style import (
+    BLACK,
+    BLUE,
+    DASHES,
+    GREEN,
+    GREY,
+    PURPLE,
+    SERIES,
+    Floats,
+    draw_interval,
+    logarithmic,
+    outside_legend,
+    styled,
+)
 
 PARAMETERS: Mapping[str, str] = {
     "diameters": "diameter $D$",
@@ -68,6 +81,7 @@ def draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
         zorder=1 if len(history.step) <= 600 else 4,
     )
     n = history.each.shape[1]
+    beyond = 0
     if n > 1:
         each = history.each[:, :, k]
         steps = np.repeat(history.step, n)
@@ -83,32 +97,47 @@ def draw_value(axes: Axes, history: History, k: int, colour: str) -> None:
             zorder=2,
             label=f"each of {n} {of} packings",
         )
-        # Far outliers, close to an instability, are left out of the picture.
-        low, high = np.nanpercentile(each, [1, 99])
-        low, high = min(low, history.target[k]), max(high, history.target[k])
-        axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+        # Far outliers, close to an instability, are left out of the picture, and counted in it.
+        shown = [*np.nanpercentile(each, [1, 99]), history.target[k]]
+        shown += [found.value[k] for found in history.validations]
+        low, high = min(shown), max(shown)
+        margin = 0.1 * (high - low) or 0.1 * abs(high) or 0.1
+        low, high = low - margin, high + margin
+        axes.set_ylim(low, high)
+        beyond = int(((each < low) | (each > high)).sum())
     label = "their mean" if n > 1 else None
     axes.plot(
         history.step, history.value[:, k], color=colour, zorder=3, label=label, **_marker(history)
     )
-    for number, found in enumerate(history.validations):
-        low, high = found.interval[k]
-        axes.errorbar(
-            found.step,
-            found.value[k],
-            yerr=[[found.value[k] - low], [high - found.value[k]]],
-            marker="D*sv^"[number % 5],
-            ms=7,
-            capsize=3,
-            color=BLACK,
-            mfc=GREEN,
-            zorder=5,
-            label=f"{found.packings} fresh packings, N = {found.n_particles}",
-        )
+    if beyond:
+        small: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 8, "color": GREY}
+        axes.text(0.99, 0.98, f"{beyond} beyond", transform=axes.transAxes, **small)
+    _draw_validations(axes, history, k)
     axes.set_ylabel(history.feature[k])
     if n == 1:
         axes.margins(y=0.12)
     _limits_of_steps(axes, history)
+
+
+def _draw_validations(axes: Axes, history: History, k: int) -> None:
+    """Means of fresh packings at their steps, by size and number, with their intervals."""
+    kinds = list(dict.fromkeys((v.packings, v.n_particles) for v in history.validations))
+    told: set[int] = set()
+    for found in history.validations:
+        number = kinds.index((found.packings, found.n_particles))
+        label = f"{found.packings} fresh packings, N = {found.n_particles}"
+        draw_interval(axes, found.step, found.interval[k], color=BLACK, zorder=5)
+        axes.plot(
+            found.step,
+            found.value[k],
+            "D*sv^"[number % 5],
+            ms=7,
+            color=BLACK,
+            mfc=GREEN,
+            zorder=6,
+            label=None if number in told else label,
+        )
+        told.add(number)
 
 
 @styled
@@ -125,11 +154,9 @@ def trace(history: History) -> Figure:
     grid = figure.add_gridspec(1 + n + len(strips), 1, height_ratios=[2.1, *[2.0] * n, *strips])
     top = figure.add_subplot(grid[0])
     _mark_rearrangements(top, history)
-    positive = np.where(history.loss > 0, history.loss, np.nan)
-    top.set_yscale("log")
     stop = [] if history.threshold is None or not history.followed else [history.threshold]
     _set_decades(top, np.array([*history.loss, *stop]))
-    top.plot(history.step, positive, color=BLUE, zorder=3, **_marker(history))
+    top.plot(history.step, history.loss, color=BLUE, zorder=3, **_marker(history))
     if stop:
         label = f"stop below {_power(stop[0])}"
         top.axhline(stop[0], color=BLACK, lw=1.1, ls=":", label=label, zorder=1)
@@ -152,12 +179,14 @@ def trace(history: History) -> Figure:
 
 
 def _set_decades(axes: Axes, values: Floats) -> None:
-    """Limits of a logarithmic axis: all that is above 0, and enough that powers of ten label it."""
+    """A logarithmic axis with limits that hold all, and enough for powers of ten to label it."""
+    logarithmic(axes, values)
     above = values[np.isfinite(values) & (values > 0)]
-    low, high = (above.min() / 2, above.max() * 2) if above.size else (0.1, 10.0)
-    middle = np.sqrt(low * high)
-    axes.set_ylim(float(min(low, middle / 10)), float(max(high, middle * 10)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    if axes.get_yscale() == "log":
+        low, high = (above.min() / 2, above.max() * 2) if above.size else (0.1, 10.0)
+        middle = np.sqrt(low * high)
+        axes.set_ylim(float(min(low, middle / 10)), float(max(high, middle * 10)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_crossings(axes: Axes, history: History) -> None:
@@ -201,13 +230,15 @@ def _draw_parameter(axes: Axes, history: History, name: str) -> None:
     relative = bool(apart and start.min() > 0)
     shown = 100 * (values / start - 1) if relative else values
     for k, label in enumerate(history.labels(name)):
+        # What coincides shows through: dashes, and no markers, over the first of them.
+        same = sum(np.allclose(shown[:, k], shown[:, j], rtol=1e-6) for j in range(k))
         axes.plot(
             history.step,
             shown[:, k],
             color=SERIES[k % len(SERIES)],
-            ls=DASHES[(k // len(SERIES)) % len(DASHES)],
+            ls=DASHES[(k // len(SERIES) + same) % len(DASHES)],
             label=f"{label}: {_arrow(start[k], values[-1, k])}",
-            **_marker(history),
+            **({} if same and len(history.step) > 1 else _marker(history)),
         )
     text = PARAMETERS.get(name, name)
     axes.set_ylabel(f"change of\n{text} (%)" if relative else text)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from amorph.handover import AmorphError, Frame, OutputError
 
 from .. import pictures
+from ..confirming import signed
 from ..history import History
 from ..localisation import localisation
 from ..records import UNFINISHED
@@ -84,9 +85,10 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
             "success",
             lambda: pictures.success(designs),
             "Left: the fraction of designs that reached each target (loss below the stop "
-            f"threshold{_of(ended[0].threshold)} within the step limit), with Wilson's 68 % "
-            "interval; the shaded band is what the packings had before the design. Right: the "
-            "steps that the successful ones took.",
+            f"threshold{_of(ended[0].threshold)} within the step limit, and there under a tenth of "
+            "the last step on and back), with Wilson's 68 % interval; the shaded band is what the "
+            "packings had before the design. Right: the steps that the successful ones took; one "
+            "that was at its target from the start took 0.",
         )
     if any(d["validations"] for d in designs):
         two = all(len(e.target) == 2 for e in ended)
@@ -96,7 +98,7 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
             "validated",
             lambda: draw(designs),
             "Means over fresh packings, prepared with the parameters that each design ended with, "
-            "beside its target; 95 % intervals by bootstrap.",
+            "at its target; 95 % intervals by bootstrap, at one place the shorter thicker.",
         )
     reached = [e for e in ended if e.status == "converged" and len(e.target) == 1]
     reached = [e for e in reached if e.outcome.get("kind") == "individual"]
@@ -363,6 +365,7 @@ def _facts(entry: Entry, history: History) -> str:
         ("initial loss", _number(float(history.loss[0]), ".4g")),
         ("final loss", _number(float(history.loss[-1]), ".4g")),
         ("stop below", "–" if history.threshold is None else _number(history.threshold, ".4g")),
+        *_held(entry),
         ("rearrangements", f"{len(jumps)}{at if len(jumps) else ''}"),
         ("pair crossings", f"{int(history.crossings.sum())}, in {crossed} of the steps"),
         ("largest displacement in a step", _number(float(history.moved.max()), ".4g")),
@@ -371,6 +374,39 @@ def _facts(entry: Entry, history: History) -> str:
         if entry.outcome.get(key) is not None:
             rows.append((name, f"{entry.outcome[key]}"))
     return _table(("", ""), [(escape(a), escape(b)) for a, b in rows], "facts")
+
+
+def _held(entry: Entry) -> list[tuple[str, str]]:
+    """Whether an end holds: the values at the probes, and where the next pair crosses."""
+    found = entry.outcome.get("confirmation")
+    if not found:
+        return []
+    part = found["probes"][0]["part"]
+    of = found["along"]
+    rows = [
+        (
+            f"held under ±{100 * part:.3g} % of {'' if of == 'all parameters' else 'the '}{of}",
+            f"{'yes' if found['holds'] else 'no'}: "
+            + "; ".join(
+                f"{_values(p['value'])} at {signed(p['part'])}"
+                + (f", {p['crossings']} crossed" if p["crossings"] else "")
+                for p in found["probes"]
+            ),
+        )
+    ]
+    crossings = [p["next_crossing"] for p in found["probes"] if p["next_crossing"]]
+    told = "; ".join(
+        f"at {signed(c['part'])} of it, {_values(c['value'])} beyond" for c in crossings
+    )
+    if entry.outcome.get("kind", "individual") == "individual":
+        rows.append(("next pair crossing", told or "none within a whole step"))
+    if (below := int(entry.outcome.get("below") or 0)) > 1:
+        rows.append(("steps with a loss below the threshold", str(below)))
+    return rows
+
+
+def _values(values: Sequence[float | None]) -> str:
+    return ", ".join("–" if v is None else _number(v, ".5g") for v in values)
 
 
 def _parameter_table(history: History) -> str:

@@ -61,3 +61,25 @@ def test_crossings_are_counted(theta2: Any, solid: Packing, classes: Any) -> Non
 def test_other_kinds(theta2: Any, solid: Packing) -> None:
     with pytest.raises(InputError, match="cannot follow"):
         bridge.follow(solid, theta2, bridge.SoftSphere(diameters=[1.0, 1.0], stiffness=1.0))
+
+
+def test_the_next_crossing_is_where_a_pair_crosses(
+    theta2: Any, solid: Packing, classes: Any
+) -> None:
+    def there(part: float) -> tuple[Packing, Any]:
+        new = theta2.replace(diameters=theta2.diameters * (1 + 1e-4 * part))
+        return bridge.follow(solid, theta2, new).packing, new
+
+    near = 1.0
+    for _ in range(5):  # the nearer it is looked at from, the better its place is known
+        found = near * bridge.next_crossing((solid, theta2), there(near), 50.0 / near)
+        near = 0.999 * found
+    before, after = (classes(*there(found * s)) for s in (1 - 5e-4, 1 + 5e-4))
+    assert (after != before).sum() == 1
+    # A particle on the other side of the box is where it was.
+    packing, theta = there(near)
+    wrapped = packing.positions + np.round(np.eye(len(packing.positions), 2)) @ packing.box.T
+    again = bridge.next_crossing((solid, theta2), (packing.with_positions(wrapped), theta), 2.0)
+    assert again == pytest.approx(found / near, rel=1e-6)
+    assert bridge.next_crossing((solid, theta2), there(near), 0.9) == np.inf
+    assert bridge.next_crossing((solid, theta2), (solid, theta2), 1.0) == np.inf

@@ -60,10 +60,7 @@ def test_a_packing_wherever_its_box_lies() -> None:
 
 def test_picture() -> None:
     found = [Localisation(0.3, 0.2, 0.8, 0.9), Localisation(0.1, 0.05, 0.4, 0.3)]
-    left, right = pictures.localised([0.4, -0.5], found, "ν").axes
-    assert sorted(float(y) for line in left.lines for y in line.get_ydata()) == sorted(
-        [0.3, 0.2, 0.1, 0.05] * 2
-    )
-    assert right.get_xlabel() == "target: ν"
+    figure = pictures.localised([0.4, -0.5], found, "ν")
+    assert figure.axes[-1].get_xlabel() == "target: ν"
     with pytest.raises(InputError, match="no design reached"):
         pictures.localised([], [], "ν")

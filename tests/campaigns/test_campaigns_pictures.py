@@ -178,10 +178,9 @@ def test_success_shows_fractions_with_wilsons_interval() -> None:
     left = figure.axes[0]
     texts = {t.get_text() for t in left.texts}
     assert {"3/4", "0/1"} <= texts
-    bars = {}
-    for box in left.containers:
-        x, y = box.lines[0].get_data()
-        bars[float(x[0])] = (float(y[0]), box.lines[2][0].get_segments()[0][:, 1])
+    shares = {float(x.get_xdata()[0]): x for x in left.lines if x.get_marker() == "o"}
+    intervals = {float(x.get_xdata()[0]): x for x in left.lines if x.get_marker() == "_"}
+    bars = {k: (float(shares[k].get_ydata()[0]), x.get_ydata()) for k, x in intervals.items()}
     share, ends = bars[0.25]
     n, z = 4, 1.0
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)

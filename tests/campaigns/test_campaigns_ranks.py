@@ -1,5 +1,6 @@
 """Work over MPI ranks: order, errors by name, groups; campaigns do not depend on their number."""
 
+import json
 import os
 import shutil
 import signal
@@ -225,7 +226,7 @@ every = 3
 """
 )
 FARM = (
-    HEAD
+    HEAD.replace("loss = 1e-12", "loss = 2e-3")  # which one of them touches, and goes on from
     + """
 replicas = 2
 
@@ -262,6 +263,16 @@ def test_results_do_not_depend_on_the_number_of_ranks(
         for file in files:
             one, other = ((tmp_path / str(k) / file).read_bytes() for k in (1, ranks))
             assert one == other, (file, ranks)
+    if kind == "farm":
+        told = [
+            [json.loads(p.read_text()) for p in sorted((tmp_path / str(k)).glob("*/design.json"))]
+            for k in sizes
+        ]
+        found = [
+            [(d["status"], d["below"], d["confirmation"]) for d in designs] for designs in told
+        ]
+        assert all(f == found[0] for f in found)
+        assert any(c is not None for _, _, c in found[0])
     if kind == "ensemble":
         kept = [list(read_validations(tmp_path / str(k))) for k in sizes]
         assert all(k == kept[0] for k in kept)
