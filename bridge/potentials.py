@@ -17,6 +17,8 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from amorph.handover import (
+    FOUR_TERM_ONSET,
+    MORSE_SWITCH,
     POTENTIALS,
     InputError,
     check_parameters,
@@ -204,8 +206,7 @@ def _xplor(r: Array, r_on: Array, r_cut: Array) -> Array:
 class _MorseWell:
     """What the potentials with a Morse well share: it is cut from σ + 5/a to σ + 9.9/a."""
 
-    onset = 5.0
-    cutoff = 9.9
+    onset, cutoff = MORSE_SWITCH
     _values: dict[str, Any]
 
     @property
@@ -432,7 +433,7 @@ class FourTerm(PairPotential):
     """
 
     potential = "four_term"
-    onset = 0.8
+    onset = FOUR_TERM_ONSET
 
     def __init__(
         self,

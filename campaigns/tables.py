@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from amorph import bridge, ensemble
-from amorph.handover import POTENTIALS, check_parameters
+from amorph.handover import POTENTIALS, FrameError, check_parameters, read_gsd
 
 __all__ = [
     "Beginning",
@@ -284,7 +284,10 @@ class Preparation(Table):
             start = self._file(bonds)[first : first + count]
             springs = start.bonds if bonds is None else bonds.of(start, self.file)
             if potential is None and not start.parameters and not springs:
-                raise ValueError(f"{self.file} has no potential: give [potential].")
+                raise ValueError(
+                    f"{self.file} has no potential that can be used: give [potential]."
+                    f"{_why_none(str(self.file), frames_slice(self.frames))}"
+                )
             known = start.parameters or None
             return Beginning(known if potential is None else potential.theta(), start, springs)
         if potential is None and bonds is None:
@@ -336,6 +339,15 @@ class Preparation(Table):
             self.stages(begin.theta, begin.start.positions.shape[2]),
             bonds=begin.bonds or None,
         )
+
+
+def _why_none(path: str, frames: slice | None) -> str:
+    """What the reader says of frames whose potential is asked for."""
+    try:
+        list(read_gsd(path, frames))
+    except FrameError as error:
+        return f" ({error})"
+    return ""
 
 
 @dataclass(frozen=True)

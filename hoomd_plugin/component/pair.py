@@ -4,7 +4,9 @@ Cutoffs and the XPLOR switch follow from the parameters: with ``mode="xplor"``, 
 force is that of `amorph.ensemble` and `amorph.bridge` to round-off. What is set in ``r_cut`` or
 ``r_on`` counts instead.
 
-Every force logs its parameters; in a GSD file `amorph.bridge` and ``amorph analyze`` find them:
+Every force logs its parameters and how they were used: cutoffs, mode, excluded neighbours, and what
+acted besides it. In a GSD file `amorph.bridge` and ``amorph analyze`` find them, and refuse by name
+what their potentials cannot be:
 
 .. code-block:: python
 
@@ -13,28 +15,49 @@ Every force logs its parameters; in a GSD file `amorph.bridge` and ``amorph anal
     gsd = hoomd.write.GSD(trigger, "packing.gsd", logger=logger)
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import hoomd
 import numpy as np
 from hoomd.amorph import _amorph
+from hoomd.amorph.acting import as_bytes, exclusions_at_work, others_at_work
 from hoomd.data.collections import _to_base
 from hoomd.data.parameterdicts import TypeParameterDict
 from hoomd.data.typeconverter import RequiredArg, nonnegative_real, positive_real
 from hoomd.data.typeparam import TypeParameter
-from hoomd.error import IncompleteSpecificationError
+from hoomd.error import IncompleteSpecificationError, TypeConversionError
 from hoomd.logging import log
 from hoomd.md.pair import Pair
 
 __all__ = ["FourTerm", "HarmonicMorse", "HarmonicMorseReduced", "Morse", "SoftSphere"]
 
 
+# Bytes of what is logged as text: the longest mode, potential and list of exclusions fit.
+_SHORT, _LONG, _LONGEST = 8, 32, 256
+
+
+def _positive(value):
+    return _finite(positive_real(value))
+
+
+def _nonnegative(value):
+    return _finite(nonnegative_real(value))
+
+
+def _finite(number):
+    # HOOMD's own converters take NaN and infinity.
+    if not math.isfinite(number):
+        raise TypeConversionError(f"Expected a finite number, not {number}.")
+    return number
+
+
 class _Cutoffs(TypeParameterDict):
     """Distances by pair of types that follow the parameters where a user has set none."""
 
     def __init__(self, default):
-        super().__init__(nonnegative_real, len_keys=2)
+        super().__init__(_nonnegative, len_keys=2)
         if default is not None:
             self.default = default
         self._set = set()  # by the user
@@ -80,8 +103,8 @@ def _check_core(pair, r_cut, least):
 class _Parameters(TypeParameterDict):
     """Parameters by pair of types, which the cutoffs are told of."""
 
-    def __init__(self, potential, has_core, schema, r_cut, r_on):
-        super().__init__(len_keys=2, **schema)
+    def __init__(self, potential, has_core, schema, defaults, r_cut, r_on):
+        super().__init__(len_keys=2, **schema, _defaults=dict(defaults))
         self._potential = potential
         self._has_core = has_core
         self._r_cut, self._r_on = r_cut, r_on
@@ -121,11 +144,14 @@ class _Potential(Pair):
     _has_core = True
     _own_mode = "xplor"
     _schema: ClassVar[Mapping] = {}
+    _defaults: ClassVar[Mapping] = {}
 
     def __init__(self, nlist, default_r_cut=None, default_r_on=None, mode="xplor"):
         super().__init__(nlist, mode=mode)
         r_cut, r_on = _Cutoffs(default_r_cut), _Cutoffs(default_r_on)
-        params = _Parameters(self._potential, self._has_core, self._schema, r_cut, r_on)
+        params = _Parameters(
+            self._potential, self._has_core, self._schema, self._defaults, r_cut, r_on
+        )
         self._typeparam_dict.clear()
         self._extend_typeparam(
             [
@@ -197,18 +223,25 @@ class _Potential(Pair):
             types (Sequence[str]): the types' names in order; by default the simulation's.
 
         Raises:
-            ValueError: where sigma of a pair is not the mean of its types' diameters.
+            ValueError: where sigma of a pair is not the mean of its types' diameters, or where
+                cutoffs or the mode are not the potential's own: the bridge has no such potential.
+            hoomd.error.IncompleteSpecificationError: if a pair has no parameters.
         """
         from amorph import bridge
 
-        arrays = self._arrays(self._names(types))
+        names = self._names(types)
+        self.check_own_cutoffs(names)
+        self._check_means(names)
+        arrays = self._arrays(names)
         upper = np.triu_indices(len(arrays["diameters"]))
         diameters = arrays.pop("diameters")
         pairs = {name: values[upper] for name, values in arrays.items()}
         return bridge.from_arrays(self._potential, {"diameters": diameters, **pairs})
 
     def check_own_cutoffs(self, types):
-        """Raise where cutoffs or the mode are not the potential's own, which the engine has.
+        """Raise where cutoffs or the mode are not the potential's own.
+
+        The engine and the bridge have no others.
 
         Args:
             types (Sequence[str]): the types' names.
@@ -218,16 +251,20 @@ class _Potential(Pair):
             hoomd.error.IncompleteSpecificationError: if a pair has no parameters.
         """
         if self.mode != self._own_mode:
-            raise ValueError(f"mode = {self.mode!r}: the engine has {self._own_mode!r} alone.")
+            raise ValueError(
+                f"mode = {self.mode!r}: Amorph's engine and bridge have {self._own_mode!r} alone. "
+                "Leave mode out."
+            )
         for key in _pairs(types):
             own = self._known(key)
             names = _amorph.potentials[self._potential]["parameters"]
             r_on, r_cut = _amorph.potentials[self._potential]["cutoffs"]([own[n] for n in names])
-            for name, value in (("r_on", r_on), ("r_cut", r_cut)):
+            own_of = {"r_cut": r_cut} | ({"r_on": r_on} if self.mode == "xplor" else {})
+            for name, value in own_of.items():
                 if abs(getattr(self, name)[key] - value) > 1e-6 * value:
                     raise ValueError(
-                        f"{name}[{key}] = {getattr(self, name)[key]}: the engine has the "
-                        f"potential's own, {value}, alone. Leave {name} out."
+                        f"{name}[{key}] = {getattr(self, name)[key]}: Amorph's engine and bridge "
+                        f"have the potential's own, {value}, alone. Leave {name} out."
                     )
 
     def _names(self, types=None) -> list[str]:
@@ -237,24 +274,69 @@ class _Potential(Pair):
             raise ValueError("give the types: the force is in no simulation yet.")
         return list(self._simulation.state.particle_types)
 
+    def _check_means(self, types):
+        if not self._has_core:
+            return
+        for s, t in _pairs(types):
+            mean = 0.5 * (self._known((s, s))["sigma"] + self._known((t, t))["sigma"])
+            sigma = self._known((s, t))["sigma"]
+            if abs(sigma - mean) > 1e-12 * mean:
+                raise ValueError(
+                    f"params[{(s, t)}] has sigma = {sigma}: in Amorph's engine and bridge it is "
+                    f"the mean of the diameters of the two types, {mean}. Set it to that."
+                )
+
     def _arrays(self, types) -> dict[str, np.ndarray]:
         """Diameters (types,), the other parameters (types, types)."""
-        params = {pair: self._known(pair) for pair in _pairs(types)}
-        n = len(types)
-        diameters = np.array([params[(t, t)]["sigma"] for t in types])
-        arrays = {name: np.zeros((n, n)) for name in self._schema if name != "sigma"}
-        for i, s in enumerate(types):
-            for j, t in enumerate(types):
-                own = params[(s, t) if (s, t) in params else (t, s)]
-                mean = 0.5 * (diameters[i] + diameters[j])
-                if self._has_core and abs(own["sigma"] - mean) > 1e-12 * mean:
-                    raise ValueError(
-                        f"params[{(s, t)}] has sigma = {own['sigma']}: the bridge's is the mean of "
-                        f"the diameters, {mean}."
-                    )
-                for name, matrix in arrays.items():
-                    matrix[i, j] = own[name]
-        return {"diameters": diameters, **arrays}
+        arrays = {
+            name: self._over_pairs(lambda pair, name=name: self._known(pair)[name], types)
+            for name in self._schema
+        }
+        return {"diameters": np.diag(arrays.pop("sigma")).copy(), **arrays}
+
+    def _over_pairs(self, value, types=None) -> np.ndarray:
+        """What a function gives for each pair of types, (types, types)."""
+        names = self._names(types)
+        place = {name: k for k, name in enumerate(names)}
+        matrix = np.zeros((len(names), len(names)))
+        for s, t in _pairs(names):
+            matrix[place[s], place[t]] = matrix[place[t], place[s]] = value((s, t))
+        return matrix
+
+    @log(category="sequence", requires_run=True)
+    def potential(self):
+        """Amorph's name of the potential, in bytes."""
+        return as_bytes(self._potential, _LONG)
+
+    @log(category="sequence", requires_run=True)
+    def sigma(self):
+        """The parameter ``sigma`` over pairs of types, (types, types)."""
+        return self._over_pairs(lambda pair: self._known(pair)["sigma"])
+
+    @log(category="sequence", requires_run=True)
+    def applied_r_cut(self):
+        """``r_cut`` over pairs of types, (types, types)."""
+        return self._over_pairs(lambda pair: self.r_cut[pair])
+
+    @log(category="sequence", requires_run=True)
+    def applied_r_on(self):
+        """``r_on`` over pairs of types, (types, types)."""
+        return self._over_pairs(lambda pair: self.r_on[pair])
+
+    @log(category="sequence", requires_run=True)
+    def applied_mode(self):
+        """``mode``, in bytes."""
+        return as_bytes(self.mode, _SHORT)
+
+    @log(category="sequence", requires_run=True)
+    def applied_exclusions(self):
+        """The exclusions of the neighbour list that leave out pairs of this system, in bytes."""
+        return as_bytes(exclusions_at_work(self._simulation, self.nlist), _LONGEST)
+
+    @log(category="sequence", requires_run=True)
+    def other_forces(self):
+        """What acts on the particles besides this force, in bytes."""
+        return as_bytes(others_at_work(self._simulation, self), _LONGEST)
 
 
 def _check_built_for(device):
@@ -285,7 +367,7 @@ def _logged(name: str, shown: str = ""):
     return log(category="sequence", requires_run=True)(parameter)
 
 
-_POSITIVE = {"sigma": positive_real, "binding": nonnegative_real, "stiffness": positive_real}
+_POSITIVE = {"sigma": _positive, "binding": _nonnegative, "stiffness": _positive}
 
 
 class HarmonicMorse(_Potential):
@@ -317,7 +399,7 @@ class HarmonicMorse(_Potential):
     """
 
     _potential = "harmonic_morse"
-    _schema: ClassVar[Mapping] = {**_POSITIVE, "alpha": positive_real}
+    _schema: ClassVar[Mapping] = {**_POSITIVE, "alpha": _positive}
     diameters = _logged("diameters")
     binding = _logged("binding")
     stiffness = _logged("stiffness")
@@ -332,7 +414,7 @@ class HarmonicMorseReduced(_Potential):
     """
 
     _potential = "harmonic_morse_reduced"
-    _schema: ClassVar[Mapping] = {**_POSITIVE, "alpha": positive_real}
+    _schema: ClassVar[Mapping] = {**_POSITIVE, "alpha": _positive}
     diameters = _logged("diameters")
     binding = _logged("binding")
     stiffness = _logged("stiffness")
@@ -356,7 +438,7 @@ class SoftSphere(_Potential):
     _potential = "soft_sphere"
     _accepted_modes = ("none",)
     _own_mode = "none"
-    _schema: ClassVar[Mapping] = {"sigma": positive_real, "stiffness": positive_real}
+    _schema: ClassVar[Mapping] = {"sigma": _positive, "stiffness": _positive}
     diameters = _logged("diameters")
     stiffness = _logged("stiffness")
 
@@ -372,9 +454,9 @@ class Morse(_Potential):
 
     _potential = "morse"
     _schema: ClassVar[Mapping] = {
-        "sigma": positive_real,
-        "binding": nonnegative_real,
-        "alpha": positive_real,
+        "sigma": _positive,
+        "binding": _nonnegative,
+        "alpha": _positive,
     }
     diameters = _logged("diameters")
     binding = _logged("binding")
@@ -402,11 +484,12 @@ class FourTerm(_Potential):
     _potential = "four_term"
     _has_core = False
     _schema: ClassVar[Mapping] = {
-        "sigma": 1.0,
-        "b0": positive_real,
-        **dict.fromkeys(("a0", "a1", "a2", "b1", "b2", "a3"), nonnegative_real),
-        "r_cut": positive_real,
+        "sigma": _positive,
+        "b0": _positive,
+        **dict.fromkeys(("a0", "a1", "a2", "b1", "b2", "a3"), _nonnegative),
+        "r_cut": _positive,
     }
+    _defaults: ClassVar[Mapping] = {"sigma": 1.0}
     diameters = _logged("diameters")
     b0 = _logged("b0")
     a0 = _logged("a0")

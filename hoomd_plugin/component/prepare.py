@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import hoomd
 import numpy as np
+from hoomd.amorph import pair
 
 __all__ = ["Ensemble"]
 
@@ -36,6 +37,7 @@ class Ensemble:
         order (str): ``"in_order"`` or ``"random"``: who has which type.
 
     Raises:
+        TypeError: if ``device`` or ``force`` is something else.
         ValueError: for what cannot be prepared, before work starts.
         RuntimeError: if the device is not there for the engine, or spans several MPI ranks.
 
@@ -91,14 +93,24 @@ class Ensemble:
 
         Args:
             device, force, seed, first_replica: as of the class.
-            snapshots (Sequence[hoomd.Snapshot]): of equal size, dimension and types; their
-                velocities are left aside.
+            snapshots (Sequence[hoomd.Snapshot]): of equal size, dimension and types; frames of
+                ``gsd.hoomd`` are taken too. Velocities and images are left aside, diameters become
+                the potential's.
+
+        Raises:
+            TypeError: for what is no snapshot.
+            ValueError: if snapshots differ in size, dimension or types, or hold what the engine
+                does not have and `snapshots` would not give back: bonds and the like, bodies,
+                masses other than 1, charges, orientations.
         """
         from amorph.handover import box_from_hoomd
 
-        each = list(snapshots)
+        _check_device(device)
+        each = [_as_snapshot(k, s, device) for k, s in enumerate(snapshots)]
         if not each:
             raise ValueError("there are no snapshots: give at least one.")
+        for k, snapshot in enumerate(each):
+            _check_content(k, snapshot)
         first = each[0]
         types = list(first.particles.types)
         dimension = first.configuration.dimensions
@@ -123,6 +135,12 @@ class Ensemble:
         return made
 
     def _set_up(self, device, force, types, seed, first_replica):
+        _check_device(device)
+        if not isinstance(force, tuple(getattr(pair, name) for name in pair.__all__)):
+            raise TypeError(
+                f"force = {force!r}: it must be a pair force of hoomd.amorph.pair "
+                f"({', '.join(pair.__all__)}), with its parameters."
+            )
         communicator = device.communicator
         if communicator.num_ranks > 1:
             raise RuntimeError(
@@ -262,7 +280,10 @@ class Ensemble:
         return made
 
     def write(self, filename, overwrite=False):
-        """Write the replicas to a GSD file in double precision, with potential and statistics.
+        """Write the replicas to a GSD file, with potential, statistics and double precision.
+
+        Every HOOMD-blue reads it (``create_state_from_gsd``), in single precision; Amorph reads
+        the exact positions and box, which stand in its log.
 
         Args:
             filename (str): the file.
@@ -275,3 +296,62 @@ class Ensemble:
         if self._result is None:
             raise RuntimeError("nothing was run yet: call quench or langevin first.")
         self._result.write(filename, overwrite=overwrite)
+
+
+def _check_device(device):
+    if not isinstance(device, hoomd.device.Device):
+        raise TypeError(
+            f"device = {device!r}: it must be a hoomd.device.Device, as hoomd.device.CPU()."
+        )
+
+
+def _as_snapshot(k, given, device):
+    if isinstance(given, hoomd.Snapshot):
+        return given
+    if hasattr(given, "configuration") and hasattr(given, "validate"):  # gsd.hoomd.Frame
+        return hoomd.Snapshot.from_gsd_frame(given, device.communicator)
+    raise TypeError(
+        f"snapshot {k} is {given!r}: it must be a hoomd.Snapshot, as state.get_snapshot() gives, "
+        "or a frame of gsd.hoomd."
+    )
+
+
+_GROUPS = {
+    "bonds": "bonds",
+    "angles": "angles",
+    "dihedrals": "dihedrals",
+    "impropers": "impropers",
+    "pairs": "special pairs",
+    "constraints": "constraints",
+}
+_PLAIN = {
+    "mass": 1.0,
+    "charge": 0.0,
+    "body": -1,
+    "moment_inertia": 0.0,
+    "orientation": (1.0, 0.0, 0.0, 0.0),
+    "angmom": 0.0,
+}
+
+
+def _check_content(k, snapshot):
+    """Raise for what neither the engine nor the snapshots it gives back would have."""
+    found, cures = [], []
+    for name, called in _GROUPS.items():
+        number = getattr(snapshot, name).N
+        if number:
+            found.append(f"{number} {called}")
+            cures.append(f"{name}.N = 0")
+    for name, plain in _PLAIN.items():
+        values = np.array(getattr(snapshot.particles, name))
+        if name == "body":
+            values = values.astype(np.int32)  # -1 of unsigned numbers
+        if not (values == np.asarray(plain)).all():
+            found.append(f"particles.{name} other than {plain}")
+            cures.append(f"particles.{name}[:] = {plain}")
+    if found:
+        raise ValueError(
+            f"snapshot {k} has {', '.join(found)}: the engine has none of that, every particle is "
+            f"a point of mass 1. If it shall be left aside, set snapshot.{', '.join(cures)}; else "
+            "minimise with hoomd.md.minimize.FIRE."
+        )

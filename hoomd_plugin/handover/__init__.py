@@ -36,6 +36,8 @@ from .errors import (
 from .frame import Frame
 from .gsd_io import GSDReader, GSDWriter, count_frames, frames_text, read_gsd, write_gsd
 from .potentials import (
+    FOUR_TERM_ONSET,
+    MORSE_SWITCH,
     POTENTIALS,
     Parameter,
     check_parameters,
@@ -44,6 +46,7 @@ from .potentials import (
     matrix_to_pairs,
     n_pairs,
     n_types,
+    own_cutoffs,
     pair_places,
     pairs_to_matrix,
     type_names,
@@ -52,6 +55,8 @@ from .random_keys import Purpose, philox4x32, uniforms
 
 __all__ = [
     "FLAT",
+    "FOUR_TERM_ONSET",
+    "MORSE_SWITCH",
     "POTENTIALS",
     "AmorphError",
     "BoxTooSmallError",
@@ -88,6 +93,7 @@ __all__ = [
     "matrix_to_pairs",
     "n_pairs",
     "n_types",
+    "own_cutoffs",
     "pair_places",
     "pairs_to_matrix",
     "philox4x32",

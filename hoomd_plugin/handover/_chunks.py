@@ -6,7 +6,7 @@ import gsd.fl
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CorruptFrameError
+from .errors import CorruptFrameError, NotGSDError
 
 __all__ = ["FrameChunks"]
 
@@ -35,7 +35,13 @@ class FrameChunks:
 
     def own_names(self, prefix: str) -> list[str]:
         """The names that start with ``prefix`` and stand in this very frame, sorted."""
-        names = self.file.find_matching_chunk_names(prefix)
+        try:
+            names = self.file.find_matching_chunk_names(prefix)
+        except UnicodeDecodeError as error:
+            raise NotGSDError(
+                f"{self.source}: a chunk's name cannot be read ({error}): the file is damaged. "
+                "Copy it again from its origin, or make it anew."
+            ) from error
         return sorted(n for n in names if self.file.chunk_exists(frame=self.index, name=n))
 
     def _read(self, frame: int, name: str) -> NDArray[Any] | None:

@@ -85,7 +85,7 @@ class PotentialMissingError(FrameError):
 
 
 class UnknownPotentialError(FrameError):
-    """A potential is named that Amorph does not have."""
+    """A potential is named, or was used in a run, that Amorph does not have."""
 
 
 class UnknownTypeError(FrameError):

@@ -16,6 +16,7 @@ from .errors import (
     PotentialMissingError,
     UnknownTypeError,
 )
+from .hoomd_forces import is_force_key
 from .potentials import POTENTIALS, check_parameters, check_potential, n_types
 from .showing import box_shown, parameters_shown, shown
 
@@ -23,35 +24,21 @@ __all__ = ["Frame"]
 
 # What gsd can hold, and gives back unchanged.
 _LOG_DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")
-# The names HOOMD's logger files our pair forces under: log/amorph/pair/<class name>/<parameter>.
-HOOMD_CLASSES: Mapping[str, str] = {
-    "HarmonicMorse": "harmonic_morse",
-    "HarmonicMorseReduced": "harmonic_morse_reduced",
-    "SoftSphere": "soft_sphere",
-    "Morse": "morse",
-    "FourTerm": "four_term",
-}
-# And the parameters whose names there are not ours: a force's r_cut is a table of its own.
-HOOMD_PARAMETERS: Mapping[str, str] = {"r_cut": "cutoff"}
 BOX_KEY = "box"
 BOX_VECTORS_KEY = "box_vectors"
+POSITIONS_KEY = "positions"
 
 
 @functools.cache
-def reserved_log_keys() -> frozenset[str]:
-    """The keys under ``log/amorph/`` that a frame's box and potential are kept in."""
-    keys = {BOX_KEY, BOX_VECTORS_KEY}
-    for potential, parameters in POTENTIALS.items():
-        prefixes = [potential]
-        prefixes += [f"pair/{cls}" for cls, name in HOOMD_CLASSES.items() if name == potential]
-        keys.update(parameter_key(prefix, p.name) for prefix in prefixes for p in parameters)
+def _own_keys() -> frozenset[str]:
+    keys = {BOX_KEY, BOX_VECTORS_KEY, POSITIONS_KEY}
+    keys.update(f"{name}/{p.name}" for name, parameters in POTENTIALS.items() for p in parameters)
     return frozenset(keys)
 
 
-def parameter_key(prefix: str, parameter: str) -> str:
-    """Where a parameter stands under a potential's name, or under that of HOOMD's force."""
-    name = HOOMD_PARAMETERS.get(parameter, parameter) if "/" in prefix else parameter
-    return f"{prefix}/{name}"
+def is_reserved(key: str) -> bool:
+    """Whether a key under ``log/amorph/`` is one that box, positions or potential are kept in."""
+    return key in _own_keys() or is_force_key(key)
 
 
 def log_value(key: str, value: ArrayLike) -> NDArray[Any]:
@@ -233,17 +220,18 @@ class Frame:
         UnknownPotentialError, PotentialMissingError
             The potential is not known, or parameters are there without a potential.
         InputError
-            A log key is one that the box and the potential are kept under, or is malformed.
+            A log key is one that the box, the positions and the potential are kept under, or is
+            malformed.
         """
         self._validate_particles()
         self._validate_box()
         self._validate_bonds()
         self._validate_potential()
         for key in self.log:
-            if key in reserved_log_keys() or key.strip("/") != key or not key or "\0" in key:
+            if is_reserved(key) or key.strip("/") != key or not key or "\0" in key:
                 raise InputError(
                     f"{self.where}: log key {key!r} cannot be used: it is malformed or belongs to "
-                    "the box or the potential. Choose another name."
+                    "the box, the positions or the potential. Choose another name."
                 )
 
     def _validate_particles(self) -> None:

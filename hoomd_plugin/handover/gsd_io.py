@@ -280,6 +280,8 @@ def read_gsd(
     Our own files come back to the last bit. From others, float32 values become the same numbers in
     float64. Particle data, bonds and ``configuration/`` that a frame lacks are frame 0's, as the
     schema has it; the potential, the exact box and what was logged must stand in the frame itself.
+    A force of ``hoomd.amorph`` is a potential only if the run used it as such: with other cutoffs,
+    another mode, excluded neighbours or other forces beside it, the frame is refused.
 
     Parameters
     ----------
@@ -288,8 +290,8 @@ def read_gsd(
     frames:
         Which frames, counted as in a list; None for all.
     need_potential:
-        Whether a frame without a potential and without springs is an error; if not, its
-        ``potential`` is None.
+        Whether a frame without a potential that can be used and without springs is an error; if
+        not, its ``potential`` is None.
     potential, parameters:
         Both or neither: used for every frame in place of what the file says, in the form that
         `check_parameters` takes.

@@ -17,6 +17,8 @@ from .arguments import check_kind, count, described, real_numbers
 from .errors import InputError, UnknownPotentialError
 
 __all__ = [
+    "FOUR_TERM_ONSET",
+    "MORSE_SWITCH",
     "POTENTIALS",
     "Parameter",
     "check_parameters",
@@ -25,6 +27,7 @@ __all__ = [
     "matrix_to_pairs",
     "n_pairs",
     "n_types",
+    "own_cutoffs",
     "pair_places",
     "pairs_to_matrix",
     "type_names",
@@ -60,6 +63,28 @@ POTENTIALS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
     }
 )
 """The parameters of each potential, in the order in which they are written and listed."""
+
+MORSE_SWITCH = (5.0, 9.9)
+"""Where the XPLOR switch of a Morse well begins and ends: a (r_on - σ), a (r_cut - σ)."""
+
+FOUR_TERM_ONSET = 0.8
+"""Where that of the potential of four terms begins: r_on / r_cut."""
+
+
+def own_cutoffs(
+    potential: str, sigma: NDArray[np.float64], pairs: Mapping[str, NDArray[np.float64]]
+) -> tuple[str, NDArray[np.float64], NDArray[np.float64]]:
+    """HOOMD's mode of a potential, and the r_on and r_cut, (n_pairs,), that its parameters give it.
+
+    ``sigma`` (n_pairs,) are the means of two diameters, ``pairs`` the parameters over pairs of
+    types. Without a switch r_on is r_cut.
+    """
+    if potential == "soft_sphere":
+        return "none", sigma, sigma
+    if potential == "four_term":
+        return "xplor", FOUR_TERM_ONSET * pairs["r_cut"], pairs["r_cut"]
+    onset, end = MORSE_SWITCH
+    return "xplor", sigma + onset / pairs["alpha"], sigma + end / pairs["alpha"]
 
 
 def _nearest(word: str, words: Mapping[str, object] | tuple[str, ...]) -> str:

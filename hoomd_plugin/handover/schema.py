@@ -1,9 +1,11 @@
 """The GSD schema: which chunk of a frame holds what. Both directions stand here, side by side.
 
-The schema is ``hoomd`` 2 in double precision. What HOOMD has no place for stands under
-``log/amorph/``: the exact box, in HOOMD's form (``box``) and as its vectors (``box_vectors``, since
-a tilt factor times a length does not always give the vector back to the last bit), the potential's
-parameters (``<potential>/<parameter>``), and the quantities logged with the frame.
+The schema is ``hoomd`` 2 in single precision: HOOMD-blue below 7 refuses a file in which the box,
+positions or diameters are float64, and other readers of GSD expect float32 too. What HOOMD has no
+place for stands under ``log/amorph/``: the exact positions (``positions``) and the exact box, in
+HOOMD's form (``box``) and as its vectors (``box_vectors``, since a tilt factor times a length does
+not always give the vector back to the last bit), the potential's parameters
+(``<potential>/<parameter>``), and the quantities logged with the frame.
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from ._chunks import FrameChunks
 from .boxes import FLAT, box_from_hoomd, box_to_hoomd
 from .errors import (
     CorruptFrameError,
+    FrameError,
     InputError,
     PotentialMissingError,
     UnknownPotentialError,
@@ -24,12 +27,12 @@ from .errors import (
 from .frame import (
     BOX_KEY,
     BOX_VECTORS_KEY,
-    HOOMD_CLASSES,
+    POSITIONS_KEY,
     Frame,
+    is_reserved,
     log_value,
-    parameter_key,
-    reserved_log_keys,
 )
+from .hoomd_forces import check_force, force_potentials, parameter_key
 from .potentials import POTENTIALS, matrix_to_pairs, pairs_to_matrix
 
 __all__ = ["LOG_PREFIX", "SCHEMA_NAME", "SCHEMA_VERSION", "frame_to_chunks", "read_frame"]
@@ -38,7 +41,7 @@ SCHEMA_NAME = "hoomd"
 SCHEMA_VERSION = (2, 0)
 LOG_PREFIX = "log/amorph/"
 _BOND_TYPE = ("bond",)
-# configuration/box may be float32, log/amorph/box is exact: they agree to a float32's rounding.
+# configuration/box is float32, log/amorph/box is exact: they agree to a float32's rounding.
 _BOX_AGREEMENT = 1e-6
 
 
@@ -56,12 +59,12 @@ def frame_to_chunks(frame: Frame, step: int) -> dict[str, NDArray[Any] | str]:
     chunks: dict[str, NDArray[Any] | str] = {
         "configuration/step": np.array([step], dtype=np.uint64),
         "configuration/dimensions": np.array([d], dtype=np.uint8),
-        "configuration/box": six,
+        "configuration/box": _single(six, six[:d]),
         "particles/N": np.array([n], dtype=np.uint32),
         "particles/types": _names_to_bytes(frame.types),
         "particles/typeid": frame.typeid.astype(np.uint32),
-        "particles/diameter": diameters,
-        "particles/position": _three_columns(frame.positions),
+        "particles/diameter": _single(diameters, diameters),
+        "particles/position": _three_columns(_single(frame.positions)),
         "particles/image": np.zeros((n, 3), dtype=np.int32)
         if frame.images is None
         else _three_columns(frame.images),
@@ -71,6 +74,7 @@ def frame_to_chunks(frame: Frame, step: int) -> dict[str, NDArray[Any] | str]:
         chunks["bonds/types"] = _names_to_bytes(_BOND_TYPE)
         chunks["bonds/typeid"] = np.zeros(len(frame.bonds), dtype=np.uint32)
         chunks["bonds/group"] = frame.bonds.astype(np.uint32)
+    chunks[LOG_PREFIX + POSITIONS_KEY] = frame.positions
     chunks[LOG_PREFIX + BOX_KEY] = six
     chunks[LOG_PREFIX + BOX_VECTORS_KEY] = np.zeros((d, d)) if frame.box is None else frame.box
     if frame.potential is not None:
@@ -84,6 +88,17 @@ def frame_to_chunks(frame: Frame, step: int) -> dict[str, NDArray[Any] | str]:
         value = frame.log[key]
         chunks[LOG_PREFIX + key] = str(value) if value.dtype.kind == "U" else value
     return chunks
+
+
+def _single(
+    values: NDArray[np.float64], lengths: NDArray[np.float64] | None = None
+) -> NDArray[Any]:
+    """Values in float32; as they are if they overflow there, or if one of ``lengths`` vanishes."""
+    limits = np.finfo(np.float32)
+    smallest = np.inf if lengths is None else np.abs(lengths[lengths != 0]).min(initial=np.inf)
+    if np.abs(values).max(initial=0.0) > limits.max or smallest < limits.tiny:
+        return values
+    return values.astype(np.float32)
 
 
 def _names_to_bytes(names: tuple[str, ...]) -> NDArray[np.int8]:
@@ -121,11 +136,15 @@ def read_frame(
         if (value := chunks.own(name)) is not None
     }
     if potential is None:
-        potential, parameters = _read_potential(chunks, log, need_potential)
-    reserved = reserved_log_keys()
+        try:
+            potential, parameters = _read_potential(chunks, log, need_potential)
+        except FrameError:
+            if need_potential:
+                raise
+            parameters = {}  # whoever asks for none has another
     images = _read_particles(chunks, n, "image", "iu", 3)
     frame = Frame(
-        positions=_read_positions(chunks, n, dimension),
+        positions=_exact_positions(chunks, log, _read_positions(chunks, n, dimension)),
         typeid=_read_typeid(chunks, n),
         types=_read_types(chunks),
         box=box,
@@ -133,7 +152,7 @@ def read_frame(
         parameters=dict(parameters),
         images=None if images is None else images[:, :dimension],
         bonds=_read_bonds(chunks),
-        log={k: _read_log_value(chunks, k, v) for k, v in log.items() if k not in reserved},
+        log={k: _read_log_value(chunks, k, v) for k, v in log.items() if not is_reserved(k)},
         source=chunks.source,
         index=chunks.index,
     )
@@ -286,6 +305,26 @@ def _read_positions(chunks: FrameChunks, n: int, dimension: int) -> NDArray[np.f
     return positions[:, :2]
 
 
+def _exact_positions(
+    chunks: FrameChunks, log: Mapping[str, NDArray[Any]], rounded: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The positions in float64, if the frame has its own; ``rounded`` (N, d) are the schema's."""
+    if POSITIONS_KEY not in log:
+        return rounded
+    name = LOG_PREFIX + POSITIONS_KEY
+    exact = _checked_floats(chunks, name, log[POSITIONS_KEY], rounded.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        same = (exact == rounded) | (exact.astype(np.float32) == rounded)
+    if not same.all():
+        i = int(np.argmin(same.all(axis=1)))
+        raise CorruptFrameError(
+            f"{chunks.where}: '{name}' says particle {i} is at {exact[i].tolist()}, but "
+            f"'particles/position' at {rounded[i].tolist()}. The positions were changed in one "
+            "place only: correct or remove the other."
+        )
+    return exact
+
+
 def _read_typeid(chunks: FrameChunks, n: int) -> NDArray[np.int32]:
     typeid = _read_particles(chunks, n, "typeid", "iu", 1)
     if typeid is None:
@@ -338,18 +377,18 @@ def _read_bonds(chunks: FrameChunks) -> NDArray[np.int32] | None:
 def _read_potential(
     chunks: FrameChunks, log: Mapping[str, NDArray[Any]], needed: bool
 ) -> tuple[str | None, dict[str, NDArray[np.float64]]]:
-    prefixes = {name: name for name in POTENTIALS}
-    prefixes |= {f"pair/{cls}": name for cls, name in HOOMD_CLASSES.items()}
     present = [
-        (prefix, name)
-        for prefix, name in prefixes.items()
-        if any(parameter_key(prefix, p.name) in log for p in POTENTIALS[name])
+        (name, name)
+        for name, known in POTENTIALS.items()
+        if any(parameter_key(name, p.name) in log for p in known)
     ]
+    present += force_potentials(log).items()
     if len(present) > 1:
         raise CorruptFrameError(
             f"{chunks.where}: there is more than one potential: "
-            f"{', '.join(LOG_PREFIX + prefix for prefix, _ in present)}. Keep one, or give the "
-            "potential to use when reading."
+            f"{', '.join(LOG_PREFIX + prefix for prefix, _ in present)}. No potential here is "
+            "their sum. To measure with one on purpose, give it when reading: on the command line, "
+            "--potential FILE.toml."
         )
     if not present:
         if not needed or "springs/stiffness" in log:  # a network needs no pair potential
@@ -358,14 +397,23 @@ def _read_potential(
         if unknown:
             raise UnknownPotentialError(
                 f"{chunks.where}: unknown potential '{LOG_PREFIX}{unknown[0]}'. "
-                f"Known: {', '.join(POTENTIALS)}. Give the potential to use when reading."
+                f"Known: {', '.join(POTENTIALS)}. Give the potential to use when reading: on the "
+                "command line, --potential FILE.toml."
             )
         raise PotentialMissingError(
-            f"{chunks.where}: the frame has no potential (no '{LOG_PREFIX}<potential>/...' of "
-            f"its own). Give one when reading: a name ({', '.join(POTENTIALS)}) and its "
-            "parameters; on the command line, a TOML file with a [potential] table."
+            f"{chunks.where}: the frame has no potential (no '{LOG_PREFIX}<potential>/...' of its "
+            f"own). Give one when reading: a name ({', '.join(POTENTIALS)}) and its parameters; on "
+            "the command line, --potential FILE.toml, a TOML file with a [potential] table. (A "
+            "force of hoomd.amorph is logged while it is in a simulation that has run, run(0) "
+            "included.)"
         )
     prefix, potential = present[0]
+    if potential not in POTENTIALS:
+        raise UnknownPotentialError(
+            f"{chunks.where}: '{LOG_PREFIX}{prefix}' is of an unknown potential, {potential!r}. "
+            f"Known: {', '.join(POTENTIALS)}. Give the potential to use when reading: on the "
+            "command line, --potential FILE.toml."
+        )
     parameters: dict[str, NDArray[np.float64]] = {}
     types = 0
     for parameter in POTENTIALS[potential]:
@@ -374,7 +422,8 @@ def _read_potential(
             raise PotentialMissingError(
                 f"{chunks.where}: the potential {potential} lacks '{LOG_PREFIX}{key}' in this "
                 "frame (what frame 0 says of it is not taken over). Write every parameter in "
-                "every frame, or give the potential when reading."
+                "every frame, or give the potential when reading: on the command line, --potential "
+                "FILE.toml."
             )
         values = log[key]
         if values.dtype.kind not in "iuf":
@@ -397,4 +446,6 @@ def _read_potential(
                 f"({types}, {types}), a symmetric matrix over the types of the potential."
             )
         parameters[parameter.name] = values
+    if prefix != potential:
+        check_force(chunks.where, prefix, potential, parameters, log, _read_types(chunks))
     return potential, parameters

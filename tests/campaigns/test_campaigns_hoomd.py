@@ -1,14 +1,15 @@
-"""HOOMD-blue as the engine that prepares a design's packings."""
+"""HOOMD-blue as the engine that prepares a design's packings, and files that its runs wrote."""
 
 import importlib.util
 from pathlib import Path
 
+import gsd.hoomd
 import numpy as np
 import pytest
 
-from amorph import bridge
+from amorph import bridge, campaigns
 from amorph.campaigns.errors import CampaignFileError, RecordError
-from amorph.campaigns.files import parse_campaign
+from amorph.campaigns.files import load_preparation, parse_campaign
 from amorph.campaigns.hoomd_preparing import prepared_by_hoomd
 from amorph.campaigns.members import Order, fresh_member
 from amorph.campaigns.runs import run_campaign
@@ -51,14 +52,13 @@ ANNEAL = CAMPAIGN.replace(
 WITH_HOOMD = importlib.util.find_spec("hoomd") is not None
 
 
-@pytest.fixture(autouse=True)
-def _with(request: pytest.FixtureRequest) -> None:
-    if "without" not in request.node.name and (
-        not WITH_HOOMD or importlib.util.find_spec("hoomd.amorph") is None
-    ):
-        pytest.skip("HOOMD-blue with hoomd.amorph is not installed")
+needs_hoomd = pytest.mark.skipif(
+    not WITH_HOOMD or importlib.util.find_spec("hoomd.amorph") is None,
+    reason="HOOMD-blue with hoomd.amorph is not installed",
+)
 
 
+@needs_hoomd
 def test_from_our_minimum_it_goes_nowhere() -> None:
     campaign = parse_campaign(PLAIN.replace('engine = "hoomd"', ""), "x")
     theta = campaign.potential.theta()
@@ -73,6 +73,7 @@ def test_from_our_minimum_it_goes_nowhere() -> None:
     np.testing.assert_allclose(relaxed.positions, ours.positions, atol=1e-8)
 
 
+@needs_hoomd
 @pytest.mark.parametrize("text", [PLAIN, ANNEAL], ids=["quench", "anneal"])
 def test_its_packings_are_like_ours(text: str) -> None:
     energies = []
@@ -87,12 +88,14 @@ def test_its_packings_are_like_ours(text: str) -> None:
     assert len(energies[0]) == len(energies[1]) == 30
 
 
+@needs_hoomd
 def test_a_design_with_it_is_repeatable(tmp_path: Path) -> None:
     for name in ("a", "b"):
         run_campaign(parse_campaign(ANNEAL, name), ANNEAL, tmp_path / name)
     assert (tmp_path / "a" / "run.gsd").read_bytes() == (tmp_path / "b" / "run.gsd").read_bytes()
 
 
+@needs_hoomd
 def test_what_does_not_converge_is_named() -> None:
     campaign = parse_campaign(PLAIN.replace("tolerance = 1e-6", "max_steps = 100"), "x")
     theta = campaign.potential.theta()
@@ -102,6 +105,7 @@ def test_what_does_not_converge_is_named() -> None:
     assert "raise preparation.max_steps" in member.failure
 
 
+@needs_hoomd
 def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(CampaignFileError, match="no stage like Minimize"):
         parse_campaign(CAMPAIGN.replace("PREPARATION", "pressure = 0.1"), "x")
@@ -111,3 +115,57 @@ def test_what_it_cannot_do_is_refused() -> None:
 def test_without_it_a_campaign_is_refused() -> None:
     with pytest.raises(CampaignFileError, match="amorph doctor"):
         parse_campaign(PLAIN, "x")
+
+
+def as_hoomd_logs(path: Path, *modes: str) -> Path:
+    """A packing as runs in these modes would have written it, a frame each."""
+    reference = Path(__file__).parents[1] / "data" / "reference" / "hm2d_n128_a6_s2.gsd"
+    ((packing, theta),) = bridge.read_gsd(reference, slice(1))
+    n_types, upper = theta.near.n_types, np.triu_indices(theta.near.n_types)
+    frames = []
+    for step, mode in enumerate(modes):
+        frame = gsd.hoomd.Frame()
+        frame.configuration.step, frame.configuration.dimensions = step, 2
+        box = np.asarray(packing.box)
+        frame.configuration.box = [box[0, 0], box[1, 1], 0, box[0, 1] / box[1, 1], 0, 0]
+        frame.particles.N = len(packing.positions)
+        frame.particles.types = ["A", "B", "C", "D"][:n_types]
+        frame.particles.typeid = np.asarray(packing.typeid)
+        wrapped = np.asarray(packing.wrapped().positions)
+        frame.particles.position = np.column_stack([wrapped, np.zeros(len(wrapped))])
+        for name, values in theta.near.arrays().items():
+            logged = np.asarray(values)
+            if name != "diameters":
+                matrix = np.zeros((n_types, n_types))
+                matrix[upper] = logged
+                logged = np.maximum(matrix, matrix.T)
+            frame.log[f"amorph/pair/HarmonicMorse/{name}"] = logged
+        text = np.frombuffer(mode.encode() + b"\0", dtype=np.int8)
+        frame.log["amorph/pair/HarmonicMorse/applied_mode"] = text
+        frames.append(frame)
+    with gsd.hoomd.open(path, "w") as trajectory:
+        trajectory.extend(frames)
+    return path
+
+
+def test_a_run_in_another_mode_is_a_row_without_values(tmp_path: Path) -> None:
+    path = as_hoomd_logs(tmp_path / "modes.gsd", "xplor", "shift")
+    table = campaigns.analyze_table(path, features=["energy"])
+    assert list(table["status"]) == ["ok", "UnknownPotentialError"]
+    assert "mode = 'shift'" in table["message"][1]
+    assert np.isfinite(table["energy"][0])
+    assert not np.isfinite(table["energy"][1])
+    ((_, theta),) = bridge.read_gsd(path, slice(1))
+    on_purpose = campaigns.analyze_table(path, features=["energy"], theta=theta)
+    assert list(on_purpose["status"]) == ["ok", "ok"]
+
+
+def test_a_start_from_such_a_file_needs_a_potential(tmp_path: Path) -> None:
+    path = as_hoomd_logs(tmp_path / "none.gsd", "none")
+    text = f"[preparation]\nstart = 'file'\nfile = '{path}'\n"
+    file = tmp_path / "a.toml"
+    file.write_text(text)
+    with pytest.raises(CampaignFileError, match=r"give \[potential\].*mode = 'none'"):
+        load_preparation(file)
+    file.write_text(PLAIN.partition("[preparation]")[0] + text)
+    load_preparation(file)

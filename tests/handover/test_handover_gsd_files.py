@@ -83,17 +83,34 @@ def test_zeroed_bytes_are_caught_by_the_checksum(good: Path, tmp_path: Path) -> 
     # gsd reads them back in silence: this is what checksums are for.
     whole = good.read_bytes()
     frames = list(read_gsd(good))
-    start = whole.index(frames[1].positions[2].tobytes())
+    energy = frames[1].log["energy"].tobytes()
+    start = whole.index(energy, whole.index(frames[1].positions.tobytes()))
     damaged = tmp_path / "damaged.gsd"
     damaged.write_bytes(whole[:start] + bytes(8) + whole[start + 8 :])
     found = list(read_gsd(damaged))
-    assert found[1].positions[2, 0] == 0 != frames[1].positions[2, 0]
+    assert found[1].log["energy"] == 0 != frames[1].log["energy"]
     for i, frame in enumerate(found):
         if i == 1:
             with pytest.raises(CorruptFrameError, match=r"damaged\.gsd, frame 1: the checksum"):
                 verify_checksum(frame, checksum(frames[i]))
         else:
             verify_checksum(frame, checksum(frames[i]))
+
+
+def test_zeroed_positions_are_caught_as_such(good: Path, tmp_path: Path) -> None:
+    # They stand in a file twice, in float32 and in float64.
+    whole = good.read_bytes()
+    position = list(read_gsd(good))[1].positions[2]
+    damaged = tmp_path / "damaged.gsd"
+    for part in (position, position.astype(np.float32)):
+        start = whole.index(part.tobytes())
+        damaged.write_bytes(whole[:start] + bytes(4) + whole[start + 4 :])
+        frames = read_gsd(damaged)
+        next(frames)
+        with pytest.raises(
+            CorruptFrameError, match=r"frame 1: .*particle 2 .*changed in one place"
+        ):
+            next(frames)
 
 
 def test_a_damaged_file_never_raises_anything_unnamed(good: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from amorph.handover import (
     POTENTIALS,
+    CorruptFrameError,
     Frame,
     GSDWriter,
     InputError,
@@ -175,10 +176,13 @@ def test_gsd_hoomd_reads_what_we_write(make_frame: MakeFrame, tmp_path: Path) ->
         for i, read in enumerate((first, second)):
             assert read.configuration.step == i
             assert read.configuration.dimensions == 2
-            assert read.configuration.box.tolist() == [4.1, 4.7, 0.0, 0.3 / 4.7, 0.0, 0.0]
-            assert np.array_equal(read.particles.position[:, :2], frames[i].positions)
+            # HOOMD-blue below 7 expects float32; the exact values stand in the log.
+            six, sizes = [4.1, 4.7, 0.0, 0.3 / 4.7, 0.0, 0.0], [0.8, 1.0, 0.8, 1.0, 0.8, 1.0, 0.8]
+            same(read.configuration.box, np.array(six, dtype=np.float32))
+            same(read.particles.position[:, :2].copy(), frames[i].positions.astype(np.float32))
             assert not read.particles.position[:, 2].any()
-            assert read.particles.diameter.tolist() == [0.8, 1.0, 0.8, 1.0, 0.8, 1.0, 0.8]
+            same(read.particles.diameter, np.array(sizes, dtype=np.float32))
+            same(read.log["amorph/positions"], frames[i].positions)
             assert read.particles.types == ["A", "B"]
             assert read.log["amorph/harmonic_morse/binding"].tolist() == [[0.1, 0.2], [0.2, 0.3]]
             assert read.log["amorph/harmonic_morse/diameters"].tolist() == [0.8, 1.0]
@@ -194,12 +198,94 @@ def test_gsd_hoomd_reads_what_we_write(make_frame: MakeFrame, tmp_path: Path) ->
     assert history["configuration/step"].tolist() == [0, 1]
 
 
+# What HOOMD-blue 4.8 to 6 take, bytes a row (its GSDReader.cc): another size is refused.
+ROWS_OF_HOOMD = {
+    "configuration/step": 8, "configuration/dimensions": 1, "configuration/box": 4,
+    "particles/N": 4, "particles/typeid": 4, "particles/diameter": 4, "particles/position": 12,
+    "particles/image": 12, "bonds/N": 4, "bonds/typeid": 4, "bonds/group": 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_chunks_have_the_sizes_that_every_hoomd_expects(
+    make_frame: MakeFrame, tmp_path: Path, d: int
+) -> None:
+    box = np.diag([4.1, 4.7, 5.3][:d])
+    positions = np.random.default_rng(1).uniform(-2, 2, (7, d))
+    path = tmp_path / "sizes.gsd"
+    write_gsd(path, [make_frame(positions=positions, box=box, bonds=[[0, 1]])])
+    with gsd.fl.open(str(path), "r") as file:
+        assert file.schema_version < (2, 1)
+        names = [n for n in file.find_matching_chunk_names("") if not n.startswith("log/")]
+        assert set(names) == {*ROWS_OF_HOOMD, "particles/types", "bonds/types"}
+        for name, size in ROWS_OF_HOOMD.items():
+            chunk = file.read_chunk(frame=0, name=name)
+            assert chunk.nbytes == size * len(chunk), name
+
+
+def test_what_float32_cannot_hold_stays_float64(make_frame: MakeFrame, tmp_path: Path) -> None:
+    path = tmp_path / "extreme.gsd"
+    for scale in (1e60, 1e-60):
+        frame = make_frame(
+            positions=scale * make_frame().positions, box=[[4 * scale, 0], [0, 5 * scale]]
+        )
+        write_gsd(path, [frame], overwrite=True)
+        (back,) = read_gsd(path)
+        assert_same(frame, back)
+        with gsd.fl.open(str(path), "r") as file:
+            assert file.read_chunk(frame=0, name="configuration/box").dtype == np.float64
+
+
+def test_files_with_positions_in_float64_alone_are_read(
+    make_frame: MakeFrame, tmp_path: Path
+) -> None:
+    # As they were written before HOOMD-blue below 7 was thought of.
+    frame = make_frame()
+    write_gsd(tmp_path / "new.gsd", [frame])
+    with (
+        gsd.fl.open(str(tmp_path / "new.gsd"), "r") as new,
+        gsd.fl.open(
+            str(tmp_path / "old.gsd"), "w", application="a", schema="hoomd", schema_version=[2, 0]
+        ) as old,
+    ):
+        for name in new.find_matching_chunk_names(""):
+            data = new.read_chunk(frame=0, name=name)
+            if name == "particles/position":
+                data = np.column_stack([frame.positions, np.zeros(7)])
+            if name != "log/amorph/positions":
+                old.write_chunk(name, data)
+        old.end_frame()
+    (back,) = read_gsd(tmp_path / "old.gsd")
+    assert_same(frame, back)
+
+
+@pytest.mark.parametrize("name", ["particles/position", "log/amorph/positions"])
+def test_positions_changed_in_one_place_only_are_refused(
+    make_frame: MakeFrame, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "moved.gsd"
+    write_gsd(path, [make_frame()])
+    with gsd.hoomd.open(path) as trajectory:
+        (moved,) = trajectory
+    values = moved.particles.position if name.startswith("particles") else moved.log[name[4:]]
+    values[3, 1] += 1e-6
+    with gsd.hoomd.open(path, "w", precision="double") as trajectory:
+        trajectory.append(moved)
+    with pytest.raises(CorruptFrameError, match=r"particle 3 is at .*changed in one place only"):
+        list(read_gsd(path))
+    del moved.log["amorph/positions"]
+    with gsd.hoomd.open(path, "w") as trajectory:
+        trajectory.append(moved)
+    (frame,) = read_gsd(path)
+    same(frame.positions, moved.particles.position[:, :2].astype(np.float64))
+
+
 def test_every_chunk_stands_in_every_frame(make_frame: MakeFrame, tmp_path: Path) -> None:
     path = tmp_path / "same.gsd"
     write_gsd(path, [make_frame()] * 3)
     with gsd.fl.open(str(path), "r") as file:
         names = file.find_matching_chunk_names("")
-        assert len(names) == 19
+        assert len(names) == 20
         for i in range(3):
             assert all(file.chunk_exists(frame=i, name=name) for name in names)
 

@@ -9,6 +9,7 @@ import hoomd
 import pytest
 
 pytest.importorskip("amorph")
+pytestmark = pytest.mark.usefixtures("one_process")
 
 needs_mpi = pytest.mark.skipif(
     not hoomd.version.mpi_enabled or shutil.which("mpiexec") is None,
@@ -62,6 +63,11 @@ TRAJECTORY = """
     sim.run(200)
     snapshot = sim.state.get_snapshot()
     energy = force.energy
+    logger = hoomd.logging.Logger()
+    logger.add(force)
+    hoomd.write.GSD.write(
+        sim.state, "ranks%d.gsd" % device.communicator.num_ranks, mode="wb", logger=logger
+    )
     if device.communicator.rank == 0:
         np.savez("ranks%d.npz" % device.communicator.num_ranks, first=first, energy=energy,
                  position=snapshot.particles.position)
@@ -72,12 +78,16 @@ TRAJECTORY = """
 def test_two_ranks_move_as_one(tmp_path):
     import numpy as np
 
+    from amorph import bridge
+
     for ranks in (1, 2):
         on_ranks(ranks, TRAJECTORY, tmp_path)
     one, two = (np.load(tmp_path / f"ranks{ranks}.npz") for ranks in (1, 2))
     np.testing.assert_allclose(two["first"], one["first"], atol=1e-12)
     np.testing.assert_allclose(two["position"], one["position"], atol=1e-9)
     assert two["energy"] == pytest.approx(one["energy"], rel=1e-10)
+    ((packing, theta),) = bridge.read_gsd(tmp_path / "ranks2.gsd")
+    assert float(bridge.energy(packing, theta)) == pytest.approx(two["energy"], rel=1e-5)
 
 
 FARM = """

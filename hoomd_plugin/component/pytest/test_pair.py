@@ -360,13 +360,66 @@ def test_parameters_out_of_bounds_are_refused(wrong):
         force.params[("A", "A")] = wrong
 
 
-def test_a_component_for_another_hoomd_is_refused():
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), -1.0])
+@pytest.mark.parametrize("name", list(THETAS))
+def test_what_is_no_finite_number_is_refused(name, wrong):
+    # HOOMD's own converters take NaN: such a pair would not interact, without a word.
+    force = make(name)
+    for key, value in dict(force.params[("A", "B")]).items():
+        with pytest.raises(hoomd.error.TypeConversionError):
+            force.params[("A", "B")] = {**dict(force.params[("A", "B")]), key: wrong}
+        with pytest.raises(hoomd.error.TypeConversionError):
+            force.params[("A", "B")][key] = wrong
+        assert force.params[("A", "B")][key] == value
+    for cutoffs in (force.r_cut, force.r_on):
+        before = cutoffs[("A", "B")]
+        with pytest.raises(hoomd.error.TypeConversionError):
+            cutoffs[("A", "B")] = wrong
+        assert cutoffs[("A", "B")] == before
+    with pytest.raises(hoomd.error.TypeConversionError):
+        make(name, default_r_cut=wrong)
+
+
+def test_a_diameter_to_draw_is_one_if_nothing_is_said():
+    force = pair.FourTerm(hoomd.md.nlist.Cell(buffer=0.2))
+    own = dict(b0=5.0, a0=5.9, a1=18.0, a2=2.5, b1=1.8, b2=40.0, a3=1.8, r_cut=2.5)
+    force.params[("A", "A")] = own
+    assert dict(force.params[("A", "A")]) == {**own, "sigma": 1.0}
+    sim = simulation(np.array([[0.0, 0, 0], [1, 0, 0]]), [0, 0], 20 * np.eye(3))
+    with pytest.raises(IncompleteSpecificationError, match="no parameters for the types"):
+        attach(sim, force)
+
+
+def test_what_the_bridge_cannot_be_has_no_theta():
+    for mode in ("none", "shift"):
+        with pytest.raises(ValueError, match=rf"mode = '{mode}': .*'xplor' alone\. Leave mode"):
+            make("Morse", mode=mode).to_theta(TYPES)
+    for name, value in (("r_cut", 0.0), ("r_cut", 2.0), ("r_on", 1.0)):
+        force = make("HarmonicMorse")
+        getattr(force, name)[("A", "B")] = value
+        with pytest.raises(ValueError, match=rf"{name}.*'A', 'B'.* = {value}: .*Leave {name} out"):
+            force.to_theta(TYPES)
+    with pytest.raises(ValueError, match=r"r_cut.*Leave r_cut out"):
+        make("SoftSphere", default_r_cut=2.0).to_theta(TYPES)
+    force = make("HarmonicMorse")
+    force.params[("A", "B")]["sigma"] = 0.95
+    with pytest.raises(ValueError, match=r"sigma = 0\.95: .*two types, 0\.9"):
+        force.to_theta(TYPES)
+    # On a diameter that is there to be drawn no force depends.
+    force = make("FourTerm")
+    force.params[("A", "B")]["sigma"] = 3.0
+    assert force.to_theta(TYPES).potential == "four_term"
+
+
+def test_a_component_for_another_hoomd_is_refused(environment):
     program = (
         "import hoomd; hoomd.version.version = '9.9.9'\n"
         "try:\n    import hoomd.amorph\n"
         "except ImportError as error:\n    print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
     assert "was built for HOOMD-blue" in done.stdout
     assert "9.9.9: build it again" in done.stdout
 

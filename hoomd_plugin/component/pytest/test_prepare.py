@@ -132,6 +132,17 @@ def test_what_the_engine_has_not_is_refused():
         prepare.Ensemble(device, force(), TYPES, n_particles=4, density=1.6)
     with pytest.raises(ValueError, match="no snapshots"):
         prepare.Ensemble.from_snapshots(device, force(), [])
+    lj = hoomd.md.pair.LJ(hoomd.md.nlist.Cell(buffer=0.2))
+    for wrong in (lj, None, THETA):
+        with pytest.raises(TypeError, match=r"must be a pair force of hoomd\.amorph\.pair"):
+            prepare.Ensemble(device, wrong, TYPES, **given)
+    for wrong in ("cpu", None, hoomd.device.CPU):
+        with pytest.raises(TypeError, match=r"must be a hoomd\.device\.Device"):
+            prepare.Ensemble(wrong, force(), TYPES, **given)
+        with pytest.raises(TypeError, match=r"must be a hoomd\.device\.Device"):
+            prepare.Ensemble.from_snapshots(wrong, force(), make(replicas=1).snapshots())
+    with pytest.raises(TypeError, match=r"snapshot 0 is 'a\.gsd': it must be a hoomd\.Snapshot"):
+        prepare.Ensemble.from_snapshots(device, force(), ["a.gsd"])
     snapshots = make(replicas=2).snapshots()
     snapshots[1].particles.types = ["A", "C"]
     with pytest.raises(ValueError, match="snapshot 1 differs"):
@@ -147,3 +158,92 @@ def test_replicas_that_fail_are_told(tmp_path):
     text = messages.read_text()
     assert "replica 0" in text
     assert "replica 1" in text
+
+
+def test_what_the_engine_would_drop_is_refused():
+    def bonds(snapshot):
+        snapshot.bonds.types = ["b"]
+        snapshot.bonds.N = 2
+        snapshot.bonds.group[:] = [[0, 1], [2, 3]]
+
+    def special(snapshot):
+        snapshot.pairs.types = ["p"]
+        snapshot.pairs.N = 1
+        snapshot.pairs.group[:] = [[0, 1]]
+
+    def distance(snapshot):
+        snapshot.constraints.N = 1
+        snapshot.constraints.group[:] = [[0, 1]]
+        snapshot.constraints.value[:] = 1.0
+
+    def particles(name, value):
+        def change(snapshot):
+            getattr(snapshot.particles, name)[3] = value
+
+        return change
+
+    cases = {
+        r"2 bonds: .*bonds\.N = 0": bonds,
+        "1 special pairs": special,
+        "1 constraints": distance,
+        r"particles\.mass other than 1\.0: .*particles\.mass\[:\] = 1\.0": particles("mass", 5.0),
+        r"particles\.charge other": particles("charge", -1.0),
+        r"particles\.body other": particles("body", 3),
+        r"particles\.orientation other": particles("orientation", (0.0, 1.0, 0.0, 0.0)),
+        r"particles\.moment_inertia other": particles("moment_inertia", (0.0, 0.0, 1.0)),
+    }
+    for named, change in cases.items():
+        snapshots = make(replicas=2).snapshots()
+        change(snapshots[1])
+        with pytest.raises(ValueError, match=f"snapshot 1 has {named}"):
+            prepare.Ensemble.from_snapshots(hoomd.device.CPU(), force(), snapshots)
+    # From a running simulation nothing of that comes.
+    sim = hoomd.Simulation(device=hoomd.device.CPU(), seed=1)
+    sim.create_state_from_snapshot(make(replicas=1).snapshots()[0])
+    sim.state.thermalize_particle_momenta(hoomd.filter.All(), kT=1.0)
+    here = [sim.state.get_snapshot()]
+    made = prepare.Ensemble.from_snapshots(hoomd.device.CPU(), force(), here)
+    assert made.quench().converged.all()
+
+
+def test_frames_of_gsd_are_taken(tmp_path):
+    gsd_hoomd = pytest.importorskip("gsd.hoomd")
+    made = make(replicas=2)
+    made.quench(tolerance=1e-6)
+    made.write(tmp_path / "a.gsd")
+    with gsd_hoomd.open(tmp_path / "a.gsd") as trajectory:
+        frames = list(trajectory)
+    device = hoomd.device.CPU()
+    again = prepare.Ensemble.from_snapshots(device, force(), frames).quench()
+    np.testing.assert_allclose(again.energy, made.result.energy, rtol=1e-8)
+    frames[0].particles.mass = np.full(80, 2.0)
+    with pytest.raises(ValueError, match=r"snapshot 0 has particles\.mass"):
+        prepare.Ensemble.from_snapshots(device, force(), frames)
+
+
+@pytest.mark.parametrize(("dimension", "pressure"), [(2, None), (2, 0.1), (3, None)])
+def test_every_hoomd_goes_on_from_what_is_written(tmp_path, dimension, pressure):
+    theta, n = {2: (THETA, 120), 3: (NARROW, 250)}[dimension]
+    made = prepare.Ensemble(
+        hoomd.device.CPU(), force(theta), TYPES,
+        n_particles=n, density=1.3, dimension=dimension, replicas=2, seed=4,
+    )  # fmt: skip
+    result = made.quench(pressure=pressure, tolerance=1e-8)
+    made.write(tmp_path / "a.gsd")
+    for frame in range(2):
+        sim = hoomd.Simulation(device=hoomd.device.CPU(), seed=1)
+        sim.create_state_from_gsd(str(tmp_path / "a.gsd"), frame=frame)
+        assert list(sim.state.particle_types) == TYPES
+        own = force(theta)
+        method = hoomd.md.methods.ConstantVolume(hoomd.filter.All())
+        sim.operations.integrator = hoomd.md.Integrator(0.0, methods=[method], forces=[own])
+        sim.run(0)
+        assert own.energy == pytest.approx(result.energy[frame], rel=1e-6)
+        snapshot = sim.state.get_snapshot()
+        assert snapshot.configuration.dimensions == dimension
+        # Positions in single precision, up to whole boxes.
+        sides = np.array(snapshot.configuration.box[:dimension])
+        apart = snapshot.particles.position[:, :dimension] - result.positions[frame]
+        apart -= sides * np.rint(apart / sides)
+        assert np.abs(apart).max() < 1e-6 * sides.max()
+        assert set(snapshot.particles.diameter) == set(np.float32(theta.arrays()["diameters"]))
