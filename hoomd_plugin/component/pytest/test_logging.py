@@ -119,7 +119,8 @@ def test_other_cutoffs_and_modes_are_refused(settings, change, named, tmp_path):
 def test_two_forces_are_refused(tmp_path):
     sim, first, second = start(), make(), make()
     lj = hoomd.md.pair.LJ(hoomd.md.nlist.Cell(buffer=0.3), default_r_cut=2.0)
-    lj.params[(["A", "B"], ["A", "B"])] = dict(epsilon=0.1, sigma=0.8)
+    for key in PAIRS:
+        lj.params[key] = dict(epsilon=0.1, sigma=0.8)
     named = r"besides HarmonicMorse these acted in the run: "
     for others, what in (
         ([second], r"amorph\.pair\.HarmonicMorse"),
@@ -226,8 +227,9 @@ def test_an_inert_type_is_logged_and_refused(tmp_path):
     rigid.create_bodies(sim.state)
     force = pair.SoftSphere(hoomd.md.nlist.Cell(buffer=0.3, exclusions=["body"]))
     force.params[("A", "A")] = dict(sigma=1.0, stiffness=1.0)
-    force.params[("centre", ["A", "centre"])] = dict(sigma=0.1, stiffness=1.0)
-    force.r_cut[("centre", ["A", "centre"])] = 0.0
+    for key in (("A", "centre"), ("centre", "centre")):
+        force.params[key] = dict(sigma=0.1, stiffness=1.0)
+        force.r_cut[key] = 0.0
     method = hoomd.md.methods.ConstantVolume(hoomd.filter.Rigid(("center", "free")))
     sim.operations.integrator = hoomd.md.Integrator(
         0.001, methods=[method], forces=[force], rigid=rigid, integrate_rotational_dof=True
