@@ -1,5 +1,6 @@
 """Packings and potentials from and to GSD files."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Protocol, runtime_checkable
@@ -48,7 +49,7 @@ def read_gsd(
         Which frames; by default all.
     theta:
         The potential, for files that have none, or in place of theirs; the springs of a file stay
-        unless there are some here.
+        unless there are some here. Warns of bonds that have no springs.
 
     Raises
     ------
@@ -68,11 +69,24 @@ def read_gsd(
         potential=None if near is None else near.potential,
         parameters=None if near is None else near.arrays(),
     )
-    whole = theta is not None and theta.springs is not None
-    return (
-        (Packing.from_frame(frame), theta if whole and theta else theta_of(frame, near))
-        for frame in read
-    )
+    whole = theta if theta is not None and theta.springs is not None else None
+    return _with_theta(read, whole, near)
+
+
+def _with_theta(
+    frames: Iterable[Frame], whole: Theta | None, near: PairPotential | None
+) -> Iterator[tuple[Packing, Theta]]:
+    said = False
+    for frame in frames:
+        theta = theta_of(frame, near) if whole is None else whole
+        if frame.bonds is not None and theta.springs is None and not said:
+            said = True
+            warnings.warn(
+                f"{frame.where}: its {len(frame.bonds)} bonds have no springs: they play no part. "
+                "Give bridge.PairsAndSprings, a stiffness and a length for each, if they should.",
+                stacklevel=2,
+            )
+        yield Packing.from_frame(frame), theta
 
 
 def packings_of(frames: "Frame | HasFrames | Iterable[Frame]") -> Iterator[tuple[Packing, Theta]]:

@@ -30,7 +30,15 @@ from .formats import (
     with_names,
 )
 
-__all__ = ["Request", "Selection", "analyze", "default_features", "measured_row", "select"]
+__all__ = [
+    "Request",
+    "Selection",
+    "analyze",
+    "default_features",
+    "located",
+    "measured_row",
+    "select",
+]
 
 FREQUENCIES = "lowest_frequencies"
 # Statuses of rows that have values, though not of what the file holds, or claims to hold.
@@ -344,6 +352,13 @@ class Rows:
             self._open = None
 
 
+def located(row: Mapping[str, Any]) -> str:
+    """A row's message, with the file and frame in front where it does not begin with them."""
+    where = f"{row['source']}, frame {row['frame']}: "
+    message = str(row["message"])
+    return message if message.startswith(where) else where + message
+
+
 def _writable(text: str) -> str:
     """A text as tables can hold it: names of files need not be valid Unicode."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -492,7 +507,7 @@ def analyze(
             if error is not None:
                 if on_error is None:
                     raise error
-                on_error(f"{row['source']}, frame {row['frame']}: {error}")
+                on_error(located(row))
             yield row
     finally:
         rows.close()

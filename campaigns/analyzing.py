@@ -29,6 +29,7 @@ from .analysis import (
     Request,
     Rows,
     Selection,
+    located,
     paths_of,
     select,
 )
@@ -120,7 +121,7 @@ class _Chunks:
         for number in range(first, stop):
             row, error = self._rows.row(number)
             if error is not None:
-                messages.append(f"{row['source']}, frame {row['frame']}: {error}")
+                messages.append(located(row))
             elif row["status"] != "ok":
                 marks[row["status"]] += 1
             marks["unused"] += "unused" in row

@@ -395,12 +395,12 @@ def _until(ranks: "Ranks", minutes: float | None = None) -> "Until":
 def _run_root(
     file: Path, output: Path, resume: bool, ranks: "Ranks", until: "Until"
 ) -> list[dict[str, Any]]:
-    from .files import load_campaign
+    from .files import file_text, load_campaign
     from .runs import release_ranks, run_campaign
 
     try:
         campaign = load_campaign(file)
-        source = file.read_text(encoding="utf-8")
+        source = file_text(file)
     except BaseException:
         release_ranks(ranks)
         raise
@@ -445,7 +445,7 @@ def gradient(
             ranks.serve()
         return
     from . import pictures
-    from .files import load_campaign
+    from .files import file_text, load_campaign
     from .gradient_check import check_gradient
     from .report.output import png, write
 
@@ -459,7 +459,7 @@ def gradient(
 
             found = check_gradient(
                 load_campaign(campaign),
-                campaign.read_text(encoding="utf-8"),
+                file_text(campaign),
                 output,
                 packings=packings,
                 changes=_floats("--changes", changes),

@@ -11,14 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from amorph.handover import OutputError
+from amorph.handover import AmorphError, OutputError
 
-from .errors import RunningError
+from .errors import RecordError, RunningError
 
 __all__ = [
     "flushed",
     "held",
     "locked",
+    "os_errors_named",
     "remove_partials",
     "set_aside",
     "write_json",
@@ -55,6 +56,24 @@ def flushed(file: IO[Any]) -> None:
     """Bring what was written to an open file to the disk."""
     file.flush()
     os.fsync(file.fileno())
+
+
+@contextmanager
+def os_errors_named(directory: Path) -> Iterator[None]:
+    """Give whatever an operating system says of a directory's files a name.
+
+    Raises `RecordError` in place of an `OSError` that has none of ours.
+    """
+    try:
+        yield
+    except AmorphError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RecordError(
+            f"{error.filename or directory}: {reason}. A run in {directory} needs it as a run "
+            "leaves it: check what is there, its permissions and the space left, then resume."
+        ) from error
 
 
 def remove_partials(directory: Path, *names: str) -> None:

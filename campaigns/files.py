@@ -37,6 +37,7 @@ __all__ = [
     "Stop",
     "Validation",
     "component_groups",
+    "file_text",
     "load_campaign",
     "load_named_potential",
     "load_potential",
@@ -393,7 +394,7 @@ def _checked(model: type[Model], raw: Mapping[str, Any], source: str) -> Model:
         raise CampaignFileError(f"{source}:\n  {error}") from error
 
 
-def _text(path: str | PathLike[str]) -> str:
+def file_text(path: str | PathLike[str]) -> str:
     """The text of a TOML file; raises `CampaignFileError` for whatever keeps it from being read."""
     given = file_path("path", path)
     what = None
@@ -420,7 +421,7 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
 
 
 def _read(path: str | PathLike[str]) -> dict[str, Any]:
-    return _parsed(_text(path), fspath(path))
+    return _parsed(file_text(path), fspath(path))
 
 
 def load_preparation(path: str | PathLike[str]) -> PreparationFile:
@@ -442,7 +443,7 @@ def load_campaign(path: str | PathLike[str]) -> Campaign:
     Raises `CampaignFileError` as `load_preparation` does; warns of targets that no isotropic solid
     can have.
     """
-    return parse_campaign(_text(path), fspath(path))
+    return parse_campaign(file_text(path), fspath(path))
 
 
 def parse_campaign(text: str, source: str) -> Campaign:

@@ -26,6 +26,7 @@ from amorph.handover import (
     GSDWriter,
     OutputError,
     checksum,
+    count_frames,
     read_gsd,
     write_gsd,
 )
@@ -229,6 +230,13 @@ class RunRecord:
         path = self.directory / "run.gsd"
         write_gsd(path, self.read(), overwrite=True)
         return path
+
+    def published(self) -> bool:
+        """Whether `run.gsd` is there and has every frame; what stands in them is not compared."""
+        try:
+            return count_frames(self.directory / "run.gsd") == self.frames
+        except FrameError:
+            return False
 
     def close(self) -> None:
         """Bring what there is to the disk, close the files and release the directory."""

@@ -20,9 +20,9 @@ from amorph.handover.arguments import check_kind, file_path
 
 from .confirming import why_not
 from .designs import Design, Step, Verdict
-from .durable import locked, remove_partials, write_json, written_whole
+from .durable import locked, os_errors_named, remove_partials, write_json, written_whole
 from .errors import CampaignFileError, RecordError, StoppedError
-from .files import Campaign, parse_campaign
+from .files import Campaign, file_text, parse_campaign
 from .ranks import MPIRanks, OneRank, Ranks
 from .records import FRAMES_PER_SHARD, UNFINISHED, RunRecord, read_outcome
 from .stopping import Until
@@ -134,7 +134,7 @@ def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
 def _keep_source(directory: Path, source: str) -> None:
     kept = directory / "campaign.toml"
     try:
-        if not kept.exists() or kept.read_text(encoding="utf-8") != source:
+        if not kept.exists() or kept.read_bytes() != source.encode("utf-8"):
             with written_whole(kept) as partial:
                 partial.write_text(source, encoding="utf-8")
     except OSError as error:
@@ -143,7 +143,7 @@ def _keep_source(directory: Path, source: str) -> None:
 
 def _goes_on(kept: Path, source: str) -> bool:
     """Whether a run of the kept file is one of `source` too, but for where it stops."""
-    before = kept.read_text(encoding="utf-8")
+    before = file_text(kept)
     if before == source:
         return True
     with warnings.catch_warnings():
@@ -281,6 +281,8 @@ def run_design(
         # A finished design whose record is whole has nothing more to do, unless [stop] has changed.
         if before and step and _is_final(before, step, task.campaign):
             # Its record tells it all; a version before may have written less of it.
+            if not record.published():
+                record.publish()
             told = (before["status"], before["message"], before.get("confirmation"))
             known = _outcome(task, root, progress, *told)
             write_json(kept, known | {"seconds": before["seconds"]})
@@ -398,23 +400,26 @@ def run_campaign(
         )
         check_kind("source", source, str, "the text of the campaign's file")
         directory = file_path("directory", directory)
-        prepare_directory(directory, source, resume=resume)
-        tasks = plan(campaign, directory)
-        with locked(directory, ".campaign.lock"):
-            remove_partials(directory, "campaign.toml", "summary.json")
-            _keep_source(directory, source)  # where [stop] has changed; not before the lock is ours
-            groups = min(len(tasks), team.size)
-            leaders, group = _divided(team, groups)
-            try:
-                run = _Run(directory, tasks)
-                if leaders is None:
-                    return [_run_task(run, k, group) for k in range(len(tasks))]
-                return leaders.map(_run_task, run, range(len(tasks)))
-            finally:
-                write_summary(directory, tasks)
-                if leaders is not None:
-                    leaders.dismiss()
-                group.dismiss()
+        with os_errors_named(directory):
+            prepare_directory(directory, source, resume=resume)
+            tasks = plan(campaign, directory)
+            with locked(directory, ".campaign.lock"):
+                remove_partials(directory, "campaign.toml", "summary.json")
+                _keep_source(
+                    directory, source
+                )  # where [stop] has changed; not before the lock is ours
+                groups = min(len(tasks), team.size)
+                leaders, group = _divided(team, groups)
+                try:
+                    run = _Run(directory, tasks)
+                    if leaders is None:
+                        return [_run_task(run, k, group) for k in range(len(tasks))]
+                    return leaders.map(_run_task, run, range(len(tasks)))
+                finally:
+                    write_summary(directory, tasks)
+                    if leaders is not None:
+                        leaders.dismiss()
+                    group.dismiss()
     finally:
         if groups == 0:  # nothing began, and the others wait to be told
             release_ranks(team)

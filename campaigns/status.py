@@ -8,9 +8,9 @@ from typing import Any
 
 from amorph.handover import AmorphError, GSDReader
 
-from .durable import held
+from .durable import held, os_errors_named
 from .errors import RecordError
-from .files import parse_campaign
+from .files import load_campaign
 from .parts import rows_finished
 from .records import UNFINISHED, read_outcome
 from .runs import DesignTask, plan
@@ -75,8 +75,9 @@ def read_status(directory: Path) -> list[DesignStatus]:
             f"{directory}: holds no campaign.toml, so it is no run's directory. Give the one after "
             "-o of `amorph run`."
         )
-    campaign = parse_campaign(kept.read_text(encoding="utf-8"), str(kept))
-    return [_status_of(task, directory) for task in plan(campaign, directory)]
+    campaign = load_campaign(kept)
+    with os_errors_named(directory):
+        return [_status_of(task, directory) for task in plan(campaign, directory)]
 
 
 def as_json(designs: list[DesignStatus]) -> str:

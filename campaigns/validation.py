@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from amorph import bridge
 
 from .durable import write_json
-from .errors import DesignError
+from .errors import DesignError, RecordError
 from .files import Campaign
 from .members import Order, fresh_value
 from .ranks import Ranks
@@ -156,10 +156,21 @@ def _which(campaign: Campaign, number: int, step: int) -> tuple[int, int, int]:
 
 
 def read_validations(directory: Path) -> Iterator[Validated]:
-    """What ``validation.json`` of a design's directory tells, in the order it was computed."""
+    """What ``validation.json`` of a design's directory tells, in the order it was computed.
+
+    Raises `RecordError` if it is damaged.
+    """
     path = directory / "validation.json"
     if not path.exists():
         return
-    for entry in json.loads(path.read_text(encoding="utf-8"))["validations"]:
-        entry["interval"] = tuple((low, high) for low, high in entry["interval"])
-        yield Validated(**entry)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["validations"]
+        for entry in entries:
+            entry["interval"] = tuple((low, high) for low, high in entry["interval"])
+        found = [Validated(**entry) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{path}: is not what a run writes ({error}). Remove it, and resume the run: fresh "
+            "packings are measured anew."
+        ) from error
+    yield from found

@@ -10,6 +10,7 @@ from pathlib import Path
 from amorph.handover.arguments import file_path
 
 from .. import pictures
+from ..durable import os_errors_named
 from .entries import read_entries, view_of, views_of, with_history
 from .output import Output, check_output, png, write
 from .page import MAX_OVERVIEW, document, many_page, single_page
@@ -76,15 +77,16 @@ def write_report(directory: str | PathLike[str], *, overwrite: bool = False) -> 
         If the only design's records are damaged; among several, the page says so instead.
     """
     root = file_path("directory", directory)
-    single, entries = read_entries(root)
-    page = root / "report.html"
-    check_output(page, overwrite)
-    output = Output(root)
-    if single:
-        entry = with_history(entries[0])
-        body = single_page(entry, output)
-    else:
-        entry, body = entries[0], many_page(root, entries, output)
-    title = f"Amorph: {entry.name if single else root.resolve().name}"
-    write(page, document(title, body).encode("utf-8"))
+    with os_errors_named(root):
+        single, entries = read_entries(root)
+        page = root / "report.html"
+        check_output(page, overwrite)
+        output = Output(root)
+        if single:
+            entry = with_history(entries[0])
+            body = single_page(entry, output)
+        else:
+            entry, body = entries[0], many_page(root, entries, output)
+        title = f"Amorph: {entry.name if single else root.resolve().name}"
+        write(page, document(title, body).encode("utf-8"))
     return page

@@ -1,6 +1,7 @@
 """Where preparations start: positions, types and boxes, random, on lattices or from files."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -9,7 +10,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import Frame, InputError, Purpose, check_box_matrix, read_gsd, uniforms
+from amorph.handover import (
+    Frame,
+    GSDReader,
+    InputError,
+    Purpose,
+    check_box_matrix,
+    read_gsd,
+    type_names,
+    uniforms,
+)
 from amorph.handover.arguments import (
     check_choice,
     count,
@@ -478,6 +488,9 @@ def read_start(
         Of the springs that the frames' bonds are, as in `Bonds`; by default those that were
         written with them.
 
+    Warns of what the first frame holds that replicas do not: charges, constraints, masses other
+    than 1, ..., and of types called A, B, ... in another order.
+
     Raises
     ------
     FrameError
@@ -501,6 +514,7 @@ def read_start(
                     f"{path}: one of the frames {chosen[0].index} and {frame.index} has "
                     f"{'a box' if name == 'box' else 'bonds'}, the other none: prepare them apart."
                 )
+    _warn_of(path, chosen[0])
     known = all(frame.potential is not None for frame in chosen)
     typeid = np.stack([frame.typeid for frame in chosen])
     return Start(
@@ -514,6 +528,25 @@ def read_start(
         if chosen[0].bonds is not None
         else (),
     )
+
+
+def _warn_of(path: str | PathLike[str], frame: Frame) -> None:
+    """Tell what a frame to begin with holds that the replicas do not."""
+    with GSDReader(path, need_potential=False) as file:
+        unused = file.unused(frame.index)
+    if unused:
+        warnings.warn(
+            f"{frame.where}: not taken over, and without part in what is prepared: "
+            f"{'; '.join(unused)}.",
+            stacklevel=3,
+        )
+    ours = type_names(len(frame.types))
+    if set(frame.types) <= set(type_names(26)) and frame.types != ours:
+        warnings.warn(
+            f"{frame.where}: its types {', '.join(frame.types)} are taken in this order, and are "
+            f"called {', '.join(ours)} in what is prepared.",
+            stacklevel=3,
+        )
 
 
 def _frame_bonds(

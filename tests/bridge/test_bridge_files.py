@@ -18,6 +18,7 @@ from amorph.handover import (
 )
 
 
+@pytest.mark.filterwarnings("ignore:.*bonds have no springs:UserWarning")
 def test_round_trip(
     theta2: Any, solid: Packing, spheres3: Any, solid3: Packing, tmp_path: Path
 ) -> None:
@@ -90,3 +91,15 @@ def test_a_frame_without_potential(theta2: Any, solid: Packing, tmp_path: Path) 
     ((packing, theta),) = bridge.read_gsd(tmp_path / "bare.gsd", theta=theta2)
     assert theta is theta2
     assert bridge.energy(packing, theta) == pytest.approx(bridge.energy(solid, theta2), rel=1e-12)
+
+
+def test_bonds_without_springs_are_told(tmp_path: Path) -> None:
+    soft = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
+    packing = bridge.Packing.of([[0.0, 0.0], [0.9, 0.0]], [0, 0], 4 * np.eye(2), [[0, 1]])
+    bridge.write_gsd(tmp_path / "a.gsd", [(packing, soft), (packing, soft)])
+    with pytest.warns(UserWarning, match="its 1 bonds have no springs") as caught:
+        assert len(list(bridge.read_gsd(tmp_path / "a.gsd"))) == 2
+    assert len(caught) == 1
+    springs = bridge.PairsAndSprings(soft, bridge.Springs([1.0], [0.9]))
+    ((_, theta),) = list(bridge.read_gsd(tmp_path / "a.gsd", slice(1), theta=springs))
+    assert theta is springs

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gsd.hoomd
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -382,3 +383,22 @@ def test_files_that_are_no_start(morse: Any, tmp_path: Path) -> None:
     back = ensemble.read_start(tmp_path / "bare.gsd")
     assert back.parameters == ()
     np.testing.assert_array_equal(back.positions[1], frames[0].positions)
+
+
+def test_what_a_start_does_not_take_over_is_said(tmp_path: Path) -> None:
+    frame = gsd.hoomd.Frame()
+    frame.particles.N = 3
+    frame.particles.types = ["B", "A"]
+    frame.particles.typeid = [0, 1, 1]
+    frame.particles.position = [[0, 0, 0], [2, 0, 0], [0, 2, 0]]
+    frame.particles.charge = [1.0, 0.0, -1.0]
+    frame.configuration.box = [6, 6, 0, 0, 0, 0]
+    frame.configuration.dimensions = 2
+    with gsd.hoomd.open(tmp_path / "t.gsd", "w") as file:
+        file.append(frame)
+    with pytest.warns(UserWarning, match="charges|taken in this order") as caught:
+        start = ensemble.read_start(tmp_path / "t.gsd")
+    assert start.typeid.tolist() == [0, 1, 1]
+    said = [str(w.message) for w in caught]
+    assert any("charges" in text for text in said)
+    assert any("types B, A are taken in this order" in text for text in said)
