@@ -17,13 +17,9 @@ from .terminal import bars, frame_bars, let_all_be_written, say, say_table, tell
 # What computes, draws or knows of errors is imported where it is used: `amorph --help` answers at
 # once.
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from amorph.handover import AmorphError
 
-    from .designs import Design, Step
     from .ranks import Ranks
-    from .runs import DesignTask, Watcher
     from .status import DesignStatus
     from .stopping import Until
 
@@ -68,42 +64,6 @@ def amorph(
         release_interrupts()
 
 
-def _watcher(progress: "Progress") -> "Watcher":
-    from .runs import Watcher
-
-    class Bars(Watcher):
-        def __init__(self) -> None:
-            self.designs = progress.add_task("designs", total=None, info="")
-            self.steps = progress.add_task("step", total=None, info="")
-
-        def design_started(self, task: "DesignTask", number: int, total: int) -> None:
-            progress.update(self.designs, total=total, completed=number, info=task.label)
-            limit = task.campaign.stop.steps
-            progress.reset(self.steps, total=limit, info="quench and compile")
-
-        def step_done(self, design: "Design", step: "Step") -> None:
-            values = ", ".join(
-                f"{f.name} {v:.4f} → {t:g}"
-                for f, v, t in zip(design.features, step.value, design.target, strict=True)
-            )
-            progress.update(
-                self.steps, completed=step.number, info=f"loss {step.loss:.1e}  {values}"
-            )
-
-        def validated(self, task: "DesignTask", done: int, total: int) -> None:
-            progress.update(self.steps, info=f"validation: {done} of {total} packings")
-
-        def design_ended(self, task: "DesignTask", outcome: Mapping[str, Any]) -> None:
-            progress.advance(self.designs)
-            if outcome["message"]:
-                tell(f"amorph: {task.label}: {outcome['message']}")
-
-        def note(self, message: str) -> None:
-            tell(f"amorph: {message}")
-
-    return Bars()
-
-
 def _say_outcomes(designs: Sequence[Mapping[str, Any]]) -> None:
     def text(values: Any) -> str:
         listed = values if isinstance(values, list) else [values]
@@ -133,9 +93,10 @@ def demo(output: Output = Path("amorph-demo")) -> None:
 
     start_jax()
     from .demo import run_demo
+    from .watching import Bars
 
     with bars() as progress:
-        summary = run_demo(output, _watcher(progress))
+        summary = run_demo(output, Bars(progress))
     _say_outcomes(summary["designs"])
     say(f"The pictures: {output / 'report.html'} and {output / 'design.png'}.")
 
@@ -397,6 +358,7 @@ def _run_root(
 ) -> list[dict[str, Any]]:
     from .files import file_text, load_campaign
     from .runs import release_ranks, run_campaign
+    from .watching import Bars
 
     try:
         campaign = load_campaign(file)
@@ -410,7 +372,7 @@ def _run_root(
             source,
             output,
             resume=resume,
-            watcher=_watcher(progress),
+            watcher=Bars(progress),
             ranks=ranks,
             until=until,
         )
