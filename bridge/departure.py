@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph.handover import InputError, widths
+from amorph.handover.arguments import described
 
+from .arguments import check
 from .neighbours import FIRST_SHELL_SHARP
 from .packing import Packing
 from .pairs import Pairs, find_pairs
@@ -45,21 +47,21 @@ class Departure:
 
 
 def departure(
-    before: Packing, after: Packing, theta: Theta, rattlers: NDArray[np.bool_]
+    packing: Packing, new_packing: Packing, theta: Theta, rattlers: NDArray[np.bool_]
 ) -> Departure:
     """Compare a packing with what `relax` made of it.
 
     Parameters
     ----------
-    before, after:
-        The same particles (N, d), unwrapped alike, in one box.
+    packing, new_packing:
+        The same particles (N, d) before and after, unwrapped alike, in one box.
     theta:
         Their interactions.
     rattlers:
-        (N,) bool, of `after`: where a rattler lies says nothing of the minimum.
+        (N,) bool, of `new_packing`: where a rattler lies says nothing of the minimum.
 
-    Raises `InputError` for packings of different shapes, and as `amorph.bridge.relax` does for a
-    box that is too small.
+    Raises `InputError` for packings of different shapes and for arguments that are something else,
+    and as `amorph.bridge.relax` does for a box that is too small.
 
     >>> import amorph.bridge as bridge
     >>> soft = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
@@ -67,13 +69,20 @@ def departure(
     >>> bridge.departure(pair, pair, soft, pair.typeid > 0)
     Departure(moved=0.0, changed=0.0)
     """
-    if before.positions.shape != after.positions.shape:
+    check(packing=packing, new_packing=new_packing, theta=theta)
+    if packing.positions.shape != new_packing.positions.shape:
         raise InputError(
-            f"before has positions of shape {before.positions.shape}, after of "
-            f"{after.positions.shape}: they must be of the same particles."
+            f"packing has positions of shape {packing.positions.shape}, new_packing of "
+            f"{new_packing.positions.shape}: they must be of the same particles."
         )
-    held = ~np.asarray(rattlers)
-    steps = np.sqrt(np.sum((after.positions - before.positions) ** 2, axis=1))
+    listed = np.asarray(rattlers)
+    if listed.shape != (packing.n_particles,) or listed.dtype != np.bool_:
+        raise InputError(
+            f"rattlers are {described(rattlers)}: they must be ({packing.n_particles},) Booleans, "
+            "as bridge.response(packing, theta).rattlers."
+        )
+    held = ~listed
+    steps = np.sqrt(np.sum((new_packing.positions - packing.positions) ** 2, axis=1))
     sigma = theta.size_range()[0]
     moved = float(np.max(steps, initial=0.0, where=held)) / sigma
     farthest = float(steps.max())
@@ -81,10 +90,12 @@ def departure(
         return Departure(moved, 0.0)
     if farthest <= MOST_MOVED * sigma:
         # Who is a neighbour in either is in this list.
-        pairs = _pairs(after, theta, 2.0 * farthest)
-        first, last = (_neighbours(p, pairs, theta, held) for p in (before, after))
+        pairs = _pairs(new_packing, theta, 2.0 * farthest)
+        first, last = (_neighbours(p, pairs, theta, held) for p in (packing, new_packing))
     else:
-        first, last = (_neighbours(p, _pairs(p, theta), theta, held) for p in (before, after))
+        first, last = (
+            _neighbours(p, _pairs(p, theta), theta, held) for p in (packing, new_packing)
+        )
     either = len(np.union1d(first, last))
     return Departure(moved, len(np.setxor1d(first, last)) / either if either else 0.0)
 

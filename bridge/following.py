@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph.handover import InputError
-from amorph.handover.arguments import described
+from amorph.handover.arguments import described, not_negative
 from amorph.handover.showing import shown
 
 from .arguments import check
@@ -85,6 +85,12 @@ def crossings(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> in
     to be exact: pairs are listed from the first, with a skin. Raises `InputError` for what is no
     packing with its interactions.
     """
+    _check_ends(before, after)
+    return int(np.count_nonzero(crossed(before, after)[0]))
+
+
+def _check_ends(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> None:
+    """Raise `InputError` unless both are packings of the same particles, with their potentials."""
     for name, pair in (("before", before), ("after", after)):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise InputError(f"{name} is {described(pair)}: it must be (packing, theta).")
@@ -94,7 +100,6 @@ def crossings(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> in
             f"positions have shapes {before[0].positions.shape} and {after[0].positions.shape}: "
             "they must be those of the same particles."
         )
-    return int(np.count_nonzero(crossed(before, after)[0]))
 
 
 def crossed(
@@ -150,8 +155,11 @@ def next_crossing(
     within:
         In units of the way, at least 0.
 
-    Raises `BoxTooSmallError` where particles moved so far that pairs are no longer listed once.
+    Raises `BoxTooSmallError` where particles moved so far that pairs are no longer listed once, and
+    `InputError` for what is no packing with its interactions.
     """
+    _check_ends(before, after)
+    not_negative("within", within)
     (packing, theta), (there, new_theta) = before, after
     if theta.near is None:  # springs are smooth
         return np.inf

@@ -397,14 +397,13 @@ def _checked(model: type[Model], raw: Mapping[str, Any], source: str) -> Model:
 def file_text(path: str | PathLike[str]) -> str:
     """The text of a TOML file; raises `CampaignFileError` for whatever keeps it from being read."""
     given = file_path("path", path)
-    what = None
     try:
         mode = given.stat().st_mode
         if stat.S_ISREG(mode):
             return given.read_text(encoding="utf-8-sig")  # some editors begin with a mark
         what = "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
     except FileNotFoundError:
-        what = "there is no such file"
+        raise CampaignFileError(f"{given}: there is no such file.") from None
     except UnicodeDecodeError as error:
         raise CampaignFileError(f"{given}: is not UTF-8 text: {error}.") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

@@ -27,6 +27,11 @@ FRAME = Frame(POSITIONS, TYPEID, ("A", "B"), BOX)
 # What serves for an argument of each name, so that only the one tried is wrong.
 GOOD: dict[str, Any] = {
     "packing": PACKING,
+    "new_packing": PACKING,
+    "rattlers": np.zeros(4, dtype=bool),
+    "within": 1.0,
+    "sigma": np.ones(3),
+    "pairs": {"alpha": np.ones(3), "r_cut": np.ones(3)},
     "theta": THETA,
     "new_theta": THETA,
     "features": ["pressure"],
@@ -106,6 +111,9 @@ NO_NAMES = (None, 3, ARRAY, {"pressure": 1}, [3], [None], [["pressure"]], PACKIN
 # What is wrong for an argument of each name.
 WRONG: dict[str, tuple[Any, ...]] = {
     "packing": (None, ARRAY, THETA, FRAME, (PACKING, THETA), "file.gsd", {"x": 1}, jnp.ones(3)),
+    "new_packing": (None, ARRAY, THETA, (PACKING, THETA)),
+    "rattlers": (None, "text", ARRAY, [True, False]),
+    "within": (None, "far", -1.0, float("nan")),
     "theta": (None, ARRAY, PACKING, THETA.arrays(), bridge.HarmonicMorse, "harmonic_morse", FRAME),
     "new_theta": (None, ARRAY, PACKING, THETA.arrays()),
     "features": NO_NAMES,

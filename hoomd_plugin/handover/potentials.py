@@ -77,8 +77,9 @@ def own_cutoffs(
     """HOOMD's mode of a potential, and the r_on and r_cut, (n_pairs,), that its parameters give it.
 
     ``sigma`` (n_pairs,) are the means of two diameters, ``pairs`` the parameters over pairs of
-    types. Without a switch r_on is r_cut.
+    types. Without a switch r_on is r_cut. Raises `UnknownPotentialError` for another potential.
     """
+    check_potential(potential)
     if potential == "soft_sphere":
         return "none", sigma, sigma
     if potential == "four_term":
