@@ -7,6 +7,7 @@ https://github.com/libAtoms/extxyz.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -24,6 +25,13 @@ _PAIR = re.compile(
 )
 # Words in a comment that tell of a cell.
 _CELL = re.compile(r"cell|box|lattice|periodic|pbc|\b[LHabc][xyz123]?\s*[=:]", re.IGNORECASE)
+# Keys that tell of no cell, and what looks like a length.
+_HARMLESS = re.compile(
+    r"(energy|energies|e|epot|ekin|etot|time|t|dt|step|timestep|frame|i|n|id|temperature|temp|"
+    r"pressure|seed|version|pbc|properties)",
+    re.IGNORECASE,
+)
+_LENGTH = re.compile(r"[0-9]\.[0-9]|[0-9][eE][+-]?[0-9]")
 # Keys whose nine numbers are no cell.
 _TENSOR = re.compile(r"stress|virial|strain|inertia|rotation|dipole", re.IGNORECASE)
 # The columns that may say a particle's type, the one that says it best first.
@@ -111,13 +119,15 @@ def parse_xyz(data: bytes, where: str) -> RawFrame:
             'write Lattice="ax ay az bx by bz cx cy cz", or take it out if this is a cluster in '
             "open space."
         )
+    unused = () if cell is not None else _unread_numbers(comment)
     if "Properties" not in known and re.search(r":[SRIL]:[0-9]", comment):
         raise CorruptFrameError(
             f"{where}: its comment, {comment[:60]!r}, names columns, but not by Properties=...: "
             "the comment was damaged. Correct it, or leave the frame out."
         )
     if "Properties" in known:
-        return _extended(rows, known["Properties"], cell, periodic, where)
+        found = _extended(rows, known["Properties"], cell, periodic, where)
+        return replace(found, unused=(*found.unused, *unused))
     width = len(rows[0].split()) if rows else 4
     if width < 4:
         raise CorruptFrameError(
@@ -127,7 +137,11 @@ def parse_xyz(data: bytes, where: str) -> RawFrame:
     table = LineTable(rows, width, where, "in the first line")
     further = () if width == 4 else (f"{width - 4} columns after x y z",)
     return RawFrame(
-        {"name": table.texts(0)}, table.numbers([1, 2, 3]), cell, periodic, unused=further
+        {"name": table.texts(0)},
+        table.numbers([1, 2, 3]),
+        cell,
+        periodic,
+        unused=(*further, *unused),
     )
 
 
@@ -181,6 +195,14 @@ def _unread_cell(comment: str, known: dict[str, str]) -> str | None:
         return None
     # Nothing but three, six or nine numbers: the lengths or the vectors of a cell.
     return told.strip()[:60] if len(numbers) in (3, 6, 9) else None
+
+
+def _unread_numbers(comment: str) -> tuple[str, ...]:
+    """What to say of numbers in a comment that may be a cell, though no word says so."""
+    told = _PAIR.sub(lambda m: "" if _HARMLESS.fullmatch(m[1]) else m[0], comment).strip()
+    if not _LENGTH.search(told):
+        return ()
+    return (f"the numbers in its comment, {told[:60]!r}, which may be a cell (write Lattice=...)",)
 
 
 def _extended(

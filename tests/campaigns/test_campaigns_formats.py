@@ -311,6 +311,32 @@ def test_a_frame_that_is_not_finite_is_a_row_that_says_so(
     assert f"frame {bad}" in said[0]
 
 
+@pytest.mark.parametrize(
+    ("comment", "said"),
+    [
+        ("8.43 8.43", True),
+        ("Lx 8.43 Ly 8.43", True),
+        ("side 8.43", True),
+        ("step 3, 8.4e0", True),
+        ("frame 12", False),
+        ("i = 3, time = 0.5, E = -12.25", False),
+        ("energy=-3.5 step=100", False),
+        ("", False),
+    ],
+)
+def test_numbers_in_a_comment_that_may_be_a_cell_are_told(
+    comment: str, said: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "t.xyz").write_text(f"2\n{comment}\nA 0 0 0\nA 0.9 0 0\n")
+    theta = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
+    if said:
+        with pytest.warns(UserWarning, match="which may be a cell"):
+            ((packing, _),) = read_trajectory(tmp_path / "t.xyz", theta=theta)
+    else:
+        ((packing, _),) = read_trajectory(tmp_path / "t.xyz", theta=theta)
+    assert packing.box is None
+
+
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     def refused(path: Path, error: type[FrameError], match: str) -> None:
         with pytest.raises(error, match=match):
