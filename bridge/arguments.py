@@ -1,4 +1,4 @@
-"""What the bridge's functions are given, checked at each entry: packings, interactions, numbers."""
+"""Checks of the arguments of the bridge's functions: packings, interactions, numbers."""
 
 import os
 from collections.abc import Callable, Mapping

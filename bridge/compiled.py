@@ -93,7 +93,7 @@ def keep_compiled() -> Path | None:
 
 
 def compiled_code() -> CompiledCode:
-    """What `keep_compiled` keeps on this machine, and where; nothing is made or changed."""
+    """The place and amount of what `keep_compiled` keeps; nothing is made or changed."""
     found = _place()
     if isinstance(found, str):
         return CompiledCode(None, found)
@@ -141,7 +141,7 @@ def _cache_home() -> Path | None:
 
 
 def _name() -> str:
-    """What compiled code depends on and JAX's keys leave out, and the versions for a reader."""
+    """A name of all that compiled code depends on and JAX's keys leave out, with the versions."""
     given = os.environ.get("NPROC", "")
     if given.isdigit():
         threads = int(given)

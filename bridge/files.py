@@ -24,7 +24,7 @@ PAIRS = "packings with their potentials, as [(packing, theta)]"
 
 @runtime_checkable
 class HasFrames(Protocol):
-    """What an `amorph.ensemble.Ensemble` is here: something that gives frames."""
+    """Something that gives frames, as an `amorph.ensemble.Ensemble` does."""
 
     def frames(self) -> Iterator[Frame]:
         """The frames, in order."""

@@ -84,7 +84,7 @@ def _of(found: Response) -> str:
 
 
 def _stability(theta: Theta, found: Response) -> str:
-    """What the lowest eigenvalue of the packing's Hessian says of it."""
+    """Tell in words how stable the packing is, by the lowest eigenvalue of its Hessian."""
     lowest, _, typical = lowest_mode(theta, found.state)
     told = f"the lowest eigenvalue of its Hessian is {lowest:.3e}, a typical one {typical:.1e}"
     if lowest <= EDGE * typical:

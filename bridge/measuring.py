@@ -196,7 +196,7 @@ def _not_finite(
 
 
 def row_names(f: Feature, value: Any) -> list[str]:
-    """What a feature's components are called."""
+    """The names of a feature's components."""
     if np.ndim(value) == 0:
         return [f.name]
     return [f"{f.name}[{','.join(map(str, index))}]" for index in np.ndindex(np.shape(value))]

@@ -60,7 +60,7 @@ def _engine() -> Finding:
 
 
 def _tried(code: str) -> tuple[str, str]:
-    """What Python code prints in a process of its own, or else why it printed nothing."""
+    """The output of Python code in a process of its own, or else why it printed nothing."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -97,7 +97,7 @@ print(json.dumps({
 
 
 def _jax() -> list[Finding]:
-    """What JAX computes with, in which precision, and what it has compiled already."""
+    """The devices of JAX, its precision, and the code it has compiled already."""
     names = "float64 in JAX", "JAX devices", "compiled code"
     answer, why = _tried(_JAX)
     if not answer:
@@ -206,7 +206,7 @@ def _threads() -> Finding:
 
 
 def _looked(what: str, needed: bool, look: Callable[[], Finding | list[Finding]]) -> list[Finding]:
-    """What a look finds; a look that fails is a finding too."""
+    """The findings of a look; a look that fails is a finding too."""
     try:
         found = look()
     except Exception as error:  # whatever is broken here is what is asked for

@@ -56,7 +56,7 @@ def find_dump_frames(file: BinaryIO) -> Iterator[int]:
 
 
 def parse_dump(data: bytes, where: str) -> RawFrame:
-    """What the lines of one frame say; raises `CorruptFrameError` for what they do not."""
+    """Read one frame from its lines; raises `CorruptFrameError` for one that is damaged."""
     lines = lines_of(data, where)
     sections = _sections(lines, where)
     integer_of(_one(sections, "TIMESTEP", where), where, "the time step")

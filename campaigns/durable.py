@@ -151,7 +151,7 @@ def held(directory: Path, name: str = LOCK) -> bool | None:
 
 
 def _machine() -> str:
-    """What tells this machine, since it was started, from others."""
+    """A name that tells this machine, since it was started, from others."""
     try:
         started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -240,7 +240,7 @@ def _untilted(packing: bridge.Packing) -> bridge.Packing:
 def _other_diameters(
     diameters: NDArray[np.float64], packing: bridge.Packing, theta: bridge.Theta
 ) -> tuple[str, ...]:
-    """What to say of a frame's diameters (N,), where they are not the potential's."""
+    """Tell in words where a frame's diameters (N,) are not the potential's; else nothing."""
     if theta.near is None or diameters.shape != packing.typeid.shape:
         return ()
     ours = np.asarray(theta.near.diameters)

@@ -215,7 +215,7 @@ def fresh_member(order: Order, replica: int) -> Member:
 
 
 def unmeasured(order: Order, error: AmorphError) -> Member:
-    """What stands for a packing that could not be measured."""
+    """A member that stands for a packing that could not be measured."""
     n = len(order.campaign.objective)
     nothing: dict[str, Any] = {
         name: np.full((n, len(order.theta.arrays()[name])), np.nan)

@@ -283,7 +283,7 @@ def _tried(interrupt: Interrupt | None, function: Callable[..., Any], *arguments
 
 @contextmanager
 def _warnings_collected() -> Iterator[Told]:
-    """What is warned of within the block, for the root to say."""
+    """Collect the warnings of the block, for the root to say."""
     told: Told = {}
 
     def note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -91,7 +91,7 @@ def _said(error: Exception) -> str:
 
 
 def variables() -> list[str]:
-    """What the environment tells JAX, as NAME=VALUE, but for where its compiled code is kept."""
+    """The environment's settings of JAX, as NAME=VALUE, but for where compiled code is kept."""
     told = sorted(
         name
         for name in os.environ

@@ -342,7 +342,7 @@ class Preparation(Table):
 
 
 def _why_none(path: str, frames: slice | None) -> str:
-    """What the reader says of frames whose potential is asked for."""
+    """The reader's words on frames whose potential is asked for."""
     try:
         list(read_gsd(path, frames))
     except FrameError as error:

@@ -1,4 +1,4 @@
-"""What commands write to their standard output and error: lines, tables and bars of progress.
+"""Standard output and error of the commands: lines, tables and bars of progress.
 
 Names that users gave, and messages that hold them, are written as they are: nothing in them is
 markup, and no line is broken or cut but by the terminal itself. A character that the stream's
@@ -32,7 +32,7 @@ def let_all_be_written() -> None:
 
 
 def _nothing_more(stream: TextIO | None) -> None:
-    """What is still to be written to a stream goes nowhere: or the interpreter's end complains."""
+    """Send nowhere what is still to be written to a stream: or the interpreter's end complains."""
     if stream is None:
         return
     with suppress(OSError, ValueError):  # what is no file has no descriptor

@@ -156,7 +156,7 @@ def _which(campaign: Campaign, number: int, step: int) -> tuple[int, int, int]:
 
 
 def read_validations(directory: Path) -> Iterator[Validated]:
-    """What ``validation.json`` of a design's directory tells, in the order it was computed.
+    """The validations in ``validation.json`` of a design's directory, as they were computed.
 
     Raises `RecordError` if it is damaged.
     """

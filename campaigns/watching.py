@@ -1,4 +1,4 @@
-"""What a terminal shows of a run while it is at work: bars of its designs and their steps."""
+"""Bars of a run's designs and their steps, shown on a terminal while it is at work."""
 
 from collections.abc import Mapping
 from typing import Any

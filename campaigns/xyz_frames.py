@@ -99,7 +99,7 @@ def _next_header(file: BinaryIO) -> tuple[int, bytes] | None:
 
 
 def parse_xyz(data: bytes, where: str) -> RawFrame:
-    """What the lines of one frame say; raises `CorruptFrameError` for what they do not."""
+    """Read one frame from its lines; raises `CorruptFrameError` for one that is damaged."""
     lines = lines_of(data, where)
     while lines and not lines[-1].strip():
         lines.pop()
@@ -198,7 +198,7 @@ def _unread_cell(comment: str, known: dict[str, str]) -> str | None:
 
 
 def _unread_numbers(comment: str) -> tuple[str, ...]:
-    """What to say of numbers in a comment that may be a cell, though no word says so."""
+    """Tell in words of numbers in a comment that may be a cell, though no word says so."""
     told = _PAIR.sub(lambda m: "" if _HARMLESS.fullmatch(m[1]) else m[0], comment).strip()
     if not _LENGTH.search(told):
         return ()

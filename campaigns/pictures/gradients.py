@@ -74,7 +74,7 @@ def _followed(check: "GradientCheck") -> Figure:
 def _draw_changes(
     axes: Axes, check: "GradientCheck", across: Floats, up: Floats, shown: NDArray[np.bool_]
 ) -> None:
-    """What is above 0 of the changes, by parameter; open where the packing rearranged."""
+    """The changes above 0, by parameter; open where the packing rearranged."""
     for c in range(len(check.components)):
         for rearranged, style in ((False, {"mew": 0}), (True, {"mfc": "none", "mew": 0.8})):
             chosen = shown[:, c] & (check.rearranged[:, c] == rearranged) & (up[:, c] > 0)

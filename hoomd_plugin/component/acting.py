@@ -21,7 +21,7 @@ def as_bytes(text, width):
 
 
 def others_at_work(simulation, force):
-    """What moves or holds the particles besides a force, by name: ``md.bond.Harmonic, ...``."""
+    """The names of all that moves or holds the particles besides a force: ``md.bond.Harmonic``."""
     integrator = simulation.operations.integrator
     others = [f for f in getattr(integrator, "forces", ()) if f is not force]
     others += getattr(integrator, "constraints", ())

@@ -295,7 +295,7 @@ class _Potential(Pair):
         return {"diameters": np.diag(arrays.pop("sigma")).copy(), **arrays}
 
     def _over_pairs(self, value, types=None) -> np.ndarray:
-        """What a function gives for each pair of types, (types, types)."""
+        """A function's values for each pair of types, (types, types)."""
         names = self._names(types)
         place = {name: k for k, name in enumerate(names)}
         matrix = np.zeros((len(names), len(names)))
@@ -335,7 +335,7 @@ class _Potential(Pair):
 
     @log(category="sequence", requires_run=True)
     def other_forces(self):
-        """What acts on the particles besides this force, in bytes."""
+        """The names of all that acts on the particles besides this force, in bytes."""
         return as_bytes(others_at_work(self._simulation, self), _LONGEST)
 
 

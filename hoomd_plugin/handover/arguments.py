@@ -1,4 +1,4 @@
-"""What public functions are given, checked: an argument by its name, what it is, what is right."""
+"""Checks of arguments: an argument by its name, what it is, what is right."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ _LONGEST = 60
 
 
 def described(value: object) -> str:
-    """What a value is, in a few words, for a message."""
+    """Describe a value in a few words, for a message."""
     if value is None or isinstance(value, (bool, int, float, np.number)):
         return repr(value)
     if isinstance(value, type):
@@ -91,7 +91,7 @@ def _content(value: object, array: NDArray[Any]) -> str:
 
 
 def one_or_several(name: str, value: object, kinds: Any, right: str) -> list[Any]:
-    """What one thing or several of some kinds stand for: a list; one is taken as a list of one.
+    """One thing or several of some kinds as a list; one is taken as a list of one.
 
     Raises `InputError` for what is neither; ``right`` says what it must be.
     """

@@ -1,4 +1,4 @@
-"""What a GSD frame of others holds that Amorph has no place for, though it changes the physics."""
+"""Content of others' GSD frames that changes the physics, and that Amorph has no place for."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
