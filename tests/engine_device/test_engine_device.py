@@ -71,6 +71,7 @@ def test_no_function_is_shared_by_instruction_sets(engine: list[str]) -> None:
     assert [line for line in weak if "generic" not in line and " std::" not in line] == []
 
 
+@pytest.mark.slow  # under the thread sanitizer, compiled for it alone
 def test_neither_threads_nor_blocks_race(engine: list[str], tmp_path: Path) -> None:
     flags: tuple[str, ...] = ("-fsanitize=thread", "-g")
     probe = tmp_path / "probe.cc"

@@ -93,7 +93,8 @@ def test_mirror_images_are_sheared_the_other_way() -> None:
         assert here.stress_drop == pytest.approx(there.stress_drop, abs=1e-6)
 
 
-@pytest.mark.parametrize("dimension", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dimension", [2, 3])
 def test_events_lower_the_energy_at_fixed_strain(dimension: int) -> None:
     """At the strain of an event, the state before it, brought there, is higher in energy."""
     if dimension == 2:
