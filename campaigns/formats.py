@@ -31,7 +31,7 @@ from amorph.handover import (
 from amorph.handover.arguments import check_kind, file_path
 
 from .text_files import Format, TextFile, find_frames, format_of
-from .type_labels import deduced_names, typeid_of
+from .type_labels import deduced_names, typeid_of, unknown_name
 
 __all__ = [
     "Reader",
@@ -202,11 +202,7 @@ def _by_types(frame: Frame, types: Sequence[str]) -> NDArray[np.int32]:
     typeid = of[frame.typeid]
     if (typeid < 0).any():
         strange = frame.types[int(frame.typeid[int(np.argmin(typeid))])]
-        raise UnknownTypeError(
-            f"{frame.where}: a particle is of type {strange!r}, but the types are "
-            f"{', '.join(types)}. Name them all, in the order of the parameters, by types = [...] "
-            "in the [potential] table."
-        )
+        raise unknown_name(strange, types, frame.where)
     return typeid
 
 

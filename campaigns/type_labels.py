@@ -10,7 +10,7 @@ from amorph.handover import UnknownTypeError, type_names
 
 from .text_frames import TextFrame
 
-__all__ = ["deduced_names", "typeid_of"]
+__all__ = ["deduced_names", "typeid_of", "unknown_name"]
 
 # Of what is labelled by element nobody knows the types: LAMMPS calls every element C unless told.
 _ELEMENTS = ("element", "symbol", "symbols")
@@ -117,7 +117,12 @@ def _by_name(
             f"{where}: there is no column that says the particles' types, but types = "
             f"{_toml(types)} are given. Write one (in a dump: type)."
         )
-    raise UnknownTypeError(
+    raise unknown_name(strange, types, where)
+
+
+def unknown_name(strange: str, types: Sequence[str], where: str) -> UnknownTypeError:
+    """The error of a particle whose type is none of those that were named."""
+    return UnknownTypeError(
         f"{where}: a particle is of type {strange!r}, but the types are {', '.join(types)}. Name "
         "them all, in the order of the parameters, by types = [...] in the [potential] table."
     )

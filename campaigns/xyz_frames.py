@@ -46,23 +46,19 @@ def find_xyz_frames(file: BinaryIO) -> Iterator[int]:
     followed by what does not belong to it: then it has not the lines that it says. What comes
     before the first number is a frame too, a damaged one. A file without any has none.
     """
-    begin = 0
-    header = file.readline().removeprefix(BOM)
-    if not _HEADER.match(header):
-        found = _next_header(file)
-        if found is None:
-            return
-        yield 0
-        begin, header = found
-    while True:
+    begin: int | None = 0
+    if not _HEADER.match(file.readline().removeprefix(BOM)):
+        begin = _next_header(file)
+        if begin is not None:
+            yield 0
+    while begin is not None:
         yield begin
-        found = _after_comment(file) or _after_particles(file, int(header))
-        if found is None:
-            return
-        begin, header = found
+        begin = _after_comment(file)
+        if begin is None:
+            begin = _next_header(file)
 
 
-def _after_comment(file: BinaryIO) -> tuple[int, bytes] | None:
+def _after_comment(file: BinaryIO) -> int | None:
     """The next frame, if a writer was stopped before the comment of this one; else None."""
     begin = file.tell()
     comment = file.readline()
@@ -72,30 +68,18 @@ def _after_comment(file: BinaryIO) -> tuple[int, bytes] | None:
     place = file.tell()
     line = file.readline()
     file.seek(place)
-    return (begin, comment) if b"=" in line or len(line.split()) < 3 else None
+    return begin if b"=" in line or len(line.split()) < 3 else None
 
 
-def _after_particles(file: BinaryIO, n: int) -> tuple[int, bytes] | None:
-    """The next frame, after at most n lines of particles, and what does not belong there."""
-    for _ in range(n):
-        place = file.tell()
-        line = file.readline()
-        if not line:
-            return None
-        if _HEADER.match(line):
-            return place, line
-    return _next_header(file)
-
-
-def _next_header(file: BinaryIO) -> tuple[int, bytes] | None:
-    """The next line that is a number alone, and where it begins."""
+def _next_header(file: BinaryIO) -> int | None:
+    """The place of the next line that is a number alone; the file is then behind that line."""
     while True:
         place = file.tell()
         line = file.readline()
         if not line:
             return None
         if _HEADER.match(line):
-            return place, line
+            return place
 
 
 def parse_xyz(data: bytes, where: str) -> RawFrame:

@@ -1,4 +1,4 @@
-"""What is not finite has a name: the feature, its component, the parameter, the packing."""
+"""A name for all that is not finite: the feature, its component, the parameter, the packing."""
 
 from collections.abc import Callable
 from functools import partial

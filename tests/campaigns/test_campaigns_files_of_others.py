@@ -157,7 +157,7 @@ def write(path: Path, form: str, *frames: Frame) -> Path:
 
 @dataclass
 class Outcome:
-    """What `analyze` made of a file."""
+    """The rows, the error and the warnings of `analyze` for a file."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     error: AmorphError | None = None

@@ -177,7 +177,7 @@ def frame_text(text: str, suffix: str, index: int) -> str:
 
 
 def tried(path: Path, energies: list[float]) -> Counter[str]:
-    """What `amorph analyze` makes of a changed file, counted; fails on anything wrong."""
+    """Count what `amorph analyze` makes of a changed file; fails on anything wrong."""
     out: Counter[str] = Counter()
     request = Request.of(["energy"], theta=SOFT)
     try:

@@ -1,4 +1,4 @@
-"""What a force logs of a run, and what is made of it: HOOMD's value, or a named refusal."""
+"""The log of a force in a run, and what is made of it: HOOMD's value, or a named refusal."""
 
 import hoomd
 import numpy as np
