@@ -7,12 +7,7 @@ units, mass 1.
 from .precision import require_float64  # first: it switches JAX to float64
 
 # isort: split
-from .batch import BatchMeasurement, measure_batch
 from .compiled import keep_compiled
-from .contact_numbers import Contacts, contacts, coordination_feature
-from .deformation import Deformation, deform, deformation
-from .departure import MOST_CHANGED, MOST_MOVED, Departure, departure
-from .elasticity import BondContributions, bond_contributions
 from .errors import (
     ConvergenceError,
     DegenerateModesError,
@@ -24,8 +19,7 @@ from .errors import (
     RelaxationError,
     SingularHessianError,
 )
-from .factors import SOLVERS
-from .features import (
+from .features.builtin import (
     anisotropy,
     bulk_modulus,
     coordination,
@@ -41,18 +35,28 @@ from .features import (
     youngs_moduli,
     youngs_modulus,
 )
-from .files import frame_of, packings_of, read_gsd, theta_of, write_gsd
-from .following import Followed, crossings, follow, next_crossing
-from .jacobian import Jacobian, SecondOrder, frequency_slopes, jacobian, second_order
-from .linear_response import Response, default_tolerance, response, round_off_force
-from .measuring import Measurement, measure, value_and_grad
-from .mechanics import energy, forces, hessian, stress
-from .minimizer import Relaxation, relax, relaxation
-from .neighbours import FIRST_SHELL, FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER, Window
-from .order import bond_order, bond_order_feature
-from .packing import Packing
-from .parameters import by_bond, by_group, by_particle, by_type, of_box, of_strain
-from .potentials import (
+from .features.contact_numbers import Contacts, contacts, coordination_feature
+from .features.elasticity import BondContributions, bond_contributions
+from .features.order import bond_order, bond_order_feature
+from .features.registry import FAMILIES, FEATURES, Feature, feature, register, register_family
+from .features.steinhardt import steinhardt_feature, steinhardt_order
+from .features.structure import PairDistribution, pair_distribution, pair_distribution_feature
+from .features.vibrations import (
+    Modes,
+    density_of_states,
+    lowest_frequencies,
+    lowest_modes,
+    project_on_modes,
+)
+from .loading.deformation import Deformation, deform, deformation
+from .loading.quasistatic import PlasticEvent
+from .loading.strain_response import nonaffine_displacement, nonaffine_forces, tangent_stiffness
+from .loading.stress_strain import DeformationError, StressStrain, stress_strain, velocity_gradient
+from .matter.files import frame_of, packings_of, read_gsd, theta_of, write_gsd
+from .matter.mechanics import energy, forces, hessian, stress
+from .matter.neighbours import FIRST_SHELL, FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER, Window
+from .matter.packing import Packing
+from .matter.potentials import (
     FourTerm,
     HarmonicMorse,
     HarmonicMorseReduced,
@@ -61,20 +65,16 @@ from .potentials import (
     SoftSphere,
     from_arrays,
 )
-from .quasistatic import PlasticEvent
-from .registry import FAMILIES, FEATURES, Feature, feature, register, register_family
-from .springs import PairsAndSprings, Springs, Theta
-from .steinhardt import steinhardt_feature, steinhardt_order
-from .strain_response import nonaffine_displacement, nonaffine_forces, tangent_stiffness
-from .stress_strain import DeformationError, StressStrain, stress_strain, velocity_gradient
-from .structure import PairDistribution, pair_distribution, pair_distribution_feature
-from .vibrations import (
-    Modes,
-    density_of_states,
-    lowest_frequencies,
-    lowest_modes,
-    project_on_modes,
-)
+from .matter.springs import PairsAndSprings, Springs, Theta
+from .minima.departure import MOST_CHANGED, MOST_MOVED, Departure, departure
+from .minima.following import Followed, crossings, follow, next_crossing
+from .minima.relaxing import Relaxation, relax, relaxation
+from .minima.responses import Response, default_tolerance, response, round_off_force
+from .sensitivity.batch import BatchMeasurement, measure_batch
+from .sensitivity.jacobian import Jacobian, SecondOrder, frequency_slopes, jacobian, second_order
+from .sensitivity.measuring import Measurement, measure, value_and_grad
+from .sensitivity.parameters import by_bond, by_group, by_particle, by_type, of_box, of_strain
+from .solve.factors import SOLVERS
 
 __all__ = [
     "FAMILIES",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from amorph import bridge
-from amorph.bridge.arguments import check
+from amorph.bridge.matter.arguments import check
 from amorph.handover import AmorphError, CorruptFrameError, FrameError, InputError
 from amorph.handover.arguments import file_path, one_or_several
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph import bridge
-from amorph.bridge.arguments import check
+from amorph.bridge.matter.arguments import check
 from amorph.handover import (
     CorruptFrameError,
     EmptyFileError,

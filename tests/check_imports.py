@@ -2,7 +2,8 @@
 
 handover imports nothing of ours; ensemble and bridge import handover only; campaigns may import
 all three, and so may hoomd.amorph (the component), the bridge only where it is used; amorph itself
-starts the command line. What a package must not need at import (MPI, JAX, HOOMD) is checked too.
+starts the command line. Inside the bridge a room imports those before it. What a package must not
+need at import (MPI, JAX, HOOMD) is checked too.
 Run as ``python tests/check_imports.py``; exits with 1 and a line for each import that is not
 allowed.
 """
@@ -30,6 +31,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 # What a package may import where it is used, inside of a function: hoomd.amorph starts without JAX.
 WHERE_USED: dict[str, set[str]] = {"component": {"bridge"}}
+# A room of the bridge imports itself, the rooms before it, and what stands in the bridge's root.
+ROOMS = ("matter", "solve", "minima", "features", "sensitivity", "loading")
 OUTSIDE_FORBIDDEN = {
     "handover": {"jax", "scipy", "mpi4py", "hoomd", "pandas", "matplotlib"},
     "ensemble": {"jax", "scipy", "mpi4py", "hoomd", "gsd", "matplotlib"},
@@ -85,8 +88,22 @@ def faults() -> list[str]:
     return out
 
 
+def room_faults() -> list[str]:
+    out = []
+    for path in sorted(FOLDERS["bridge"].glob("*/*.py")):
+        room = path.parent.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or node.level != 2:
+                continue
+            other = (node.module or "").split(".")[0]
+            if other in ROOMS and ROOMS.index(other) >= ROOMS.index(room):
+                where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                out.append(f"{where}: {room} comes before {other} and must not import it")
+    return out
+
+
 def main() -> int:
-    found = faults()
+    found = faults() + room_faults()
     print("\n".join(found) or "imports go only where they may")
     return 1 if found else 0
 

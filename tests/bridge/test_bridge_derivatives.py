@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amorph import bridge
 from amorph.bridge import Packing
-from amorph.bridge.pairs import find_pairs
+from amorph.bridge.matter.pairs import find_pairs
 from amorph.handover import InputError, widths
 
 TILTS = [(0.0, 0.0, 0.0), (0.45, -0.3, 0.2), (1.9, -1.2, 1.4)]

@@ -7,9 +7,9 @@ import pytest
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing, PairPotential
-from amorph.bridge.derivatives import by_choices
-from amorph.bridge.jumps import Jumps, jumps_of
-from amorph.bridge.parameters import by_type, of_strain
+from amorph.bridge.sensitivity.derivatives import by_choices
+from amorph.bridge.sensitivity.jumps import Jumps, jumps_of
+from amorph.bridge.sensitivity.parameters import by_type, of_strain
 
 NAMES = ["poisson_ratio", "bulk_modulus", "elastic_constants", "youngs_moduli", "anisotropy"]
 MORSE = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.12, stiffness=5.0, alpha=6.0)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
-from amorph.bridge.elasticity import bulk_modulus_of
-from amorph.bridge.mechanics import energy_of, pressure_of
+from amorph.bridge.features.elasticity import bulk_modulus_of
+from amorph.bridge.matter.mechanics import energy_of, pressure_of
 from amorph.handover import InputError
 
 THETA = bridge.SoftSphere(diameters=[1.0, 1.1], stiffness=[1.0, 1.2, 1.4])

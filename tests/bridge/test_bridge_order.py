@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from amorph import bridge
 from amorph.bridge import Packing, Window
-from amorph.bridge.mechanics import state_of
+from amorph.bridge.matter.mechanics import state_of
 from amorph.handover import BoxTooSmallError, InputError
 
 

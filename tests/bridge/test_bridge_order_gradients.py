@@ -10,7 +10,7 @@ import pytest
 
 from amorph import bridge
 from amorph.bridge import Feature, Packing, PairPotential, Window
-from amorph.bridge.mechanics import state_of
+from amorph.bridge.matter.mechanics import state_of
 from amorph.handover import AmorphError
 
 EDGES = np.linspace(0.7, 1.3, 7)

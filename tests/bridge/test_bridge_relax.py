@@ -9,7 +9,7 @@ import pytest
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
-from amorph.bridge.minimizer import Work, run_newton
+from amorph.bridge.minima.relaxing import Work, run_newton
 from amorph.handover import AmorphError, BoxTooSmallError, InputError, UnknownTypeError
 
 
@@ -333,8 +333,8 @@ def test_misspelt_features(theta2: Any, solid: Packing, solid3: Packing, spheres
 
 def test_a_new_feature(theta2: Any, solid: Packing) -> None:
     """A function of (theta, state), measured and differentiated without being registered."""
-    from amorph.bridge.elasticity import bulk_modulus_of
-    from amorph.bridge.mechanics import pressure_of
+    from amorph.bridge.features.elasticity import bulk_modulus_of
+    from amorph.bridge.matter.mechanics import pressure_of
 
     def ratio(theta: Any, state: Any) -> Any:
         return pressure_of(theta, state) / bulk_modulus_of(theta, state)

@@ -9,10 +9,10 @@ import scipy.sparse
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
-from amorph.bridge.factors import factorise, lowest_mode
-from amorph.bridge.mechanics import state_of
-from amorph.bridge.rattlers import find_rattlers
-from amorph.bridge.sparse import Pattern, SparseHessian, installed
+from amorph.bridge.solve.factors import factorise, lowest_mode
+from amorph.bridge.matter.mechanics import state_of
+from amorph.bridge.minima.rattlers import find_rattlers
+from amorph.bridge.solve.sparse import Pattern, SparseHessian, installed
 from amorph.handover import InputError
 
 SPARSE = [*installed(), "krylov"]
@@ -130,7 +130,7 @@ def test_unknown_solver(theta2: Any, solid: Packing) -> None:
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_assembly(dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Any) -> None:
     packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
-    from amorph.bridge.factors import assembled
+    from amorph.bridge.solve.factors import assembled
 
     state = state_of(packing, theta)
     whole = assembled(theta, state)

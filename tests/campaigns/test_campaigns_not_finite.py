@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge
-from amorph.bridge.mechanics import pressure_of
+from amorph.bridge.matter.mechanics import pressure_of
 from amorph.campaigns import members
 from amorph.campaigns.designs import Design, Step
 from amorph.campaigns.errors import DesignError, NotFiniteError

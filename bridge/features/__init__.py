@@ -1,0 +1,1 @@
+"""What a packing is measured by, each feature by its name."""

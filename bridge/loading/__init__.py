@@ -1,0 +1,1 @@
+"""Deformation of the box: stress against strain."""

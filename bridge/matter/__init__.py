@@ -1,0 +1,1 @@
+"""A packing and what its particles interact by: energy, forces, stress and Hessian."""

@@ -1,0 +1,1 @@
+"""Minima of the energy: found, proven, followed, and their linear response."""

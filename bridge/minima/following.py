@@ -1,0 +1,311 @@
+"""Following one minimum while parameters change, and noticing when it is lost."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from amorph.handover import InputError
+from amorph.handover.arguments import described, not_negative
+from amorph.handover.showing import shown
+
+from ..errors import NotAMinimumError
+from ..matter.arguments import check
+from ..matter.breaks import curvature_jumps
+from ..matter.mechanics import State, pair_terms, state_of
+from ..matter.packing import Packing
+from ..matter.pairs import Pairs
+from ..matter.springs import Theta
+from .relaxing import NEWTON_MOVE, SKIN, Work, relaxation, run_newton, settle_rattlers
+from .responses import force_tolerance, largest, remember, respond
+
+__all__ = ["Followed", "crossings", "follow", "next_crossing"]
+
+# A minimum counts as lost when it cannot be followed over this part of the parameters' change.
+SMALLEST_PART = 2.0**-8
+# The displacement may differ by this part from the linear response before the change is divided.
+NONLINEARITY = 0.5
+# Of the greatest u'': a jump of u'' by less is none that a crossing is told of for.
+LEAST_JUMP = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """A packing at new parameters.
+
+    Attributes
+    ----------
+    packing:
+        At rest, its response kept with it.
+    rearranged:
+        Whether the minimum was lost on the way, so that the packing jumped to another.
+    lost_at:
+        Where on the way from the old parameters (0) to the new ones (1); 1 if it was not lost.
+    crossings:
+        How many pairs crossed a distance where u'' jumps, between the old packing and the new.
+    moved:
+        The largest displacement of a particle.
+    """
+
+    packing: Packing
+    rearranged: bool
+    lost_at: float
+    crossings: int
+    moved: float
+
+    def __repr__(self) -> str:
+        lost = f"rearranged, at {self.lost_at:.3g} of the way"
+        return shown(
+            f"Followed: {self.packing.n_particles} particles in {self.packing.dimension} "
+            "dimensions, at rest at new parameters",
+            [
+                ("minimum", lost if self.rearranged else "the same"),
+                ("crossings", f"{self.crossings} pairs crossed a distance where u'' jumps"),
+                ("moved", f"{self.moved:.3g} at most"),
+            ],
+        )
+
+
+@jax.jit
+def _classes(theta: Theta, state: State) -> jax.Array:
+    classes = jnp.zeros(state.pairs.i.shape, dtype=int)
+    if theta.near is not None:  # springs are smooth
+        terms = pair_terms(theta, state)
+        for at in theta.near.pair_breaks(terms.parameters):
+            classes = classes + (terms.distance >= at)
+    return classes
+
+
+def crossings(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> int:
+    """How many pairs crossed a distance where u'' jumps (σ, r_on, r_cut).
+
+    The packings must be the same particles, moved by less than a tenth of a diameter for the count
+    to be exact: pairs are listed from the first, with a skin. Raises `InputError` for what is no
+    packing with its interactions.
+    """
+    _check_ends(before, after)
+    return int(np.count_nonzero(crossed(before, after)[0]))
+
+
+def _check_ends(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> None:
+    """Raise `InputError` unless both are packings of the same particles, with their potentials."""
+    for name, pair in (("before", before), ("after", after)):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise InputError(f"{name} is {described(pair)}: it must be (packing, theta).")
+        check(packing=pair[0], theta=pair[1])
+    if before[0].positions.shape != after[0].positions.shape:
+        raise InputError(
+            f"positions have shapes {before[0].positions.shape} and {after[0].positions.shape}: "
+            "they must be those of the same particles."
+        )
+
+
+def crossed(
+    before: tuple[Packing, Theta],
+    after: tuple[Packing, Theta],
+    *,
+    gradient: NDArray[np.float64] | None = None,
+    moved: float = 0.0,
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Which of the pairs near the first packing crossed a distance where u'' jumps, (M,).
+
+    `gradient` (d, d) is what took the first box's vectors to those of the second, where they
+    differ; `moved` the largest displacement beyond it, where more than a tenth of a diameter. The
+    pairs (M, 2) are the second result.
+    """
+    packing, theta = before
+    # A pair that is not listed was farther than the skin, and both its ends moved.
+    skin = max(SKIN * theta.size_range()[1], 2.0 * moved)
+    state = state_of(packing, theta, skin=skin)
+    pairs = state.pairs
+    if gradient is not None:
+        pairs = replace(pairs, shift=np.asarray(pairs.shift) @ np.asarray(gradient).T)
+    there = replace(state, positions=after[0].positions, pairs=pairs)
+    real = int(pairs.count)
+    old = np.asarray(_classes(theta, state))[:real]
+    new = np.asarray(_classes(after[1], there))[:real]
+    return old != new, np.stack([pairs.i, pairs.j], axis=1)[:real]
+
+
+@jax.jit
+def _gaps(theta: Theta, state: State) -> tuple[jax.Array, jax.Array]:
+    """How far each pair is behind each distance where u'' jumps, and by how much, (n_jumps, M)."""
+    assert theta.near is not None
+    terms = pair_terms(theta, state)
+    at = jnp.stack(theta.near.pair_breaks(terms.parameters))
+    return terms.distance - at, curvature_jumps(theta.near.kind, terms.parameters, at)
+
+
+def next_crossing(
+    before: tuple[Packing, Theta], after: tuple[Packing, Theta], within: float
+) -> float:
+    """How far on the way from one packing to another a pair first crosses where u'' jumps.
+
+    Jumps of less than a hundredth of the greatest u'' do not count: those where a cutoff is smooth
+    change no modulus to speak of. Distances, and where u'' jumps, are taken to go on as they went:
+    1 is at the second packing, and it may lie beyond, up to `within`. Infinite where no pair
+    crosses so far.
+
+    Parameters
+    ----------
+    before, after:
+        The same particles in one box, each with its potential, a little apart.
+    within:
+        In units of the way, at least 0.
+
+    Raises `BoxTooSmallError` where particles moved so far that pairs are no longer listed once, and
+    `InputError` for what is no packing with its interactions.
+    """
+    _check_ends(before, after)
+    not_negative("within", within)
+    (packing, theta), (there, new_theta) = before, after
+    if theta.near is None:  # springs are smooth
+        return np.inf
+    change = np.asarray(there.positions - packing.positions)
+    if packing.box is not None:  # one of them may have been put back into the box
+        change = change - np.rint(np.linalg.solve(packing.box, change.T)).T @ packing.box.T
+    skin = max(SKIN * theta.size_range()[1], 2.0 * within * largest(change))
+    state = state_of(packing, theta, skin=skin)
+    real = int(state.pairs.count)
+    moved = replace(state, positions=state.positions + change)
+    old, jump = (np.asarray(x)[:, :real] for x in _gaps(theta, state))
+    new = np.asarray(_gaps(new_theta, moved)[0])[:, :real]
+    large = np.abs(jump) >= LEAST_JUMP * theta.near.max_stiffness()
+    towards = large & (old * (old - new) > 0)
+    parts = old[towards] / (old - new)[towards]
+    first = float(parts.min(initial=np.inf))
+    return first if first <= within else np.inf
+
+
+def _between(start: Theta, end: Theta, part: float) -> Theta:
+    if part == 1.0:
+        return end
+    return jax.tree_util.tree_map(lambda a, b: a + part * (b - a), start, end)
+
+
+def _without(pairs: Pairs, rattlers: NDArray[np.bool_], theta: Theta) -> Pairs:
+    """The pairs without those of rattlers, which become padding."""
+    i, j, shift = np.array(pairs.i), np.array(pairs.j), np.array(pairs.shift)
+    out = rattlers[i] | rattlers[j]
+    i[out], j[out], shift[out] = 0, 0, 0.0
+    shift[out, 0] = 10.0 * (theta.longest_cutoff() + 1.0)
+    return replace(pairs, i=i, j=j, shift=shift)
+
+
+def same_minimum(
+    packing: Packing,
+    theta: Theta,
+    tolerance: float,
+    predicted: NDArray[np.float64] | None = None,
+    rattlers: NDArray[np.bool_] | None = None,
+) -> Packing | None:
+    """The minimum of a packing under a slight change, or None if Newton does not lead to it.
+
+    The packing is at rest no longer, since its parameters or its box were changed. `predicted` is
+    its linear response (N, d), from which Newton starts; without it the first Newton step is taken
+    for it. None also if the displacement differs from the linear response by more than half.
+    `rattlers` (N,) are those before the change, if they are known.
+    """
+    smallest, largest_size = theta.size_range()
+    start = packing
+    if predicted is not None:
+        if not largest(predicted) <= NEWTON_MOVE * smallest:
+            return None
+        start = packing.with_positions(packing.positions + predicted)
+    work = Work.start(start, theta)
+    if rattlers is not None and not rattlers.any():
+        rattlers = None
+    if rattlers is not None:
+        # Rattlers rest at marginal contact. Pushed by the change, they would hide weak contacts of
+        # the others, which must carry more than the largest force to count; so they come last.
+        work.state = replace(work.state, pairs=_without(work.state.pairs, rattlers, theta))
+    at_rest, _, first = run_newton(work, tolerance)
+    if not at_rest:
+        return None
+    if rattlers is not None:
+        work = Work.start(packing.with_positions(work.state.positions), theta)
+        if not settle_rattlers(work, rattlers):
+            # One of them is held from now on.
+            at_rest, _, _ = run_newton(work, tolerance)
+            if not at_rest:
+                return None
+    final = packing.with_positions(work.state.positions)
+    try:
+        found = respond(state_of(final, theta), theta, tolerance)
+    except NotAMinimumError:
+        return None
+    held = ~found.rattlers[:, None]
+    change = np.where(held, final.positions - packing.positions, 0.0)
+    linear = np.where(held, first if predicted is None else predicted, 0.0)
+    # Below this size the difference is round-off of the minimisation.
+    noise = 1e-9 * largest_size
+    if largest(change - linear) > NONLINEARITY * largest(linear) + noise:
+        return None
+    remember(final, theta, 0.0, found)
+    return final
+
+
+def follow(
+    packing: Packing,
+    theta: Theta,
+    new_theta: Theta,
+    *,
+    tolerance: float | None = None,
+) -> Followed:
+    """The minimum that a packing's minimum becomes while its parameters change.
+
+    The change is made in as many parts as it takes for each to be one Newton iteration whose
+    displacement is what the linear response says, to within half. Where no part is small enough,
+    the minimum has turned into a saddle: the packing is then relaxed by FIRE at the new
+    parameters, to whichever minimum lies downhill, and `rearranged` says so. This is P0's
+    tracking of a configuration ("occasionally, the energy minimum transforms into a saddle point
+    and the system undergoes a rearrangement").
+
+    Parameters
+    ----------
+    packing:
+        At rest at `theta`.
+    theta, new_theta:
+        Potentials of one kind and number of types.
+    tolerance:
+        As in `relax`.
+
+    Raises
+    ------
+    InputError
+        For potentials of different kinds.
+    RelaxationError, NotAMinimumError, SingularHessianError, BoxTooSmallError
+        If no minimum is found after a rearrangement.
+    """
+    check(packing=packing, theta=theta, new_theta=new_theta)
+    old, new = theta.arrays(), new_theta.arrays()
+    if theta.potential != new_theta.potential or any(len(old[k]) != len(new[k]) for k in old):
+        raise InputError(
+            f"cannot follow from {theta!r} to {new_theta!r}: they must be of one kind, with as "
+            "many types and springs."
+        )
+    limit = force_tolerance(packing, new_theta, tolerance)
+    here, done, part = packing, 0.0, 1.0
+    rearranged = False
+    while done < 1.0:
+        target = min(1.0, done + part)
+        there = same_minimum(here, _between(theta, new_theta, target), limit)
+        if there is not None:
+            here, done = there, target
+            part = min(2.0 * part, 1.0)
+        elif part > SMALLEST_PART:
+            part *= 0.5
+        else:
+            rearranged = True
+            here = relaxation(here, new_theta, tolerance=limit).packing
+            break
+    displacement: NDArray[np.float64] = here.positions - packing.positions
+    return Followed(
+        packing=here,
+        rearranged=rearranged,
+        lost_at=done,
+        crossings=crossings((packing, theta), (here, new_theta)),
+        moved=largest(displacement),
+    )

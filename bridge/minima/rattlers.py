@@ -1,0 +1,91 @@
+"""Rattlers: particles that nothing holds in place."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from ..matter.mechanics import State, interactions, listed
+from ..matter.springs import Theta
+
+__all__ = ["contacts_of", "find_rattlers"]
+
+FORCE_FRACTION = 1e-9
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Contact:
+    """Of each pair of a kind: its ends, direction, whether it is a contact, and may pull."""
+
+    i: Any
+    j: Any
+    unit: Any
+    counts: Any
+    attracts: Any
+
+
+def contacts_of(theta: Any, state: State, residual: Any = 0.0) -> list[Contact]:
+    """The contacts among each kind of interaction, rattlers' too.
+
+    A repulsive pair counts if its force is above 1e-9 of the mean contact force and above the
+    residual: a rattler comes to rest at marginal contact, where round-off decides whether there is
+    any. A pair with an attractive part counts wherever it lies below its cutoff: at the bottom of
+    the well it has no force, but holds. So does a spring.
+    """
+    parts = interactions(theta, state)
+    touching = [p.distance < p.kind.pair_cutoff(p.parameters) for p in parts]
+    carrying = [t & (p.slope != 0) for p, t in zip(parts, touching, strict=True)]
+    total = sum(
+        jnp.sum(jnp.where(c, jnp.abs(p.slope), 0.0)) for p, c in zip(parts, carrying, strict=True)
+    )
+    mean = total / jnp.maximum(sum(jnp.sum(c) for c in carrying), 1)
+    threshold = jnp.maximum(FORCE_FRACTION * mean, residual)
+    out = []
+    for part, near in zip(parts, touching, strict=True):
+        attracts = part.kind.pair_attracts(part.parameters) & near
+        counts = attracts | (near & (jnp.abs(part.slope) > threshold))
+        out.append(Contact(part.i, part.j, part.unit, counts, attracts))
+    return out
+
+
+_contacts = jax.jit(contacts_of)
+
+
+def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArray[np.bool_]:
+    """Which particles are rattlers, (N,), found recursively.
+
+    What a contact is, `contacts_of` says. A particle is a rattler if its contacts leave it free to
+    move, that is if they do not span space, or if they all push and are fewer than d + 1. Contacts
+    with rattlers do not count.
+
+    Parameters
+    ----------
+    theta, state:
+        A packing at rest.
+    residual:
+        Forces up to this size count as none: what is left in a packing not fully relaxed.
+    """
+    found = [(c.i, c.j, c.unit, c.counts, c.attracts) for c in _contacts(theta, state, residual)]
+    i, j, units, counts, attracts = listed(theta, state, found)
+    n, d = state.positions.shape
+    out = np.zeros(n, dtype=bool)
+    while True:
+        live = counts & ~out[i] & ~out[j]
+        ends = np.concatenate([i[live], j[live]])
+        number = np.bincount(ends, minlength=n)
+        pulls = np.bincount(ends, weights=np.tile(attracts[live], 2), minlength=n) > 0
+        # Do the directions span space? Their second moment has no zero eigenvalue.
+        moment = np.empty((n, d, d))
+        for a in range(d):
+            for b in range(a, d):
+                outer = np.tile(units[live, a] * units[live, b], 2)
+                moment[:, a, b] = moment[:, b, a] = np.bincount(ends, outer, n)
+        flat = np.linalg.eigvalsh(moment)[:, 0] < 1e-9
+        found = ~out & (flat | (~pulls & (number < d + 1)))
+        if not found.any():
+            return out
+        out |= found

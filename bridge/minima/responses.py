@@ -1,0 +1,269 @@
+"""The linear response of a packing at rest: one factorisation of its Hessian, used for everything.
+
+With H = ∂²U/∂R² and Ξ_a = ∂²U/∂R∂ε_a, W = H⁻¹Ξ is minus the displacement per unit strain. Zero
+modes are taken out exactly: rigid motions by adding a stiffness along them alone, to which no
+force couples; rattlers by leaving their rows out.
+"""
+
+import weakref
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from amorph.handover import InputError
+from amorph.handover.arguments import check_choice, not_negative, positive
+from amorph.handover.showing import shown
+
+from ..errors import NotAMinimumError, NotFiniteError, SingularHessianError
+from ..matter.arguments import check
+from ..matter.mechanics import State, energy_of, forces_of, state_of
+from ..matter.packing import Packing
+from ..matter.pairs import find_pairs
+from ..matter.springs import Theta
+from ..matter.strains import strain_forces
+from ..precision import require_float64
+from ..solve.factors import SMALLEST_PIVOT, SOLVERS, Factor, factorise, lowest_mode
+from ..solve.sparse import NotPositiveError
+from .rattlers import find_rattlers
+
+__all__ = ["Response", "default_tolerance", "response", "round_off_force"]
+
+
+def default_tolerance(packing: Packing, theta: Theta) -> float:
+    """The largest |F| of a packing at rest: max(1e-12, 8 eps k_max L).
+
+    k_max is the stiffest pair's u'', L the longest box vector (or the extent of a cluster):
+    round-off of the positions alone makes forces of this size. Raises `InputError` for parameters
+    so extreme that it is not finite.
+    """
+    check(packing=packing, theta=theta)
+    if packing.box is None:
+        length = float(np.max(np.ptp(np.asarray(packing.positions), axis=0)))
+    else:
+        length = float(np.linalg.norm(np.asarray(packing.box), axis=0).max())
+    stiffness = theta.max_stiffness()
+    limit = float(round_off_force(stiffness, length))
+    if not np.isfinite(limit):
+        raise InputError(
+            f"the stiffest pair's u'' is {stiffness} in {theta!r}: its parameters are beyond what "
+            "numbers can hold."
+        )
+    return limit
+
+
+def round_off_force(stiffness: Any, length: Any) -> Any:
+    """max(1e-12, 8 eps k_max L), of numbers or arrays: what rest means, see `default_tolerance`."""
+    return np.maximum(1e-12, 8 * float(np.finfo(np.float64).eps) * stiffness * length)
+
+
+def force_tolerance(packing: Packing, theta: Theta, tolerance: float | None) -> float:
+    """The tolerance asked for, or the default; raises `InputError` for an impossible one."""
+    return default_tolerance(packing, theta) if tolerance is None else checked_tolerance(tolerance)
+
+
+def checked_tolerance(tolerance: float) -> float:
+    """A force that was asked for; raises `InputError` for an impossible one."""
+    return positive("tolerance", tolerance)
+
+
+@jax.jit
+def _loads(theta: Any, state: State) -> tuple[Array, Array, Array | None]:
+    """Energy, forces, and Ξ without rattlers for a packing with a box."""
+    xi = None
+    if state.box is not None:
+        xi = jnp.where(state.rattlers[:, None, None], 0.0, strain_forces(theta, state))
+    return energy_of(theta, state), forces_of(theta, state), xi
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """A packing at rest with the factorisation of its Hessian.
+
+    Attributes
+    ----------
+    state:
+        Positions, pairs and rattlers; with `nonaffine` for a packing with a box.
+    factor:
+        The factorised Hessian, its zero modes held.
+    energy, max_force:
+        Total energy and largest |F|.
+    tolerance:
+        The largest |F| that was allowed.
+    """
+
+    state: State
+    factor: Factor
+    energy: float
+    max_force: float
+    tolerance: float
+
+    def __repr__(self) -> str:
+        n, d = np.shape(self.state.positions)
+        return shown(
+            f"Response of a packing of {n} particles in {d} dimensions at rest",
+            [
+                ("energy", f"{self.energy:.10g} ({self.energy / n:.6g} a particle)"),
+                ("largest force", f"{self.max_force:.2e} (at most {self.tolerance:.1e})"),
+                ("rattlers", str(int(self.rattlers.sum()))),
+                ("Hessian by", self.solver),
+            ],
+        )
+
+    @property
+    def rattlers(self) -> NDArray[np.bool_]:
+        """(N,): which particles are rattlers."""
+        return np.asarray(self.state.rattlers)
+
+    @property
+    def solver(self) -> str:
+        """How the Hessian was dealt with: dense, a library's name, or krylov."""
+        return self.factor.method
+
+    def solve(self, load: Any) -> NDArray[np.float64]:
+        """H⁻¹ load for loads (N, d, k); what they have along zero modes is left out."""
+        return self.factor.solve(load)
+
+
+def largest(vectors: Any) -> float:
+    """The largest length of vectors (N, d)."""
+    return float(np.sqrt(np.max(np.sum(np.asarray(vectors) ** 2, axis=1))))
+
+
+def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") -> Response:
+    """Find the rattlers, prove that the state is a minimum, factorise, and compute W.
+
+    Raises `NotAMinimumError` when forces above the tolerance remain or the Hessian has a negative
+    mode, `SingularHessianError` when it has further zero modes.
+    """
+    state = replace(state, rattlers=find_rattlers(theta, state, residual=tolerance))
+    if bool(np.all(state.rattlers)):
+        raise SingularHessianError(
+            "no particle is held by its neighbours: the packing is below jamming, and has no "
+            "elastic response. Compress it or enlarge the diameters."
+        )
+    energy, forces, xi = _loads(theta, state)
+    max_force = largest(forces)
+    check_forces(max_force, state)
+    if not max_force <= tolerance:
+        raise NotAMinimumError(
+            f"the largest force is {max_force:.2e}, above the tolerance {tolerance:.1e}: call "
+            "bridge.relax(packing, theta) first."
+        )
+    try:
+        factor = factorise(theta, state, solver)
+        if not factor.smallest() > SMALLEST_PIVOT:
+            raise NotPositiveError
+        if xi is not None:
+            state = replace(state, nonaffine=factor.solve(xi))
+    except NotPositiveError:
+        _raise_not_minimum(theta, state)
+    if xi is not None and not np.isfinite(state.nonaffine).all():
+        raise NotFiniteError(
+            "the non-affine response H⁻¹Ξ of the packing is not finite: its parameters are beyond "
+            "what numbers can hold."
+        )
+    return Response(state, factor, float(energy), max_force, tolerance)
+
+
+def check_forces(max_force: float, state: State) -> None:
+    """Raise `NotFiniteError` where the largest force is not finite, naming who coincides."""
+    if not np.isfinite(max_force):
+        raise NotFiniteError(
+            f"the largest force of the packing is {max_force}: {coinciding(state)}"
+        )
+
+
+def coinciding(state: State) -> str:
+    """Why forces are not finite, in words: the pair of particles that is nearest."""
+    pairs, count = state.pairs, int(state.pairs.count)
+    x = np.asarray(state.positions)
+    i, j = np.asarray(pairs.i)[:count], np.asarray(pairs.j)[:count]
+    if count == 0:
+        return "its parameters are extreme."
+    distance = np.sqrt(np.sum((x[j] - x[i] + np.asarray(pairs.shift)[:count]) ** 2, axis=1))
+    k = int(np.argmin(distance))
+    return (
+        f"particles {i[k]} and {j[k]} are {distance[k]:.3g} apart. Two particles that coincide "
+        "have no direction between them: move one, or start from another packing."
+    )
+
+
+def _raise_not_minimum(theta: Any, state: State) -> NoReturn:
+    lowest, _, stiffness = lowest_mode(theta, state)
+    if lowest < -1e-10 * stiffness:
+        raise NotAMinimumError(
+            f"the packing is a saddle: the Hessian has an eigenvalue of {lowest:.3e}. "
+            "bridge.relax(packing, theta) leaves it along that mode."
+        ) from None
+    raise SingularHessianError(
+        f"the Hessian has zero modes besides rigid motions and rattlers (smallest eigenvalue "
+        f"{lowest:.1e}, typical {stiffness:.1e}): parts of the packing are not connected "
+        "rigidly, so that its linear response is not defined."
+    ) from None
+
+
+_known: "weakref.WeakKeyDictionary[Packing, list[tuple[Any, float, float, Response]]]"
+_known = weakref.WeakKeyDictionary()
+
+
+def remember(packing: Packing, theta: Theta, reach: float, found: Response) -> None:
+    """Keep a packing's response for as long as the packing object lives."""
+    _known[packing] = [(weakref.ref(theta), reach, found.tolerance, found)]
+
+
+def response(
+    packing: Packing,
+    theta: Theta,
+    *,
+    tolerance: float | None = None,
+    reach: float = 0.0,
+    solver: str = "auto",
+) -> Response:
+    """The linear response of a packing at rest, computed once for a packing and its parameters.
+
+    Parameters
+    ----------
+    packing, theta:
+        A packing as `relax` returns it, and its potential.
+    tolerance:
+        The largest |F| allowed; by default `default_tolerance`, or what the packing was relaxed to.
+    reach:
+        Pairs up to this distance are listed, if it is beyond the potential's cutoff.
+    solver:
+        One of `SOLVERS`: ``auto`` (dense algebra for small packings, a library's sparse
+        factorisation for large ones, iterations for larger ones), ``dense``, ``direct``, a
+        library's name, or ``krylov``. A response that is known already is given whatever it says.
+
+    Raises
+    ------
+    ConvergenceError
+        If iterations do not reach their tolerance.
+    NotFiniteError
+        If the forces are not: two particles coincide.
+    InputError
+        For arguments that are something else, swapped ones among them.
+    NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
+    """
+    check(packing=packing, theta=theta)
+    require_float64()
+    not_negative("reach", reach)
+    limit = force_tolerance(packing, theta, tolerance)
+    check_choice("solver", solver, SOLVERS)
+    for known_theta, known_reach, known_limit, found in _known.get(packing, ()):
+        # What was found to be at rest for a tolerance that was asked for stays so.
+        if known_theta() is not theta or not (tolerance is None or known_limit <= limit):
+            continue
+        if known_reach < reach:
+            # Pairs beyond the cutoff have no stiffness: the factorisation is the same.
+            pairs = find_pairs(packing, theta.near, reach=reach)
+            found = replace(found, state=replace(found.state, pairs=pairs))
+            remember(packing, theta, reach, found)
+        return found
+    found = respond(state_of(packing, theta, reach=reach), theta, limit, solver)
+    remember(packing, theta, reach, found)
+    return found

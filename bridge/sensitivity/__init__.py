@@ -1,0 +1,1 @@
+"""Derivatives of features through the minimum."""

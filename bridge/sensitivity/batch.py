@@ -1,0 +1,470 @@
+"""Many small packings at once: relaxed, measured and differentiated as one array computation.
+
+On a GPU the packings of a batch share each kernel; on a CPU the gain is that nothing is dispatched
+packing by packing. What the fast way does not settle (a step that leaves its basin, rattlers in
+the way, a saddle) goes the way of single packings, one after another, so that both give the same
+answer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from numpy.typing import ArrayLike, NDArray
+
+from amorph.handover import (
+    AmorphError,
+    InputError,
+    UnknownTypeError,
+    check_box,
+    check_box_matrix,
+    widths,
+)
+from amorph.handover.arguments import count, one_or_several, real_numbers, whole_numbers
+from amorph.handover.showing import shown, spread_shown
+
+from ..errors import FeatureError
+from ..features.registry import Feature, check_features, features_of
+from ..matter.arguments import check
+from ..matter.mechanics import State, forces_of
+from ..matter.packing import Packing
+from ..matter.pairs import Pairs, capacity
+from ..matter.potentials import PairPotential
+from ..matter.strains import strain_forces
+from ..minima.rattlers import contacts_of
+from ..minima.relaxing import NEWTON_MOVE, relax
+from ..minima.responses import checked_tolerance, round_off_force
+from ..precision import require_float64
+from ..solve.blas import one_blas_thread
+from ..solve.factors import SMALLEST_PIVOT, held_hessian
+from .measuring import measure
+
+__all__ = ["BatchMeasurement", "measure_batch"]
+
+MOST_NEWTON = 12
+# Hessians that are held at once take about this much memory, some times over.
+CHUNK_BYTES = {"cpu": 2**29, "gpu": 2**33}
+
+
+@dataclass(frozen=True, eq=False)
+class BatchMeasurement:
+    """Features of the packings of a batch that could be measured, and why others could not.
+
+    Attributes
+    ----------
+    status:
+        (R,): ``ok``, or the name of the error that the packing alone raises.
+    messages:
+        By replica, what the errors say.
+    replicas:
+        (n_ok,): the replicas that the other arrays are about, ascending.
+    values:
+        By feature, (n_ok, ...).
+    gradients:
+        By feature and parameter of types, (n_ok, ..., n_parameters).
+    positions:
+        At rest, (n_ok, N, d).
+    single:
+        How many packings went the way of single ones.
+    """
+
+    status: NDArray[np.str_]
+    messages: dict[int, str]
+    replicas: NDArray[np.int64]
+    values: dict[str, NDArray[np.float64]]
+    gradients: dict[str, dict[str, NDArray[np.float64]]]
+    positions: NDArray[np.float64]
+    single: int
+
+    def __repr__(self) -> str:
+        failed, numbers = np.unique(self.status[self.status != "ok"], return_counts=True)
+        why = ", ".join(f"{n} {name}" for name, n in zip(failed, numbers, strict=True))
+        return shown(
+            f"BatchMeasurement: {len(self.replicas)} of {len(self.status)} packings measured",
+            [
+                ("not measured", why),
+                *((name, _values_shown(v)) for name, v in self.values.items()),
+                ("gradients of", ", ".join(self.gradients)),
+                ("the single way", f"{self.single} packings" if self.single else ""),
+            ],
+        )
+
+
+def _values_shown(values: NDArray[np.float64]) -> str:
+    if len(values) == 0:
+        return ""
+    if values.ndim > 1:
+        return f"{values.shape}, {spread_shown(values)}"
+    return f"mean {values.mean():.6g}, {spread_shown(values)}"
+
+
+def measure_batch(
+    positions: ArrayLike,
+    typeid: ArrayLike,
+    boxes: ArrayLike,
+    theta: "PairPotential | Sequence[PairPotential]",
+    features: "str | Feature | Sequence[str | Feature]" = (),
+    gradients: "str | Feature | Sequence[str | Feature]" = (),
+    *,
+    tolerance: float | None = None,
+    device: "jax.Device | None" = None,
+    chunk: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> BatchMeasurement:
+    """Relax, measure and differentiate packings of one size, many at a time.
+
+    Parameters
+    ----------
+    positions:
+        (R, N, d), near minima: quenched to forces of 1e-4 or less, else single packings' way is
+        taken, which is slower.
+    typeid:
+        (N,) or (R, N).
+    boxes:
+        (d, d) or (R, d, d).
+    theta:
+        A pair potential, or one for each replica, of one kind and number of types.
+    features, gradients:
+        What to measure, and what to differentiate by all parameters of types, at fixed box; one
+        alone stands for itself.
+    tolerance:
+        The largest |F| that counts as rest; by default `default_tolerance`.
+    device:
+        JAX's; by default its first.
+    chunk:
+        How many packings at once; by default as many as 0.5 GiB of Hessians (8 GiB on a GPU).
+    progress:
+        Called with the number of replicas done, and of all.
+
+    Raises
+    ------
+    FeatureError
+        For a feature that is not there, not defined here, not differentiable, or of modes.
+    InputError, BoxTooSmallError, UnknownTypeError, PrecisionError
+        Before work starts, for what cannot be. What is wrong with one replica alone, positions or
+        results that are not finite among it, is in its `BatchMeasurement.status`.
+    """
+    require_float64()
+    check(tolerance=tolerance)
+    x = real_numbers("positions", positions, "(R, N, d) numbers")
+    if x.ndim != 3 or x.shape[2] not in (2, 3) or 0 in x.shape:
+        raise InputError(f"positions have shape {x.shape}: they must be (R, N, d).")
+    r, n, d = x.shape
+    types = _spread("typeid", whole_numbers("typeid", typeid, "integers"), (n,), r)
+    types = types.astype(np.int32)
+    given = real_numbers("boxes", boxes, f"({d}, {d}) or ({r}, {d}, {d}) numbers")
+    box = _spread("boxes", given, (d, d), r)
+    right = f"one pair potential, or {r} of them"
+    one = one_or_several("theta", theta, PairPotential, right)
+    if len(one) not in (1, r):
+        raise InputError(f"theta holds {len(one)} potentials: give {right}.")
+    if len({(t.potential, t.n_types) for t in one}) > 1:
+        raise InputError("theta: potentials of one batch are of one kind and number of types.")
+    differentiated = features_of("gradients", gradients)
+    plain = tuple(f for f in features_of("features", features) if f not in differentiated)
+    anywhere = Packing.of(np.zeros((n, d)), types[0], box[0])  # what is wrong with x, rows tell
+    check_features(anywhere, plain, differentiated)
+    for f in (*plain, *differentiated):
+        if f.modes:
+            raise FeatureError(f"{f.name}: modes are for single packings: use measure.")
+    reach = max((f.reach(t) for f in (*plain, *differentiated) for t in one), default=0.0)
+    cutoffs = np.stack([np.maximum(t.cutoffs(), reach) for t in one])
+    if int(types.max()) >= one[0].n_types or int(types.min()) < 0:
+        raise UnknownTypeError(
+            f"typeids reach from {int(types.min())} to {int(types.max())}, but the potential has "
+            f"parameters for {one[0].n_types} types."
+        )
+    alike = given.ndim == 2 or len(given) == 1
+    for k in range(1 if alike else r):
+        own = cutoffs if alike or len(one) == 1 else cutoffs[k]
+        check_box(check_box_matrix(box[k]), float(own.max()))
+
+    where = device or jax.devices()[0]
+    most = max(1, CHUNK_BYTES.get(where.platform, 2**33) // (8 * (n * d) ** 2))
+    size = most if chunk is None else count("chunk", chunk)
+    limits = _limits(one, box, tolerance)
+    stacked = jax.tree_util.tree_map(lambda *v: jnp.stack(v), *one)
+    done: list[dict[str, Any]] = []
+    names = (plain, differentiated)
+    for start in range(0, r, size):
+        part = slice(start, min(start + size, r))
+        # The last chunk is filled up, so that nothing is compiled anew.
+        index = np.minimum(np.arange(start, start + min(size, r)), r - 1)
+        each = index if len(one) > 1 else np.zeros(len(index), dtype=int)
+        arguments = (
+            jax.tree_util.tree_map(lambda v, e=each: v[e], stacked),
+            x[index], types[index], box[index], cutoffs[each], limits[index],
+            np.array([one[e].size_range()[0] for e in each]),
+        )  # fmt: skip
+        found = _run(names, jax.device_put(arguments, where))
+        done.append({k: _cut(v, part.stop - part.start) for k, v in found.items()})
+        if progress is not None:
+            progress(part.stop, r)
+    whole = {k: _joined([one_part[k] for one_part in done]) for k in done[0]}
+    # In a box this narrow another image of a particle may come nearer than the one that is listed.
+    narrow = np.array([widths(b).min() for b in box]) < 2 * (cutoffs.max() + SKIN)
+    whole["ok"] = whole["ok"] & ~narrow
+    return _finished(whole, x, types, box, one, plain, differentiated, tolerance)
+
+
+def _spread(name: str, values: NDArray[Any], shape: tuple[int, ...], replicas: int) -> NDArray[Any]:
+    """One array for all replicas, or that of each, (R, ...); raises `InputError` for others."""
+    if values.shape not in (shape, (1, *shape), (replicas, *shape)):
+        raise InputError(
+            f"{name} has shape {values.shape}: it must be {shape}, or {(replicas, *shape)} for "
+            "each replica its own."
+        )
+    return np.broadcast_to(values, (replicas, *shape))
+
+
+def _limits(
+    thetas: Sequence[PairPotential], box: NDArray[np.float64], tolerance: float | None
+) -> NDArray[np.float64]:
+    """The largest |F| of each replica at rest: see `default_tolerance`."""
+    if tolerance is not None:
+        return np.full(len(box), checked_tolerance(tolerance))
+    stiffness = np.array([t.max_stiffness() for t in thetas])
+    out: NDArray[np.float64] = round_off_force(stiffness, np.linalg.norm(box, axis=1).max(axis=1))
+    if not np.isfinite(out).all():
+        raise InputError("theta: the stiffest pair's u'' is beyond what numbers can hold.")
+    return out
+
+
+def _cut(value: Any, count: int) -> Any:
+    return jax.tree_util.tree_map(lambda v: np.asarray(v)[:count], value)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return jax.tree_util.tree_map(lambda *v: np.concatenate(v), *parts)
+
+
+@one_blas_thread
+def _run(names: tuple[tuple[Feature, ...], ...], arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """The fast way for a chunk, its lists of pairs as long as they must be."""
+    counts = np.asarray(_count(*arguments[1:5]))
+    return dict(jax.block_until_ready(_batch(*names, capacity(int(counts.max())), *arguments)))
+
+
+def _near(x: Array, typeid: Array, box: Array, cutoffs: Array) -> tuple[Array, Array]:
+    """All pairs' image shifts (N, N, d), and which are nearer than their cutoff, i < j."""
+    vector = x[None] - x[:, None]
+    shift = -jnp.round(vector @ jnp.linalg.inv(box).T) @ box.T
+    distance = jnp.sum((vector + shift) ** 2, axis=-1)
+    n = x.shape[0]
+    upper = jnp.arange(n)[:, None] < jnp.arange(n)[None]
+    return shift, upper & (distance < cutoffs[typeid[:, None], typeid[None]] ** 2)
+
+
+# A pair may come into reach while its packing relaxes: lists reach this much farther (length).
+SKIN = 0.1
+
+
+@jax.jit
+def _count(x: Array, typeid: Array, box: Array, cutoffs: Array) -> Array:
+    def one(x: Array, typeid: Array, box: Array, cutoffs: Array) -> Array:
+        return jnp.sum(_near(x, typeid, box, cutoffs + SKIN)[1])
+
+    return lax.map(lambda a: one(*a), (x, typeid, box, cutoffs))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _batch(
+    plain: tuple[Feature, ...], differentiated: tuple[Feature, ...], size: int, *arguments: Any
+) -> dict[str, Any]:
+    return jax.vmap(partial(_one, plain, differentiated, size))(*arguments)
+
+
+def _listed(x: Array, typeid: Array, box: Array, cutoffs: Array, size: int) -> Pairs:
+    shift, near = _near(x, typeid, box, cutoffs + SKIN)
+    i, j = jnp.nonzero(near, size=size, fill_value=0)
+    count = jnp.sum(near)
+    real = (jnp.arange(size) < count)[:, None]
+    far = jnp.zeros(x.shape[1]).at[0].set(10.0 * (jnp.max(cutoffs) + 1.0))
+    at: Any = i.astype(jnp.int32), j.astype(jnp.int32), jnp.where(real, shift[i, j], far)
+    return Pairs(at[0], at[1], at[2], count)
+
+
+def _rattlers(theta: Any, state: State, residual: Array) -> Array:
+    """As `find_rattlers`, traced."""
+    n, d = state.positions.shape
+    (contact,) = contacts_of(theta, state, residual)
+    outer = contact.unit[:, :, None] * contact.unit[:, None, :]
+
+    def more(out: Array) -> Array:
+        live = contact.counts & ~out[contact.i] & ~out[contact.j]
+        weight = jnp.where(live, 1.0, 0.0)
+        ends = jnp.concatenate([contact.i, contact.j])
+        number = jnp.zeros(n).at[ends].add(jnp.tile(weight, 2))
+        pulls = jnp.zeros(n).at[ends].add(jnp.tile(weight * contact.attracts, 2)) > 0
+        moment = (
+            jnp.zeros((n, d, d)).at[ends].add(jnp.tile(weight[:, None, None] * outer, (2, 1, 1)))
+        )
+        flat = jnp.linalg.eigvalsh(moment)[:, 0] < 1e-9
+        return out | flat | (~pulls & (number < d + 1))
+
+    none = jnp.zeros(n, dtype=bool)
+    return lax.while_loop(
+        lambda c: jnp.any(c[0] != c[1]), lambda c: (c[1], more(c[1])), (none, more(none))
+    )[1]
+
+
+def _one(
+    plain: tuple[Feature, ...],
+    differentiated: tuple[Feature, ...],
+    size: int,
+    theta: Any,
+    x: Array,
+    typeid: Array,
+    box: Array,
+    cutoffs: Array,
+    limit: Array,
+    sigma: Array,
+) -> dict[str, Any]:
+    """Newton to the minimum, W, values and gradients of one packing; `ok` tells whether it went."""
+    n, d = x.shape
+    pairs = _listed(x, typeid, box, cutoffs, size)
+    state = State(x, typeid, box, pairs, None, jnp.zeros(n, dtype=bool))
+
+    def largest(v: Array) -> Array:
+        return jnp.sqrt(jnp.max(jnp.sum(v**2, axis=1)))
+
+    def forces(at: Array) -> Array:
+        return forces_of(theta, replace(state, positions=at))
+
+    def rigid(rattlers: Array) -> Array:
+        held = jnp.where(rattlers, 0.0, 1.0)
+        modes = jnp.stack(
+            [(held[:, None] * jnp.eye(d)[a]).reshape(n * d) for a in range(d)], axis=1
+        )
+        return modes / jnp.sqrt(jnp.maximum(jnp.sum(held), 1.0))
+
+    def factor(at: Array, rattlers: Array) -> tuple[Array, Array]:
+        there = replace(state, positions=at, rattlers=rattlers)
+        matrix, stiffness = held_hessian(theta, there, rigid(rattlers))
+        lower = jnp.linalg.cholesky(matrix, symmetrize_input=False)
+        pivot = jnp.min(jnp.diagonal(lower)) ** 2 / stiffness  # NaN where not positive definite
+        return lower, pivot > SMALLEST_PIVOT
+
+    def going(carry: tuple[Array, ...]) -> Array:
+        _, force, _, good, steps = carry
+        return good & (force > limit) & (steps < MOST_NEWTON)
+
+    def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        at, force, pull, _, steps = carry
+        rattlers = _rattlers(theta, replace(state, positions=at), force)
+        lower, positive = factor(at, rattlers)
+        load = jnp.where(rattlers[:, None], 0.0, pull).reshape(n * d)
+        move = jax.scipy.linalg.cho_solve((lower, True), load).reshape(n, d)
+        there = at + move
+        new = forces(there)
+        smaller = largest(new)
+        good = positive & (largest(move) <= NEWTON_MOVE * sigma)
+        good &= (smaller <= 0.5 * force) | (smaller <= limit)
+        return there, smaller, new, good, steps + 1
+
+    first = forces(x)
+    begin: Any = (x, largest(first), first, jnp.array(True), jnp.zeros((), dtype=int))
+    at, force, _, good, _ = lax.while_loop(going, step, begin)
+    rattlers = _rattlers(theta, replace(state, positions=at), limit)
+    lower, positive = factor(at, rattlers)
+    state = replace(state, positions=at, rattlers=rattlers)
+    held = ~rattlers[:, None, None]
+
+    def solve(load: Array) -> Array:
+        flat = load.reshape(n * d, -1)
+        flat = flat - rigid(rattlers) @ (rigid(rattlers).T @ flat)
+        found = jax.scipy.linalg.cho_solve((lower, True), flat)
+        return jnp.where(held, found.reshape(load.shape), 0.0)
+
+    state = replace(state, nonaffine=solve(jnp.where(held, strain_forces(theta, state), 0.0)))
+    ok = good & positive & (force <= limit) & ~jnp.all(rattlers)
+    # No pair may have come into reach from beyond the list.
+    ok &= largest(at - x) < 0.5 * SKIN
+    out: dict[str, Any] = {"positions": at}
+    out["values"] = {f.name: f.function(theta, state) for f in plain}
+    out["gradients"] = {}
+    if differentiated:
+
+        def of(theta: Any, positions: Array) -> tuple[Array, list[Array]]:
+            values = [
+                f.function(theta, replace(state, positions=positions)) for f in differentiated
+            ]
+            return jnp.concatenate([jnp.ravel(v) for v in values]), values
+
+        y, pull_back, values = jax.vjp(of, theta, at, has_aux=True)
+        by_theta, by_position = jax.vmap(pull_back)(jnp.eye(len(y)))
+        loads = by_position.transpose(1, 2, 0)
+        scale = jnp.maximum(jnp.max(jnp.abs(loads)), 1.0)
+        # What depends on where rattlers lie has no gradient: single packings say so by name.
+        ok &= jnp.max(jnp.where(held, 0.0, jnp.abs(loads))) <= 1e-12 * scale
+        # So does what depends on where the packing lies.
+        along = rigid(rattlers).T @ loads.reshape(n * d, -1)
+        length = jnp.sqrt(jnp.max(jnp.sum(loads**2, axis=(0, 1))))
+        ok &= jnp.max(jnp.abs(along)) <= 1e-7 * jnp.maximum(length, 1e-5)
+        adjoint = solve(loads)
+        _, force_pull_back = jax.vjp(lambda t: -forces_of(t, state), theta)
+        through = jax.vmap(lambda a: force_pull_back(a)[0])(adjoint.transpose(2, 0, 1))
+        total = jax.tree_util.tree_map(lambda a, b: a - b, by_theta, through)
+        start = 0
+        for f, value in zip(differentiated, values, strict=True):
+            rows = slice(start, start + value.size)
+            start += value.size
+            out["values"][f.name] = value
+            out["gradients"][f.name] = {
+                k: v[rows].reshape(*value.shape, -1) for k, v in total._values.items()
+            }
+    out["ok"] = ok
+    return out
+
+
+def _finished(
+    whole: dict[str, Any],
+    x: NDArray[np.float64],
+    types: NDArray[np.int32],
+    box: NDArray[np.float64],
+    thetas: Sequence[PairPotential],
+    plain: Sequence[Feature],
+    differentiated: Sequence[Feature],
+    tolerance: float | None,
+) -> BatchMeasurement:
+    """The fast way's answers, and single packings' where it has none."""
+    status = np.full(len(x), "ok", dtype="<U32")
+    messages: dict[int, str] = {}
+    values = {k: np.array(v) for k, v in whole["values"].items()}
+    slopes = {f: {k: np.array(v) for k, v in g.items()} for f, g in whole["gradients"].items()}
+    ok = np.array(whole["ok"])
+    for found in (values, *slopes.values()):
+        for array in found.values():
+            ok &= np.isfinite(array).reshape(len(ok), -1).all(axis=1)
+    left = np.flatnonzero(~ok)
+    positions = np.array(whole["positions"])
+    for k in left.tolist():
+        theta = thetas[k if len(thetas) > 1 else 0]
+        try:
+            packing = relax(Packing.of(x[k], types[k], box[k]), theta, tolerance=tolerance)
+            single = measure(packing, theta, plain, differentiated, tolerance=tolerance)
+        except AmorphError as error:
+            status[k] = type(error).__name__
+            messages[k] = f"replica {k}: {error}"
+            continue
+        positions[k] = packing.positions
+        for name, value in single.values.items():
+            values[name][k] = value
+        for name, gradient in single.gradients.items():
+            for parameter, slope in gradient.arrays().items():
+                slopes[name][parameter][k] = slope
+    kept = np.flatnonzero(status == "ok")
+    return BatchMeasurement(
+        status,
+        messages,
+        kept,
+        {k: v[kept] for k, v in values.items()},
+        {f: {k: v[kept] for k, v in g.items()} for f, g in slopes.items()},
+        positions[kept],
+        len(left),
+    )

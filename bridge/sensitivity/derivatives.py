@@ -1,0 +1,287 @@
+"""Derivatives through the energy minimum: of any features, by any parameters.
+
+With λ = H⁻¹ ∂f/∂R, a feature f of the packing that follows its parameters changes by
+df/dp = ∂f/∂p - λ·∂²U/∂R∂p, where p are each pair's own parameters or the strain of the box. One
+factorisation serves for every feature.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from ..errors import DegenerateModesError, FeatureError, RattlerError
+from ..features.elasticity import elastic_tensor_of
+from ..features.registry import Feature
+from ..features.vibrations import squared_between, squared_frequencies
+from ..matter.mechanics import Interactions, Resolved, State, interactions, resolved, strained
+from ..matter.springs import Theta
+from ..matter.strains import strain_basis
+from ..minima.responses import Response
+from .jumps import jumps_of
+from .parameters import Choice, Slopes
+
+__all__ = ["by_choices", "slopes_of"]
+
+
+def moved(state: State, positions: Any, strain: Any) -> State:
+    """The state at other positions, under a strain given by its components (n_strains,)."""
+    there = replace(state, positions=positions)
+    if strain is None:
+        return there
+    d = state.positions.shape[1]
+    return strained(there, jnp.eye(d) + jnp.tensordot(strain, jnp.asarray(strain_basis(d)), 1))
+
+
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def _partials(
+    features: tuple[Feature, ...],
+    theta: Theta,
+    state: State,
+    with_strain: bool,
+    with_tensor: bool,
+) -> tuple[Any, ...]:
+    """Values, and partial derivatives by each pair's parameters, positions and the strain.
+
+    The elastic tensor comes with the values: a feature that is made of it has computed it.
+    """
+    own = resolved(theta, state)
+    zero = jnp.zeros(len(strain_basis(state.positions.shape[1]))) if with_strain else None
+
+    def of(own: Resolved, positions: Array, strain: Any) -> tuple[Array, Any]:
+        there = moved(state, positions, strain)
+        values = [f.function(own, there) for f in features]
+        tensor = elastic_tensor_of(own, there) if with_tensor else None
+        return jnp.concatenate([jnp.ravel(v) for v in values]), (values, tensor)
+
+    y, pull_back, found = jax.vjp(of, own, jnp.asarray(state.positions), zero, has_aux=True)
+    by_own, by_position, by_strain = jax.vmap(pull_back)(jnp.eye(len(y)))
+    return found, by_own, by_position, by_strain
+
+
+@jax.jit
+def _slope_changes(theta: Theta, state: State) -> list[tuple[Array, dict[str, Array]]]:
+    """∂u'/∂p, a pair's own, and the pairs' directions; for each kind of interaction."""
+
+    def of(part: Interactions) -> dict[str, Array]:
+        def slopes(parameters: Any) -> Array:
+            return replace(part, parameters=parameters).slope
+
+        values, pull_back = jax.vjp(slopes, part.parameters)
+        (by_parameter,) = pull_back(jnp.ones_like(values))
+        return dict(by_parameter)
+
+    return [(part.unit, of(part)) for part in interactions(resolved(theta, state), state)]
+
+
+# By name of a parameter, (rows, pairs).
+Rows = dict[str, NDArray[np.float64]]
+
+
+def _through(
+    theta: Theta, state: State, near: Rows, springs: Rows, adjoint: NDArray[np.float64]
+) -> tuple[Rows, Rows]:
+    """Total derivatives by the parameters of near pairs and of springs.
+
+    They are the partial ones less λ·∂²U/∂R∂p; adjoint is λ, (N, d, rows). In NumPy: compiled, it
+    would be so anew for every number of rows.
+    """
+    changes = iter(_slope_changes(theta, state))
+    by_axis = np.ascontiguousarray(adjoint.transpose(1, 2, 0))  # (d, rows, N)
+
+    def total(pairs: Any, partial_slopes: Rows) -> Rows:
+        unit, by_parameter = next(changes)
+        count = int(pairs.count)
+        i, j, unit = (np.asarray(x)[:count] for x in (pairs.i, pairs.j, unit))
+        # ∂²U/∂R∂p of a pair is n ∂u'/∂p, on its ends; an axis at a time, to hold less.
+        lengthening = np.zeros((by_axis.shape[1], count))
+        for along, moves in zip(unit.T, by_axis, strict=True):
+            lengthening += along * (moves.take(j, axis=1) - moves.take(i, axis=1))
+        return {
+            k: v[:, :count] - lengthening * np.asarray(by_parameter[k])[:count]
+            for k, v in partial_slopes.items()
+        }
+
+    return (
+        total(state.pairs, near) if near else {},
+        total(state.bonds, springs) if springs else {},
+    )
+
+
+def check_loads(
+    features: Sequence[Feature], sizes: Sequence[int], found: Response, loads: NDArray[Any]
+) -> None:
+    """Refuse derivatives of what the parameters do not determine: loads (rows, N, d).
+
+    Raises `RattlerError` for a feature that depends on where rattlers lie, `FeatureError` for one
+    that changes when the packing moves as a whole.
+    """
+    rows = np.split(loads, np.cumsum(sizes)[:-1])
+    scale = max(float(np.max(np.abs(loads), initial=0.0)), 1.0)
+    for f, load in zip(features, rows, strict=True):
+        loose = load[:, found.rattlers]
+        if loose.size and float(np.max(np.abs(loose))) > 1e-12 * scale:
+            raise RattlerError(
+                f"the gradient of {f.name!r} depends on where {int(found.rattlers.sum())} rattlers "
+                "lie, which the parameters do not determine: remove them, or choose a feature of "
+                "the backbone."
+            )
+        flat = load.reshape(len(load), -1)
+        along = flat @ found.factor.rigid
+        if float(np.max(np.abs(along), initial=0.0)) > 1e-7 * max(
+            float(np.max(np.linalg.norm(flat, axis=1), initial=0.0)), 1e-5
+        ):
+            raise FeatureError(
+                f"the gradient of {f.name!r} depends on where the packing as a whole lies, or how "
+                "it is turned, which the parameters do not determine."
+            )
+
+
+def partials(
+    features: Sequence[Feature],
+    theta: Theta,
+    found: Response,
+    *,
+    strain: bool = False,
+    tensor: bool = False,
+) -> tuple[list[NDArray[np.float64]], Resolved, NDArray[np.float64], Any, Any]:
+    """Features' values and partial derivatives by pairs' parameters, positions and the strain.
+
+    Those by positions are (rows, N, d). Last comes the elastic tensor if it is wanted, else None.
+    Raises as `check_loads` does.
+    """
+    (y, moduli), by_own, by_position, by_strain = _partials(
+        tuple(features), theta, found.state, strain, tensor
+    )
+    values = [np.asarray(v) for v in y]
+    loads = np.asarray(by_position)
+    check_loads(features, [v.size for v in values], found, loads)
+    return values, by_own, loads, by_strain, moduli
+
+
+def slopes_of(
+    features: Sequence[Feature],
+    theta: Theta,
+    found: Response,
+    *,
+    strain: bool = False,
+    crossings: bool = False,
+) -> tuple[list[NDArray[np.float64]], Slopes]:
+    """Features' values, and their total derivatives by each pair's parameters and the strain.
+
+    The rows of the derivatives are the features' components, one feature after the other. With
+    ``crossings`` as many rows follow: what the derivatives of the means over packings gain by pairs
+    that cross a break, see `amorph.bridge.jumps`. Raises as `partials` and `jumps_of` do.
+    """
+    state = found.state
+    values, by_own, loads, by_strain, tensor = partials(
+        features, theta, found, strain=strain, tensor=crossings and state.nonaffine is not None
+    )
+    near = {} if by_own.near is None else _rows(by_own.near.parameters)
+    springs = {} if by_own.springs is None else _rows(by_own.springs._values)
+    if crossings:
+        jumps = jumps_of(features, theta, found, len(loads), tensor)
+        by_pairs, pulls, stretch = jumps.partials(state)
+        near = _with_rows(near, by_pairs, len(pulls))
+        springs = _with_rows(springs, {}, len(pulls))
+        loads = np.concatenate([loads, pulls])
+        by_strain = None if by_strain is None else np.concatenate([by_strain, stretch])
+    adjoint = found.solve(np.ascontiguousarray(loads.transpose(1, 2, 0)))
+    near, springs = _through(theta, state, near, springs, adjoint)
+    if by_strain is not None:
+        # λ·∂²U/∂R∂ε = ∂f/∂R·W, with W that was solved for already.
+        by_strain = np.asarray(by_strain) - np.einsum("rnd,nda->ra", loads, state.nonaffine)
+    return values, Slopes(theta, state, near, springs, by_strain)
+
+
+def _rows(by_parameter: dict[str, Any]) -> Rows:
+    return {k: np.asarray(v) for k, v in by_parameter.items()}
+
+
+def _with_rows(partial_slopes: Rows, more: dict[str, Any], rows: int) -> Rows:
+    """Partial derivatives with further rows: zeros for parameters that have none."""
+    return {
+        k: np.concatenate([v, more[k] if k in more else np.zeros((rows, v.shape[1]))])
+        for k, v in partial_slopes.items()
+    }
+
+
+# Squared frequencies that differ by this part of the larger belong to degenerate modes.
+DEGENERATE = 1e-8
+
+
+def degenerate_groups(theta: Theta, state: State) -> list[range]:
+    """The groups of more than one mode among the state's modes that share a frequency."""
+    squared = squared_frequencies(theta, state)
+    new = np.abs(np.diff(squared)) > DEGENERATE * np.abs(squared[1:])
+    ends = [0, *(np.flatnonzero(new) + 1).tolist(), len(squared)]
+    return [range(a, b) for a, b in pairwise(ends) if b - a > 1]
+
+
+@cache
+def coupling(first: int, last: int) -> Feature:
+    """v_kᵀ H v_l of the modes from first to last, as a feature (n, n)."""
+
+    def of(theta: Any, state: State) -> Array:
+        return squared_between(theta, state, state.modes[:, :, first:last])
+
+    return Feature(f"coupling of modes {first} to {last - 1}", of, needs_box=False, modes=last)
+
+
+def by_choices(
+    features: Sequence[Feature],
+    theta: Theta,
+    found: Response,
+    chosen: Sequence[Choice],
+    *,
+    degenerate: str = "raise",
+    crossings: bool = False,
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Features' values, and their total derivatives by some choices, (rows, columns).
+
+    With ``crossings`` as many rows follow as in `slopes_of`.
+
+    Raises `DegenerateModesError` for frequencies of modes that the parameters split, unless
+    ``degenerate`` is ``mean``.
+    """
+    n_modes = max((f.modes for f in features), default=0)
+    groups = degenerate_groups(theta, found.state) if n_modes else []
+    groups = [g for g in groups if g.start < n_modes]
+    extra = [coupling(g.start, g.stop) for g in groups]
+    strain = any(c.needs_strain for c in chosen)
+    values, slopes = slopes_of(
+        [*features, *extra], theta, found, strain=strain, crossings=crossings
+    )
+    matrix = np.concatenate([c.columns(slopes) for c in chosen], axis=1)
+    sizes = [v.size for v in values]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    for k, group in enumerate(groups):
+        at = len(features) + k
+        size = len(group)
+        rows = matrix[starts[at] : starts[at + 1]].reshape(size, size, -1)
+        mean = np.einsum("kkc->c", rows) / size
+        split = np.max(np.abs(rows - mean * np.eye(size)[:, :, None]), axis=(0, 1))
+        defined = split <= 1e-7 * np.max(np.abs(rows))
+        for f, start in zip(features, starts, strict=False):
+            if f.modes <= group.start or defined.all():
+                continue
+            if degenerate == "mean" and f.per_mode:
+                inside = start + np.array([m for m in group if m < f.modes])
+                root = np.sqrt(np.diagonal(values[at]).mean())
+                matrix[inside] = mean / (2 * root)
+            elif f.per_mode or f.modes < group.stop:
+                raise DegenerateModesError(
+                    f"{f.name}: modes {group.start} to {group.stop - 1} share a frequency, and "
+                    f"{int(np.sum(~defined))} of the parameters split them: none of them has a "
+                    "derivative. Ask for degenerate='mean', or for frequency_slopes along a "
+                    "direction."
+                )
+    # Features with modes, and so with groups, have no crossings.
+    return values[: len(features)], matrix if crossings else matrix[: starts[len(features)]]

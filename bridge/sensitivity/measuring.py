@@ -1,0 +1,189 @@
+"""Measuring features of a packing at rest, and differentiating them through the minimum."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from amorph.handover.showing import numbers_shown, shown
+
+from ..features.finiteness import check_slopes, check_values
+from ..features.registry import (
+    Feature,
+    check_features,
+    feature,
+    features_of,
+    plain,
+    response_for,
+    theta_and_packing,
+    values_of,
+)
+from ..matter.arguments import check
+from ..matter.packing import Packing
+from ..matter.springs import Theta
+from ..minima.responses import Response
+from .derivatives import by_choices
+from .parameters import Choice, by_type
+
+__all__ = ["Measurement", "measure", "value_and_grad"]
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Values of features and, where asked for, their derivatives by parameters of types.
+
+    Attributes
+    ----------
+    values:
+        By feature: a float, or an array.
+    gradients:
+        By feature: an object like theta whose leaves have the feature's shape followed by the
+        parameter's.
+    response:
+        The factorisation they were computed from.
+    crossings:
+        By feature, as the gradients, where they were asked for: what the derivative of the mean
+        over packings gains where pairs cross a distance at which u'' jumps.
+    """
+
+    values: dict[str, Any]
+    gradients: dict[str, Theta]
+    response: Response
+    crossings: dict[str, Theta] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        n, d = np.shape(self.response.state.positions)
+        return shown(
+            f"Measurement of a packing of {n} particles in {d} dimensions",
+            [
+                *((name, numbers_shown(value)) for name, value in self.values.items()),
+                *((f"d {name}", repr(slope)) for name, slope in self.gradients.items()),
+                ("crossings add to", ", ".join(self.crossings)),
+            ],
+        )
+
+
+def measure(
+    packing: Packing,
+    theta: Theta,
+    features: "str | Feature | Sequence[str | Feature]",
+    gradients: "str | Feature | Sequence[str | Feature]" = (),
+    *,
+    tolerance: float | None = None,
+    crossings: bool = False,
+) -> Measurement:
+    """Values of features of a packing at rest, and gradients through the minimum.
+
+    Everything comes from one factorisation of the Hessian, which is kept with the packing. A
+    gradient is that of the feature of the packing that follows the parameters at fixed box,
+    df/dθ = ∂f/∂θ - λ·∂²U/∂R∂θ with λ = H⁻¹ ∂f/∂R; it holds until a pair crosses a distance where
+    u'' jumps, or the packing rearranges. The mean of gradients over packings is therefore not the
+    gradient of the mean; with ``crossings`` it is but for rearrangements (`amorph.bridge.jumps`).
+
+    Parameters
+    ----------
+    packing, theta:
+        A packing as `relax` returns it, and its potential.
+    features, gradients:
+        Names or features to measure, and to differentiate by all parameters of types; one alone
+        stands for itself.
+    tolerance:
+        The largest |F| that counts as rest; by default `default_tolerance`.
+    crossings:
+        Compute what is to be added to the gradients before they are averaged over packings.
+
+    Raises
+    ------
+    FeatureError
+        For a feature that is not there, not defined here, or not differentiable; for frequencies
+        with ``crossings``.
+    RattlerError
+        If a gradient depends on where a rattler lies.
+    NotFiniteError
+        For a value, a gradient or what crossings add that is not finite: named with the component,
+        the parameter and the packing's lowest eigenvalue.
+    InputError
+        For arguments that are something else, swapped ones among them.
+    NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
+        As `response` does.
+    """
+    check(packing=packing, theta=theta, tolerance=tolerance)
+    differentiated = features_of("gradients", gradients)
+    only = tuple(f for f in features_of("features", features) if f not in differentiated)
+    check_features(packing, only, differentiated)
+    found = response_for(packing, theta, (*only, *differentiated), tolerance=tolerance)
+    values: dict[str, Any] = {}
+    slopes: dict[str, Theta] = {}
+    gains: dict[str, Theta] = {}
+    if only:
+        known = values_of(only, theta, found)
+        check_values([f.name for f in only], known, theta, found)
+        values |= {f.name: value for f, value in zip(only, known, strict=True)}
+    if differentiated:
+        chosen = [by_type(name) for name in theta.arrays()]
+        y, matrix = by_choices(differentiated, theta, found, chosen, crossings=crossings)
+        check_values([f.name for f in differentiated], y, theta, found)
+        if not np.isfinite(matrix).all():
+            _not_finite(differentiated, y, chosen, matrix, theta, found)
+        values |= {f.name: plain(v) for f, v in zip(differentiated, y, strict=True)}
+        slopes = _like_theta(theta, differentiated, y, matrix)
+        if crossings:
+            gains = _like_theta(theta, differentiated, y, matrix[len(matrix) // 2 :])
+    return Measurement(values, slopes, found, gains)
+
+
+def _not_finite(
+    features: Sequence[Feature],
+    values: Sequence[Any],
+    chosen: Sequence[Choice],
+    matrix: Any,
+    theta: Theta,
+    found: Response,
+) -> None:
+    """Raise `NotFiniteError` for derivatives of features, or what crossings add to them."""
+    rows = [name for f, value in zip(features, values, strict=True) for name in row_names(f, value)]
+    columns = [label for c in chosen for label in c.labels(found.state, theta)]
+    check_slopes(rows, columns, matrix[: len(rows)], theta, found)
+    gained = "what pairs that cross a break add to the gradient of"
+    check_slopes(rows, columns, matrix[len(rows) :], theta, found, what=gained)
+
+
+def row_names(f: Feature, value: Any) -> list[str]:
+    """The names of a feature's components."""
+    if np.ndim(value) == 0:
+        return [f.name]
+    return [f"{f.name}[{','.join(map(str, index))}]" for index in np.ndindex(np.shape(value))]
+
+
+def _like_theta(
+    theta: Theta, features: Sequence[Feature], values: Sequence[Any], matrix: Any
+) -> dict[str, Theta]:
+    """Rows of derivatives by all parameters of types, by feature, as objects like theta."""
+    columns = np.split(matrix, np.cumsum([len(v) for v in theta.arrays().values()])[:-1], axis=1)
+    out: dict[str, Theta] = {}
+    rows = 0
+    for f, value in zip(features, values, strict=True):
+        part = slice(rows, rows + value.size)
+        leaves = [c[part].reshape(*value.shape, -1) for c in columns]
+        out[f.name] = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(theta), leaves)
+        rows += value.size
+    return out
+
+
+def value_and_grad(which: "str | Feature") -> Callable[[Any, Any], tuple[Any, Theta]]:
+    """A function of (theta, packing) that gives a feature's value and its gradient by theta.
+
+    The gradient is an object like theta: its attributes are the derivatives by each parameter of
+    types, through the energy minimum, at fixed box. See `measure` for what it means and raises.
+    Its arguments cannot be mistaken for each other: (packing, theta) is the same.
+    """
+    f = feature(which)
+
+    def evaluate(first: Any, second: Any) -> tuple[Any, Theta]:
+        theta, packing = theta_and_packing(first, second)
+        measured = measure(packing, theta, (), [f])
+        return measured.values[f.name], measured.gradients[f.name]
+
+    return evaluate

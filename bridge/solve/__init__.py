@@ -1,0 +1,1 @@
+"""Linear systems with a packing's Hessian: factorised, proven, solved, updated."""
