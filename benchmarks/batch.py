@@ -62,7 +62,7 @@ def main() -> None:
                 for x in batch.positions[:few]:
                     packing = bridge.Packing(x, batch.typeid, batch.boxes[0])
                     try:
-                        differentiate(theta, bridge.relax(packing, theta))
+                        differentiate(theta, bridge.relax(theta, packing))
                     except bridge.NotAMinimumError:
                         continue
                     ok += 1

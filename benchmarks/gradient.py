@@ -76,9 +76,9 @@ def amorph_gradient(case: Case) -> Run:
                 theta, start[None], case.typeid, box, tolerance=QUENCHED, threads=1
             )
             positions, converged = batch.positions[0], bool(batch.converged[0])
-        packing = relax(Packing(positions=positions, typeid=case.typeid, box=box), theta)
+        packing = relax(theta, Packing(positions=positions, typeid=case.typeid, box=box))
         tensor = ["elastic_tensor"] if what == FROM_NEAR else []
-        measured = measure(packing, theta, tensor, ["poisson_ratio"])
+        measured = measure(theta, packing, tensor, ["poisson_ratio"])
         gradient = measured.gradients["poisson_ratio"]
         found = np.concatenate([np.asarray(gradient.diameters), np.asarray(gradient.binding)])
         value = float(measured.values["poisson_ratio"])

@@ -122,10 +122,10 @@ def main() -> None:
             logger = hoomd.logging.Logger(categories=["sequence"])
             logger.add(simulation.operations.integrator.forces[0])
             hoomd.write.GSD.write(simulation.state, str(file), logger=logger)
-            ((packing, own),) = bridge.read_gsd(file)
-            relaxed = bridge.relax(packing, own)
-            before, after = bridge.energy(packing, own), bridge.energy(relaxed, own)
-            held = ~bridge.response(relaxed, own).rattlers
+            ((own, packing),) = bridge.read_gsd(file)
+            relaxed = bridge.relax(own, packing)
+            before, after = bridge.energy(own, packing), bridge.energy(own, relaxed)
+            held = ~bridge.response(own, relaxed).rattlers
             away = np.asarray(relaxed.positions) - np.asarray(packing.positions)
             moved.append(float(np.linalg.norm(away[held], axis=1).max()))
             fell += after <= before

@@ -38,12 +38,12 @@ def packing_of(n: int, seed: int) -> tuple[bridge.Packing, bridge.PairPotential,
         box = length * np.eye(3)
         start = ensemble.random_positions(n, box, 1, seed=seed)
         batch = ensemble.minimize(theta, start, species.astype(np.int32), box, tolerance=1e-10)
-        packing = bridge.relax(bridge.Packing(batch.positions[0], species, box), theta)
+        packing = bridge.relax(theta, bridge.Packing(batch.positions[0], species, box))
         pressure = float(bridge.pressure(theta, packing))
         if abs(pressure / PRESSURE - 1) < 0.1:
             break
         fraction *= 1 + 0.3 * (1 - pressure / PRESSURE) * 0.5
-    return packing, theta, pressure
+    return theta, packing, pressure
 
 
 def ours(packing: bridge.Packing, theta: bridge.PairPotential) -> Any:
@@ -52,7 +52,7 @@ def ours(packing: bridge.Packing, theta: bridge.PairPotential) -> Any:
     def run(i: int) -> Any:
         fresh = packing.with_positions(packing.positions)  # nothing is known of this one yet
         began = time.perf_counter()
-        found = bridge.jacobian(fresh, theta, features, "diameters")
+        found = bridge.jacobian(theta, fresh, features, "diameters")
         return time.perf_counter() - began, found.matrix
 
     return run
@@ -136,13 +136,13 @@ def main() -> None:
     options = parser(__doc__.splitlines()[0], n=256, repetitions=5)
     chosen = options.parse_args()
     n = 64 if chosen.quick else chosen.n
-    packing, theta, pressure = packing_of(n, chosen.seed)
-    rattlers = int(bridge.response(packing, theta).rattlers.sum())
+    theta, packing, pressure = packing_of(n, chosen.seed)
+    rattlers = int(bridge.response(theta, packing).rattlers.sum())
     report = Report(
         "Jacobian of 37 features by 32 diameters",
         {"N": n, "dimension": 3, "pressure": pressure, "rattlers": rattlers},
     )
-    runs = {OURS: ours(packing, theta), PEER: straightforward(packing, theta)}
+    runs = {OURS: ours(theta, packing), PEER: straightforward(theta, packing)}
     matrices: dict[str, Any] = {}
     began = time.perf_counter()
     runs[OURS](0)

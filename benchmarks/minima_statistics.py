@@ -93,8 +93,8 @@ def measurer(typeid: NDArray[np.int32], length: float, alpha: float) -> Callable
     box = length * np.eye(2)
 
     def measure_one(positions: Array) -> Array:
-        packing = relax(Packing(positions=positions, typeid=typeid, box=box), theta)
-        values = measure(packing, theta, ["energy", "pressure", "poisson_ratio"]).values
+        packing = relax(theta, Packing(positions=positions, typeid=typeid, box=box))
+        values = measure(theta, packing, ["energy", "pressure", "poisson_ratio"]).values
         return np.array(
             [values["energy"] / typeid.size, values["pressure"], values["poisson_ratio"]]
         )

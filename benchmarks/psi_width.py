@@ -49,7 +49,7 @@ def measured(frames: list[Any], k: int) -> dict[str, tuple[Array, Array]]:
     windows["default"] = FIRST_SHELL
     found = {}
     for name, window in track(windows.items(), "windows", console=Console(stderr=True)):
-        each = np.array([bond_order(frame, theta, k, window) for frame in frames])
+        each = np.array([bond_order(theta, frame, k, window) for frame in frames])
         found[name] = (np.abs(each).mean(axis=1), each)
     return found
 

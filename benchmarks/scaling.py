@@ -61,13 +61,13 @@ def measure_here(path: Path, solver: str, passes: int) -> None:
     times: list[dict[str, float]] = []
     found: dict[str, Any] = {}
     for _ in range(passes):
-        ((packing, theta),) = bridge.read_gsd(path)
+        ((theta, packing),) = bridge.read_gsd(path)
         seconds = {}
         began = time.perf_counter()
-        rest = bridge.relaxation(packing, theta, solver=solver)
+        rest = bridge.relaxation(theta, packing, solver=solver)
         seconds["relax"] = time.perf_counter() - began
         began = time.perf_counter()
-        tensor = bridge.measure(rest.packing, theta, ["elastic_tensor"]).values["elastic_tensor"]
+        tensor = bridge.measure(theta, rest.packing, ["elastic_tensor"]).values["elastic_tensor"]
         seconds["tensor"] = time.perf_counter() - began
         began = time.perf_counter()
         nu, gradient = bridge.value_and_grad("poisson_ratio")(theta, rest.packing)

@@ -19,8 +19,8 @@ from pathlib import Path
 GRADIENT = """
 from amorph import bridge
 bridge.keep_compiled()
-packing, theta = next(bridge.read_gsd("flat.gsd"))
-packing = bridge.relax(packing, theta)
+theta, packing = next(bridge.read_gsd("flat.gsd"))
+packing = bridge.relax(theta, packing)
 print(bridge.value_and_grad(bridge.poisson_ratio)(theta, packing)[0])
 """
 MADE = """

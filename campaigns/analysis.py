@@ -141,7 +141,7 @@ class Request:
             return None
         return bridge.from_arrays(self.potential, dict(self.parameters))
 
-    def features_of(self, packing: bridge.Packing, theta: bridge.Theta) -> tuple[str, ...]:
+    def features_of(self, theta: bridge.Theta, packing: bridge.Packing) -> tuple[str, ...]:
         """What is measured of a packing."""
         if self.features is not None:
             return self.features
@@ -376,16 +376,16 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
     `NotAtRestError` where the request is strict.
     """
     theta = snapshot.theta
-    rest = bridge.relaxation(snapshot.packing, theta, tolerance=request.tolerance)
+    rest = bridge.relaxation(theta, snapshot.packing, tolerance=request.tolerance)
     rattlers = rest.response.rattlers
-    away = bridge.departure(snapshot.packing, rest.packing, theta, rattlers)
+    away = bridge.departure(theta, snapshot.packing, rest.packing, rattlers)
     status, message = _judged(away, snapshot.converged)
     if request.strict and status != "ok":
         raise NotAtRestError(message)
-    asked = request.features_of(rest.packing, theta)
+    asked = request.features_of(theta, rest.packing)
     found = bridge.measure(
-        rest.packing,
         theta,
+        rest.packing,
         [f for f in asked if f != FREQUENCIES],
         request.gradients,
         tolerance=request.tolerance,
@@ -402,7 +402,7 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
     }
     out.update({name: _plain(value) for name, value in found.values.items()})
     if FREQUENCIES in asked:
-        out[FREQUENCIES] = bridge.lowest_frequencies(rest.packing, theta).tolist()
+        out[FREQUENCIES] = bridge.lowest_frequencies(theta, rest.packing).tolist()
     out["gradients"] = {
         name: {p: v.tolist() for p, v in slope.arrays().items()}
         for name, slope in found.gradients.items()

@@ -70,7 +70,7 @@ def next_crossed(order: Order, packing: bridge.Packing) -> Crossed | None:
     None where there is none so far, or where the packing cannot be followed to it.
     """
     try:
-        there = bridge.follow(packing, order.before, order.theta).packing
+        there = bridge.follow(order.before, packing, order.theta).packing
         part = _next(order, packing, 1.0, there)
         for _ in range(ATTEMPTS):
             # From just before it, its place is known best: beyond it particles go another way.
@@ -91,7 +91,7 @@ def next_crossed(order: Order, packing: bridge.Packing) -> Crossed | None:
 
 def _next(order: Order, packing: bridge.Packing, part: float, there: Any) -> float:
     """Where the next pair crosses, by how the packing went to a part of the way."""
-    start, end = (packing, order.before), (there, _on_the_way(order, part))
+    start, end = (order.before, packing), (_on_the_way(order, part), there)
     return part * bridge.next_crossing(start, end, WITHIN / PART / part)
 
 

@@ -259,7 +259,7 @@ class Design:
             log["packings/positions"] = np.concatenate([p.positions for p in step.packings])
             log["packings/images"] = np.concatenate([_images(p) for p in step.packings])
             log["packings/typeid"] = np.stack([p.typeid for p in step.packings])
-        return bridge.frame_of(step.packings[0], step.theta, log)
+        return bridge.frame_of(step.theta, step.packings[0], log)
 
     def resume(self, frame: Frame, before: bridge.PairPotential | None = None) -> Step:
         """The step that a frame was written from, to the last bit; `before` as in `Step`."""

@@ -52,7 +52,7 @@ class Snapshot:
 
     Attributes
     ----------
-    packing, theta:
+    theta, packing:
         The packing and its potential.
     rotated:
         Whether the file's cell was not upper triangular: positions and tensors then refer to axes
@@ -182,7 +182,7 @@ class _GSD:
             unused = (f"{len(packing.bonds)} bonds", *unused)
         diameters = self._file.diameters(index)
         if diameters is not None:
-            unused += _other_diameters(diameters, packing, theta)
+            unused += _other_diameters(diameters, theta, packing)
         converged = frame.log.get("converged")
         return Snapshot(
             _untilted(packing),
@@ -234,7 +234,7 @@ def _untilted(packing: bridge.Packing) -> bridge.Packing:
 
 
 def _other_diameters(
-    diameters: NDArray[np.float64], packing: bridge.Packing, theta: bridge.Theta
+    diameters: NDArray[np.float64], theta: bridge.Theta, packing: bridge.Packing
 ) -> tuple[str, ...]:
     """Tell in words where a frame's diameters (N,) are not the potential's; else nothing."""
     if theta.near is None or diameters.shape != packing.typeid.shape:
@@ -273,7 +273,7 @@ class _Text:
             raise CorruptFrameError(f"{where}: {error}") from error
         unused = frame.unused
         if frame.radii is not None:
-            unused += _other_diameters(2.0 * frame.radii, packing, self._theta)
+            unused += _other_diameters(2.0 * frame.radii, self._theta, packing)
         return Snapshot(packing, self._theta, frame.rotated, unused)
 
     def close(self) -> None:

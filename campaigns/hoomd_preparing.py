@@ -71,7 +71,7 @@ def prepared_by_hoomd(
     packing = bridge.Packing.of(start.positions[0], typeid, start.boxes[0]).wrapped()
     seed = int(np.random.SeedSequence(list(key)).generate_state(1)[0]) & 0xFFFF
     simulation = hoomd.Simulation(device=_device(), seed=seed)
-    simulation.create_state_from_snapshot(_snapshot(packing, theta))
+    simulation.create_state_from_snapshot(_snapshot(theta, packing))
     force = _force(theta)
     for stage in stages:
         if isinstance(stage, ensemble.Minimize):
@@ -85,7 +85,7 @@ def prepared_by_hoomd(
     return packing.with_positions(positions + images @ np.asarray(packing.box).T)
 
 
-def _snapshot(packing: bridge.Packing, theta: bridge.PairPotential) -> Any:
+def _snapshot(theta: bridge.PairPotential, packing: bridge.Packing) -> Any:
     import hoomd
 
     snapshot = hoomd.Snapshot(_device().communicator)

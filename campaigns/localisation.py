@@ -49,7 +49,7 @@ def localisation(packing: bridge.Packing, theta: bridge.PairPotential) -> Locali
 
     Raises as `amorph.bridge.response` does.
     """
-    found = bridge.bond_contributions(packing, theta)
+    found = bridge.bond_contributions(theta, packing)
     assert packing.box is not None
     centres = packing.positions[found.pairs[:, 0]] + 0.5 * found.vector
     fractions: Floats = np.asarray(np.linalg.solve(packing.box, centres.T).T, dtype=np.float64)

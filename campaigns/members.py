@@ -105,7 +105,7 @@ def _down_to_rest(order: Order) -> Preparation:
 def _at_rest(order: Order, replica: int) -> bridge.Packing:
     """A packing prepared and relaxed; raises `RecordError` if its preparation does not converge."""
     if order.campaign.preparation.engine == "hoomd":
-        return bridge.relax(_by_hoomd(order, replica), order.theta)
+        return bridge.relax(order.theta, _by_hoomd(order, replica))
     batch = prepare_ensemble(
         order.campaign.potential.with_theta(order.theta),
         _down_to_rest(order),
@@ -121,7 +121,7 @@ def _at_rest(order: Order, replica: int) -> bridge.Packing:
         )
     frame = next(batch.frames())
     packing = bridge.Packing.of(frame.positions, frame.typeid, frame.box)
-    return bridge.relax(packing, order.theta)
+    return bridge.relax(order.theta, packing)
 
 
 def _by_hoomd(order: Order, replica: int) -> bridge.Packing:
@@ -138,7 +138,7 @@ def _measured(order: Order, packing: bridge.Packing) -> Member:
     features = [bridge.feature(o.feature) for o in order.campaign.objective]
     campaign = order.campaign
     measured = bridge.measure(
-        packing, order.theta, (), features, crossings=campaign.counts_crossings
+        order.theta, packing, (), features, crossings=campaign.counts_crossings
     )
 
     def by_parameter(gradients: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
@@ -177,7 +177,7 @@ def follow_member(order: Order, packing: bridge.Packing) -> Member:
     Raises `RelaxationError`, `NotAMinimumError` or `RattlerError` where there is nothing to go on
     from, `NotFiniteError` as `amorph.bridge.measure` does.
     """
-    followed = bridge.follow(packing, order.before, order.theta)
+    followed = bridge.follow(order.before, packing, order.theta)
     return replace(
         _measured(order, followed.packing),
         rearranged=followed.rearranged,
@@ -199,7 +199,7 @@ def fresh_value(order: Order, replica: int) -> tuple[list[float | None], str]:
     """The objectives of a packing of the ensemble, without derivatives, or why there are none."""
     features = [bridge.feature(o.feature) for o in order.campaign.objective]
     try:
-        values = bridge.measure(_at_rest(order, replica), order.theta, features).values
+        values = bridge.measure(order.theta, _at_rest(order, replica), features).values
         return [float(values[f.name]) for f in features], ""
     except AmorphError as error:
         return [None] * len(features), _told(error)

@@ -210,11 +210,11 @@ def _view(rows: Rows, number: int, snapshot: Snapshot) -> "tuple[pictures.View, 
 
     size = f"N = {snapshot.packing.n_particles}"
     try:
-        packing = bridge.relax(snapshot.packing, theta, tolerance=tolerance)
-        response = bridge.response(packing, theta, tolerance=tolerance)
+        packing = bridge.relax(theta, snapshot.packing, tolerance=tolerance)
+        response = bridge.response(theta, packing, tolerance=tolerance)
         if packing.box is None:
             return drawn(packing, response.rattlers), f"{size}, at rest"
-        found = bridge.bond_contributions(packing, theta)
+        found = bridge.bond_contributions(theta, packing)
         pressure = bridge.pressure(theta, packing)
     except AmorphError as error:
         text = f"{size}; as in the file, without forces: {type(error).__name__}"

@@ -283,8 +283,8 @@ def test_swapped_arguments_are_told_as_such(name: str, function: Callable[..., A
         ((FRAME, THETA), r"packing is a Frame.*bridge\.Packing\.from_frame\(frame\)"),
         ((FRAME.positions, THETA), r"packing is an array of shape \(4, 2\).*Packing\.of\("),
         (("quench.gsd", THETA), r"packing is 'quench\.gsd'.*bridge\.read_gsd\(path\)"),
-        (((PACKING, THETA), THETA), r"take it out of the tuple: packing, theta = "),
-        ((iter([PACKING]), THETA), r"for packing, theta in"),
+        (((PACKING, THETA), THETA), r"take it out of the tuple: theta, packing = "),
+        ((iter([PACKING]), THETA), r"for theta, packing in"),
         ((None, THETA), r"packing is None"),
     ],
 )
@@ -354,11 +354,11 @@ def test_jax_may_put_anything_into_a_packing() -> None:
 
 # Each with a feature that it refuses once it knows the name, before anything is computed.
 NAMES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
-    "measure": (lambda n: bridge.measure(PACKING, THETA, n), "steinhardt_6", "3 dimensions"),
-    "gradients": (lambda n: bridge.measure(PACKING, THETA, (), n), "psi_8_sharp", "no gradient"),
-    "jacobian": (lambda n: bridge.jacobian(PACKING, THETA, n), "steinhardt_6", "3 dimensions"),
+    "measure": (lambda n: bridge.measure(THETA, PACKING, n), "steinhardt_6", "3 dimensions"),
+    "gradients": (lambda n: bridge.measure(THETA, PACKING, (), n), "psi_8_sharp", "no gradient"),
+    "jacobian": (lambda n: bridge.jacobian(THETA, PACKING, n), "steinhardt_6", "3 dimensions"),
     "second_order": (
-        lambda n: bridge.second_order(PACKING, THETA, n, {"diameters": [1.0, 0.0]}),
+        lambda n: bridge.second_order(THETA, PACKING, n, {"diameters": [1.0, 0.0]}),
         "frequencies_2",
         "second order of vibrational modes",
     ),

@@ -169,7 +169,7 @@ _examined = jax.jit(_held_contacts)
 _forces = jax.jit(forces_of)
 
 
-def contacts(packing: Packing, theta: Theta, *, tolerance: float | None = None) -> Contacts:
+def contacts(theta: Theta, packing: Packing, *, tolerance: float | None = None) -> Contacts:
     """The contacts of each particle of a packing at rest, and which particles are rattlers.
 
     A repulsive pair is a contact if its force is above 1e-9 of the mean contact force and above
@@ -181,7 +181,7 @@ def contacts(packing: Packing, theta: Theta, *, tolerance: float | None = None) 
 
     Parameters
     ----------
-    packing, theta:
+    theta, packing:
         A packing as `relax` returns it, and its potential. It need not be rigid.
     tolerance:
         The largest |F| that counts as rest; by default `default_tolerance`.
@@ -198,15 +198,15 @@ def contacts(packing: Packing, theta: Theta, *, tolerance: float | None = None) 
     Source: O'Hern, Silbert, Liu and Nagel, Phys. Rev. E 68, 011306 (2003), for the contact number
     without rattlers.
     """
-    check(packing=packing, theta=theta)
-    limit = force_tolerance(packing, theta, tolerance)
-    state = state_of(packing, theta)
+    check(theta=theta, packing=packing)
+    limit = force_tolerance(theta, packing, tolerance)
+    state = state_of(theta, packing)
     max_force = largest(_forces(theta, state))
     check_forces(max_force, state)
     if not max_force <= limit:
         raise NotAMinimumError(
             f"the largest force is {max_force:.2e}, above the tolerance {limit:.1e}: call "
-            "bridge.relax(packing, theta) first."
+            "bridge.relax(theta, packing) first."
         )
     rattlers = find_rattlers(theta, state, residual=limit)
     state = replace(state, rattlers=rattlers)

@@ -229,7 +229,7 @@ def _bonds(theta: Any, state: State) -> list[tuple[Array, ...]]:
     return out
 
 
-def bond_contributions(packing: Packing, theta: Theta) -> BondContributions:
+def bond_contributions(theta: Theta, packing: Packing) -> BondContributions:
     """Contributions b_ij and g_ij of each pair within its cutoff to B and G.
 
     b_ij = (1/(V d²)) d²/dt² of u_ij along R - W_I t, ε = t·1; g_ij by the combination of strains
@@ -237,8 +237,8 @@ def bond_contributions(packing: Packing, theta: Theta) -> BondContributions:
 
     Raises as `response` does, and `InputError` for a packing without a box.
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     _ = packing.volume
-    found = response(packing, theta)
+    found = response(theta, packing)
     *values, inside = listed(theta, found.state, _bonds(theta, found.state))
     return BondContributions(*(v[inside] for v in values))

@@ -114,7 +114,7 @@ _bond_order = jax.jit(bond_order_of, static_argnums=(2, 3))
 
 
 def bond_order(
-    packing: Packing, theta: Theta, k: int, window: Window = FIRST_SHELL
+    theta: Theta, packing: Packing, k: int, window: Window = FIRST_SHELL
 ) -> NDArray[np.complex128]:
     """The k-fold bond order of each particle, ψ_k(i) = Σ_j w_ij e^{ikθ_ij} / D(Σ_j w_ij).
 
@@ -124,7 +124,7 @@ def bond_order(
 
     Parameters
     ----------
-    packing, theta:
+    theta, packing:
         A packing in two dimensions, at rest or not, and the potential that gives its diameters.
     k:
         The fold, at least 1.
@@ -147,12 +147,12 @@ def bond_order(
 
     Source: Nelson and Halperin, Phys. Rev. B 19, 2457 (1979), for k = 6 and w = 1.
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     check_kind("window", window, Window, WINDOW)
     _check_fold(k, InputError)
     if packing.dimension != 2:
         raise InputError("ψ_k is defined in two dimensions: in three, use `steinhardt_order`.")
-    state = state_of(packing, theta, reach=window.reach(theta))
+    state = state_of(theta, packing, reach=window.reach(theta))
     found = np.asarray(_bond_order(theta, state, int(k), window))
     if not np.isfinite(found).all():
         raise InputError("a bond has no direction: two particles coincide. Move one of them.")

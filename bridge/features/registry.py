@@ -17,7 +17,6 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from amorph.handover import InputError
 from amorph.handover.arguments import check_kind, described, one_or_several
 
 from ..errors import FeatureError
@@ -38,7 +37,6 @@ __all__ = [
     "features_of",
     "register",
     "register_family",
-    "theta_and_packing",
 ]
 
 
@@ -114,17 +112,14 @@ class Feature:
         """What is possible for an isotropic solid; infinite where nothing is known."""
         return (self.bounds or {}).get(dimension, (-np.inf, np.inf))
 
-    def __call__(
-        self, first: "Theta | Packing", second: "Theta | Packing"
-    ) -> "NDArray[np.float64] | float":
+    def __call__(self, theta: Theta, packing: Packing) -> "NDArray[np.float64] | float":
         """The feature of a packing at rest; a float where it is a scalar.
 
-        Takes (theta, packing), or (packing, theta): they cannot be mistaken for each other.
         Raises as `amorph.bridge.response` does, and `FeatureError` where it is not defined.
         """
-        theta, packing = theta_and_packing(first, second)
+        check(theta=theta, packing=packing)
         check_features(packing, [self])
-        found = response_for(packing, theta, [self])
+        found = response_for(theta, packing, [self])
         (value,) = values_of([self], theta, found)
         check_finite(f"the feature {self.name!r}", value, theta, found)
         return value
@@ -208,17 +203,6 @@ def features_of(name: str, given: "str | Feature | Iterable[str | Feature]") -> 
     return tuple(feature(f) for f in one_or_several(name, given, (str, Feature), right))
 
 
-def theta_and_packing(first: Any, second: Any) -> tuple[Theta, Packing]:
-    """Sort out which of two arguments is the potential; raises `FeatureError` for others."""
-    if isinstance(first, Packing) or isinstance(second, Theta):
-        first, second = second, first
-    try:
-        check(theta=first, packing=second)
-    except InputError as error:
-        raise FeatureError(f"a feature takes a potential and a Packing: {error}") from None
-    return first, second
-
-
 def check_features(
     packing: Packing, features: Sequence[Feature], gradients: Sequence[Feature] = ()
 ) -> None:
@@ -239,8 +223,8 @@ def check_features(
 
 
 def response_for(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     features: Sequence[Feature],
     *,
     tolerance: float | None = None,
@@ -248,8 +232,8 @@ def response_for(
 ) -> Response:
     """The response of a packing, with the pairs and the modes that features need."""
     return response_with(
-        packing,
         theta,
+        packing,
         reach=max((f.reach(theta) for f in features), default=0.0),
         n_modes=max((f.modes for f in features), default=0),
         tolerance=tolerance,

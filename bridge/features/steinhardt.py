@@ -182,8 +182,8 @@ _steinhardt = jax.jit(steinhardt_of, static_argnums=(2, 3, 4))
 
 
 def steinhardt_order(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     degree: int,
     window: Window = FIRST_SHELL,
     *,
@@ -198,7 +198,7 @@ def steinhardt_order(
 
     Parameters
     ----------
-    packing, theta:
+    theta, packing:
         A packing in three dimensions, at rest or not, and the potential that gives its diameters.
     degree:
         l, at least 1. For odd l, environments with an inversion centre have 0.
@@ -224,12 +224,12 @@ def steinhardt_order(
     particle's bonds; averaged: Lechner and Dellago, J. Chem. Phys. 129, 114707 (2008), eqs. 5 and
     6; both with w = 1.
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     check_kind("window", window, Window, WINDOW)
     _check_degree(degree, InputError)
     if packing.dimension != 3:
         raise InputError("q_l is defined in three dimensions: in two, use `bond_order`.")
-    state = state_of(packing, theta, reach=window.reach(theta))
+    state = state_of(theta, packing, reach=window.reach(theta))
     found = np.asarray(_steinhardt(theta, state, int(degree), window, bool(averaged)))
     if not np.isfinite(found).all():
         raise InputError("a bond has no direction: two particles coincide. Move one of them.")

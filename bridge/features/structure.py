@@ -217,7 +217,7 @@ def pair_distribution(
             raise InputError(f"types = {pair}: there is no particle of type {t}.")
     # Only its cutoff is used: all pairs within reach are listed.
     listing = SoftSphere(diameters=np.full(len(present), reach), stiffness=1.0)
-    g = np.asarray(_pair_distribution(listing, state_of(packing, listing), e, spread, pair))
+    g = np.asarray(_pair_distribution(listing, state_of(listing, packing), e, spread, pair))
     return PairDistribution(e, g, spread or 0.0)
 
 

@@ -43,7 +43,7 @@ CLOSED = 1e-6
 MOST_DENSE = 12_000
 
 
-def lowest_frequencies(packing: Packing, theta: Theta, n_modes: int = 16) -> NDArray[np.float64]:
+def lowest_frequencies(theta: Theta, packing: Packing, n_modes: int = 16) -> NDArray[np.float64]:
     """The lowest frequencies sqrt(λ) of the eigenvalues λ of H, ascending, mass 1.
 
     First the zero modes of rigid motions (d translations; in open space the rotations too) and of
@@ -51,8 +51,8 @@ def lowest_frequencies(packing: Packing, theta: Theta, n_modes: int = 16) -> NDA
 
     Raises as `lowest_modes` does.
     """
-    check(packing=packing, theta=theta, n_modes=n_modes)
-    found = response(packing, theta)
+    check(theta=theta, packing=packing, n_modes=n_modes)
+    found = response(theta, packing)
     values, _ = _lowest(found, theta, _checked_number(found, n_modes), vectors=False)
     return np.concatenate([np.zeros(n_zero_modes(found)), np.sqrt(values)])
 
@@ -69,15 +69,15 @@ class Modes:
         (N, d, n_modes), orthonormal: the sum of squares over particles and axes is 1.
     n_zero:
         How many zero modes there are: rigid motions, and d for each rattler.
-    packing, theta:
+    theta, packing:
         Of which they are.
     """
 
     frequencies: NDArray[np.float64]
     vectors: NDArray[np.float64]
     n_zero: int
-    packing: Packing
     theta: Theta
+    packing: Packing
 
     def __repr__(self) -> str:
         n, d, number = self.vectors.shape
@@ -106,7 +106,7 @@ class Modes:
         (least squares), its symmetric part: pairs and not positions, so that it means the same for
         a periodic packing as for a finite one.
         """
-        state = response(self.packing, self.theta).state
+        state = response(self.theta, self.packing).state
         i, j, vector = _interacting(self.theta, state)
         change = self.vectors[j] - self.vectors[i]  # (M, d, n_modes)
         moment = vector.T @ vector
@@ -141,7 +141,7 @@ def participation_ratio(vectors: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.sum(squares, axis=0) ** 2 / (len(squares) * np.sum(squares**2, axis=0)))
 
 
-def lowest_modes(packing: Packing, theta: Theta, n_modes: int = 16) -> Modes:
+def lowest_modes(theta: Theta, packing: Packing, n_modes: int = 16) -> Modes:
     """The lowest vibrational modes of a packing at rest.
 
     By dense diagonalisation for small packings, by Lanczos iterations with the factorised Hessian
@@ -151,11 +151,11 @@ def lowest_modes(packing: Packing, theta: Theta, n_modes: int = 16) -> Modes:
     Raises `InputError` for a number of modes that cannot be, `ConvergenceError` where Lanczos
     iterations do not end, and otherwise as `response` does.
     """
-    check(packing=packing, theta=theta, n_modes=n_modes)
-    found = response(packing, theta)
+    check(theta=theta, packing=packing, n_modes=n_modes)
+    found = response(theta, packing)
     values, vectors = _lowest(found, theta, _checked_number(found, n_modes), vectors=True)
     assert vectors is not None
-    return Modes(np.sqrt(values), vectors, n_zero_modes(found), packing, theta)
+    return Modes(np.sqrt(values), vectors, n_zero_modes(found), theta, packing)
 
 
 def n_zero_modes(found: Response) -> int:
@@ -202,8 +202,8 @@ def with_modes(found: Response, theta: Theta, n_modes: int) -> Response:
 
 
 def response_with(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     *,
     reach: float = 0.0,
     n_modes: int = 0,
@@ -211,10 +211,10 @@ def response_with(
     solver: str = "auto",
 ) -> Response:
     """The response of a packing, with pairs up to a distance and as many of the lowest modes."""
-    found = response(packing, theta, tolerance=tolerance, reach=reach, solver=solver)
+    found = response(theta, packing, tolerance=tolerance, reach=reach, solver=solver)
     if n_modes and not has_modes(found, theta, n_modes):
         found = with_modes(found, theta, n_modes)
-        remember(packing, theta, reach, found)
+        remember(theta, packing, reach, found)
     return found
 
 
@@ -343,8 +343,8 @@ class DensityOfStates:
 
 @one_blas_thread
 def density_of_states(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     bins: "int | ArrayLike" = 60,
 ) -> DensityOfStates:
     """The density of states D(ω) of a packing at rest, normalised to 1, zero modes left out.
@@ -357,7 +357,7 @@ def density_of_states(
     Raises `InputError` for packings of more than 12,000 degrees of freedom, whose whole spectrum
     is too much for dense algebra, and otherwise as `response` does.
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     edges = _checked_bins(bins)
     n, d = packing.positions.shape
     if n * d > MOST_DENSE:
@@ -365,7 +365,7 @@ def density_of_states(
             f"the whole spectrum of {n * d} degrees of freedom is more than dense algebra can bear "
             f"(up to {MOST_DENSE}): ask for the lowest modes, or average smaller packings."
         )
-    found = response(packing, theta)
+    found = response(theta, packing)
     number = n * d - n_zero_modes(found)
     matrix = np.array(_held_far_up(theta, found.state, found.factor.rigid))
     values = scipy.linalg.eigvalsh(matrix, overwrite_a=True, check_finite=False)[:number]

@@ -115,7 +115,7 @@ class Path:
 
     def rattlers(self, point: Point) -> NDArray[np.bool_]:
         """(N,): which particles are rattlers."""
-        return response(point.packing, self.theta, tolerance=self.limit).rattlers
+        return response(self.theta, point.packing, tolerance=self.limit).rattlers
 
     def local_rate(self, point: Point) -> NDArray[np.float64]:
         """L in the frame of the point's box."""
@@ -130,17 +130,17 @@ class Path:
     def relaxed(self, here: Point, to: float) -> Move:
         """Relaxed by FIRE from the affine deformation, to whichever minimum lies downhill."""
         move = self.strained(here, to)
-        packing = relaxation(move.point.packing, self.theta, tolerance=self.limit).packing
+        packing = relaxation(self.theta, move.point.packing, tolerance=self.limit).packing
         return replace(move, point=replace(move.point, packing=packing))
 
     def followed(self, here: Point, to: float) -> Move | None:
         """The same minimum at another strain, or None if it does not go there smoothly."""
         move = self.strained(here, to)
         strain = (to - here.strain) * strain_components(self.local_rate(here))
-        found = response(here.packing, self.theta, tolerance=self.limit)
+        found = response(self.theta, here.packing, tolerance=self.limit)
         predicted = -(np.asarray(found.state.nonaffine) @ strain) @ move.gradient.T
         packing = same_minimum(
-            move.point.packing, self.theta, self.limit, predicted, found.rattlers
+            self.theta, move.point.packing, self.limit, predicted, found.rattlers
         )
         return (
             None if packing is None else replace(move, point=replace(move.point, packing=packing))
@@ -189,7 +189,7 @@ class Path:
         event = PlasticEvent(
             strain=float(to),
             resolution=float(abs(to - here.strain)),
-            energy_drop=energy(affine, self.theta) - energy(there.packing, self.theta),
+            energy_drop=energy(self.theta, affine) - energy(self.theta, there.packing),
             stress_drop=float(np.sign(to - here.strain)) * (before - after),
             stress_before=stress_before,
             stress_after=stress_after,
@@ -227,7 +227,7 @@ class Path:
 
     def conjugate(self, point: Point) -> tuple[float, NDArray[np.float64]]:
         """σ:L, and σ in the frame of L."""
-        found = measure(point.packing, self.theta, ["stress"], tolerance=self.limit)
+        found = measure(self.theta, point.packing, ["stress"], tolerance=self.limit)
         stress = point.rotation @ np.asarray(found.values["stress"]) @ point.rotation.T
         return float(np.sum(stress * self.rate)), stress
 
@@ -241,8 +241,8 @@ class Path:
         # by how much a pair may lengthen affinely, half of it for each end
         stretch = np.linalg.norm(gradient.T @ gradient - np.eye(len(gradient)), 2)
         crossing, pairs = crossed(
-            (here.packing, self.theta),
-            (there.packing, self.theta),
+            (self.theta, here.packing),
+            (self.theta, there.packing),
             gradient=gradient,
             moved=largest(moved) + 0.5 * float(stretch) * self.theta.longest_cutoff(),
         )

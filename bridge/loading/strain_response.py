@@ -18,7 +18,7 @@ __all__ = ["nonaffine_displacement", "nonaffine_forces", "tangent_stiffness"]
 
 
 def nonaffine_forces(
-    packing: Packing, theta: Theta, strain: ArrayLike, *, tolerance: float | None = None
+    theta: Theta, packing: Packing, strain: ArrayLike, *, tolerance: float | None = None
 ) -> NDArray[np.float64]:
     """Forces per unit of an affine strain, before the particles relax: -Ξ·ε, (N, d), energy/length.
 
@@ -30,17 +30,17 @@ def nonaffine_forces(
 
     Parameters, errors: as `nonaffine_displacement`.
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     _ = packing.volume
     components = strain_components(square_matrix(strain, packing.dimension, "the strain"))
-    state = response(packing, theta, tolerance=tolerance).state
+    state = response(theta, packing, tolerance=tolerance).state
     out = -np.asarray(jnp.asarray(strain_forces(theta, state)) @ components)
     out[np.asarray(state.rattlers)] = 0.0
     return out
 
 
 def nonaffine_displacement(
-    packing: Packing, theta: Theta, strain: ArrayLike, *, tolerance: float | None = None
+    theta: Theta, packing: Packing, strain: ArrayLike, *, tolerance: float | None = None
 ) -> NDArray[np.float64]:
     """The non-affine displacements of linear response per unit of a strain, (N, d), length.
 
@@ -51,7 +51,7 @@ def nonaffine_displacement(
 
     Parameters
     ----------
-    packing, theta:
+    theta, packing:
         At rest, in a box, and its potential.
     strain:
         (d, d), symmetric, or any displacement gradient: a rotation moves no particle against
@@ -67,10 +67,10 @@ def nonaffine_displacement(
     NotAMinimumError, SingularHessianError
         As `response`: the packing is not at rest, or has no linear response.
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     _ = packing.volume
     components = strain_components(square_matrix(strain, packing.dimension, "the strain"))
-    found = response(packing, theta, tolerance=tolerance)
+    found = response(theta, packing, tolerance=tolerance)
     out = -np.asarray(found.state.nonaffine) @ components
     out[found.rattlers] = 0.0
     return out

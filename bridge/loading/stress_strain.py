@@ -166,7 +166,7 @@ class _Record:
 
     def add(self, point: Point, plastic: bool, squared: float = 0.0, changes: int = 0) -> None:
         features = ["energy", "stress", "elastic_tensor"]
-        found = measure(point.packing, self.path.theta, features, tolerance=self.path.limit)
+        found = measure(self.path.theta, point.packing, features, tolerance=self.path.limit)
         stress = np.asarray(found.values["stress"])
         stiffness = tangent_stiffness(found.values["elastic_tensor"], stress)
         rate = self.path.local_rate(point)
@@ -225,7 +225,7 @@ def _strains(max_strain: float, step: float) -> NDArray[np.float64]:
 
 
 def _check_boxes(
-    packing: Packing, theta: Theta, rate: NDArray[np.float64], strains: NDArray[np.float64]
+    theta: Theta, packing: Packing, rate: NDArray[np.float64], strains: NDArray[np.float64]
 ) -> None:
     """Raise `BoxTooSmallError` now if a box on the way will be too narrow."""
     empty = Packing(np.zeros((1, packing.dimension)), np.zeros(1, dtype=np.int32), packing.box)
@@ -243,8 +243,8 @@ def _check_boxes(
 
 @one_blas_thread
 def stress_strain(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     mode: str | ArrayLike = "simple_shear",
     *,
     max_strain: float,
@@ -269,7 +269,7 @@ def stress_strain(
 
     Parameters
     ----------
-    packing, theta:
+    theta, packing:
         At rest, in a box, and its potential.
     mode:
         ``"simple_shear"``, ``"pure_shear"``, ``"dilation"``, or L, (d, d): see `velocity_gradient`.
@@ -302,7 +302,7 @@ def stress_strain(
         If a state on the way cannot be relaxed, or is marginal (dilated until nothing holds it,
         for example). It has the result so far.
     """
-    check_arguments(packing=packing, theta=theta)
+    check_arguments(theta=theta, packing=packing)
     _ = packing.volume  # raises for a cluster
     rate = velocity_gradient(mode, packing.dimension)
     strains = _strains(max_strain, step)
@@ -312,9 +312,9 @@ def stress_strain(
             f"resolution = {resolution!r}: it must be greater than 0 and at most the step, "
             f"{abs(step):g}."
         )
-    limit = force_tolerance(packing, theta, tolerance)
-    _check_boxes(packing, theta, rate, strains)
-    response(packing, theta, tolerance=limit)
+    limit = force_tolerance(theta, packing, tolerance)
+    _check_boxes(theta, packing, rate, strains)
+    response(theta, packing, tolerance=limit)
 
     path = Path(theta, rate, limit, finest, check)
     record = _Record(path, float(max_strain), keep)

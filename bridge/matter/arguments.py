@@ -12,7 +12,7 @@ from .springs import Theta
 
 __all__ = ["check"]
 
-_FIRST = "the packing comes first, then what its particles interact by"
+_FIRST = "what particles interact by comes first, then their packing"
 
 
 def _of_packing(value: object) -> str:
@@ -22,11 +22,11 @@ def _of_packing(value: object) -> str:
     if isinstance(value, (str, os.PathLike)):
         return "read a file by bridge.read_gsd(path)"
     if isinstance(value, tuple) and any(isinstance(v, Packing) for v in value):
-        return "take it out of the tuple: packing, theta = ..."
+        return "take it out of the tuple: theta, packing = ..."
     if hasattr(value, "frames"):
         return "take an ensemble's by bridge.packings_of(ensemble)"
     if hasattr(value, "__next__"):
-        return "go through them: for packing, theta in ..."
+        return "go through them: for theta, packing in ..."
     return "make one by bridge.Packing.of(positions, typeid, box), or read it by bridge.read_gsd"
 
 
@@ -57,7 +57,7 @@ def check(**given: Any) -> None:
     number of at least 1.
     """
     if isinstance(given.get("packing"), Theta) and isinstance(given.get("theta"), Packing):
-        raise InputError(f"packing and theta are swapped: {_FIRST}.")
+        raise InputError(f"theta and packing are swapped: {_FIRST}.")
     for name, value in given.items():
         kind = name.rpartition("_")[2]
         if kind in _RIGHT:

@@ -19,7 +19,7 @@ from .springs import PairsAndSprings, Springs, Theta
 
 __all__ = ["frame_of", "packings_of", "read_gsd", "theta_of", "write_gsd"]
 
-PAIRS = "packings with their potentials, as [(packing, theta)]"
+PAIRS = "packings with their potentials, as [(theta, packing)]"
 
 
 @runtime_checkable
@@ -36,7 +36,7 @@ def read_gsd(
     frames: slice | None = None,
     *,
     theta: Theta | None = None,
-) -> Iterator[tuple[Packing, Theta]]:
+) -> Iterator[tuple[Theta, Packing]]:
     """The packings of a GSD file with their potentials, frame by frame.
 
     What is wrong with the arguments, or with the file as a whole, is raised by the call itself.
@@ -75,7 +75,7 @@ def read_gsd(
 
 def _with_theta(
     frames: Iterable[Frame], whole: Theta | None, near: PairPotential | None
-) -> Iterator[tuple[Packing, Theta]]:
+) -> Iterator[tuple[Theta, Packing]]:
     said = False
     for frame in frames:
         theta = theta_of(frame, near) if whole is None else whole
@@ -86,10 +86,10 @@ def _with_theta(
                 "Give bridge.PairsAndSprings, a stiffness and a length for each, if they should.",
                 stacklevel=2,
             )
-        yield Packing.from_frame(frame), theta
+        yield theta, Packing.from_frame(frame)
 
 
-def packings_of(frames: "Frame | HasFrames | Iterable[Frame]") -> Iterator[tuple[Packing, Theta]]:
+def packings_of(frames: "Frame | HasFrames | Iterable[Frame]") -> Iterator[tuple[Theta, Packing]]:
     """The packings of an ensemble, or of frames, with what their particles interact by.
 
     Parameters
@@ -106,9 +106,9 @@ def packings_of(frames: "Frame | HasFrames | Iterable[Frame]") -> Iterator[tuple
     if not isinstance(frames, Iterator):
         frames = one_or_several("frames", frames, Frame, right)
 
-    def checked(frame: Frame) -> tuple[Packing, Theta]:
+    def checked(frame: Frame) -> tuple[Theta, Packing]:
         check_kind("frames", frame, Frame, right)
-        return Packing.from_frame(frame), theta_of(frame)
+        return theta_of(frame), Packing.from_frame(frame)
 
     return map(checked, frames)
 
@@ -140,12 +140,12 @@ def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
     return near if springs is None else PairsAndSprings(near, springs)
 
 
-def frame_of(packing: Packing, theta: Theta, log: Mapping[str, ArrayLike] | None = None) -> Frame:
+def frame_of(theta: Theta, packing: Packing, log: Mapping[str, ArrayLike] | None = None) -> Frame:
     """A packing and its potential as a frame of a GSD file; particles are put into the box.
 
     Raises `InputError` for what is no packing or potential, or cannot be logged.
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     wrapped = packing.wrapped()
     near, springs = theta.near, theta.springs
     n_types = int(np.max(packing.typeid)) + 1 if near is None else near.n_types
@@ -167,7 +167,7 @@ def frame_of(packing: Packing, theta: Theta, log: Mapping[str, ArrayLike] | None
 
 def write_gsd(
     path: str | PathLike[str],
-    packings: Iterable[tuple[Packing, Theta]],
+    packings: Iterable[tuple[Theta, Packing]],
     *,
     overwrite: bool = False,
 ) -> None:

@@ -326,17 +326,17 @@ def hessian_of(theta: Any, state: State) -> Array:
     return out.transpose(0, 2, 1, 3).reshape(n * d, n * d)
 
 
-def state_of(packing: Packing, theta: Any, *, skin: float = 0.0, reach: float = 0.0) -> State:
+def state_of(theta: Any, packing: Packing, *, skin: float = 0.0, reach: float = 0.0) -> State:
     """The state of a packing, without its response; errors as `find_pairs` and `find_bonds`."""
     require_float64()
     return State(
         positions=np.asarray(packing.positions, dtype=np.float64),
         typeid=packing.typeid,
         box=packing.box,
-        pairs=find_pairs(packing, theta.near, skin=skin, reach=reach),
+        pairs=find_pairs(theta.near, packing, skin=skin, reach=reach),
         nonaffine=None,
         rattlers=np.zeros(packing.n_particles, dtype=bool),
-        bonds=find_bonds(packing, theta.springs),
+        bonds=find_bonds(theta.springs, packing),
     )
 
 
@@ -360,9 +360,9 @@ def _evaluate(function: Any, theta: Theta, state: State) -> Any:
     return function(theta, state)
 
 
-def _finite(name: str, function: Any, packing: Packing, theta: Theta) -> NDArray[np.float64]:
-    check(packing=packing, theta=theta)
-    found = np.asarray(_evaluate(function, theta, state_of(packing, theta)))
+def _finite(name: str, function: Any, theta: Theta, packing: Packing) -> NDArray[np.float64]:
+    check(theta=theta, packing=packing)
+    found = np.asarray(_evaluate(function, theta, state_of(theta, packing)))
     if not np.isfinite(found).all():
         raise InputError(
             f"the {name} of the packing is not finite: two particles coincide, or the parameters "
@@ -371,36 +371,36 @@ def _finite(name: str, function: Any, packing: Packing, theta: Theta) -> NDArray
     return found
 
 
-def energy(packing: Packing, theta: Theta) -> float:
+def energy(theta: Theta, packing: Packing) -> float:
     """The packing's total energy.
 
     Raises as `find_pairs` does, and `InputError` if it is not finite.
     """
-    return float(_finite("energy", energy_of, packing, theta))
+    return float(_finite("energy", energy_of, theta, packing))
 
 
-def forces(packing: Packing, theta: Theta) -> NDArray[np.float64]:
+def forces(theta: Theta, packing: Packing) -> NDArray[np.float64]:
     """Forces (N, d), energy / length.
 
     Raises as `find_pairs` does, and `InputError` if they are not finite (two particles coincide).
     """
-    return _finite("field of forces", forces_of, packing, theta)
+    return _finite("field of forces", forces_of, theta, packing)
 
 
-def hessian(packing: Packing, theta: Theta) -> NDArray[np.float64]:
+def hessian(theta: Theta, packing: Packing) -> NDArray[np.float64]:
     """∂²U/∂R², (N d, N d), energy / length², of all particles, rattlers included.
 
     Raises as `find_pairs` does, and `InputError` if it is not finite (two particles coincide).
     """
-    return _finite("Hessian", hessian_of, packing, theta)
+    return _finite("Hessian", hessian_of, theta, packing)
 
 
-def stress(packing: Packing, theta: Theta) -> NDArray[np.float64]:
+def stress(theta: Theta, packing: Packing) -> NDArray[np.float64]:
     """(1/V) ∂U/∂ε, (d, d), energy / length^d, tension positive, whatever the forces.
 
     Raises as `find_pairs` does, and `InputError` for a packing without a box or if it is not
     finite (two particles coincide).
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     _ = packing.volume
-    return _finite("stress", stress_of, packing, theta)
+    return _finite("stress", stress_of, theta, packing)

@@ -48,7 +48,7 @@ def capacity(count: int) -> int:
 
 
 def find_pairs(
-    packing: Packing, near: PairPotential | None, *, skin: float = 0.0, reach: float = 0.0
+    near: PairPotential | None, packing: Packing, *, skin: float = 0.0, reach: float = 0.0
 ) -> Pairs:
     """The pairs nearer than max(cutoff of their types, reach) + skin; none without a potential.
 
@@ -120,7 +120,7 @@ def _images(
     return which[n:], image[n:]
 
 
-def find_bonds(packing: Packing, springs: Springs | None) -> Pairs | None:
+def find_bonds(springs: Springs | None, packing: Packing) -> Pairs | None:
     """The packing's bonds, each by the nearest image of its ends; None without springs.
 
     Raises `InputError` where the number of springs is not that of the bonds, `BoxTooSmallError` for
@@ -145,7 +145,7 @@ def find_bonds(packing: Packing, springs: Springs | None) -> Pairs | None:
     return _padded(i, j, shift, far=1.0)
 
 
-def within(pairs: Pairs, packing: Packing, near: PairPotential | None, reach: float) -> Pairs:
+def within(near: PairPotential | None, packing: Packing, pairs: Pairs, reach: float) -> Pairs:
     """Those of listed pairs that `find_pairs` would list; the list must have them all."""
     if near is None:
         return pairs

@@ -47,16 +47,16 @@ class Departure:
 
 
 def departure(
-    packing: Packing, new_packing: Packing, theta: Theta, rattlers: NDArray[np.bool_]
+    theta: Theta, packing: Packing, new_packing: Packing, rattlers: NDArray[np.bool_]
 ) -> Departure:
     """Compare a packing with what `relax` made of it.
 
     Parameters
     ----------
+    theta:
+        What the particles interact by.
     packing, new_packing:
         The same particles (N, d) before and after, unwrapped alike, in one box.
-    theta:
-        Their interactions.
     rattlers:
         (N,) bool, of `new_packing`: where a rattler lies says nothing of the minimum.
 
@@ -66,10 +66,10 @@ def departure(
     >>> import amorph.bridge as bridge
     >>> soft = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
     >>> pair = bridge.Packing.of([[0.0, 0.0], [0.9, 0.0]], [0, 0])
-    >>> bridge.departure(pair, pair, soft, pair.typeid > 0)
+    >>> bridge.departure(soft, pair, pair, pair.typeid > 0)
     Departure(moved=0.0, changed=0.0)
     """
-    check(packing=packing, new_packing=new_packing, theta=theta)
+    check(theta=theta, packing=packing, new_packing=new_packing)
     if packing.positions.shape != new_packing.positions.shape:
         raise InputError(
             f"packing has positions of shape {packing.positions.shape}, new_packing of "
@@ -79,7 +79,7 @@ def departure(
     if listed.shape != (packing.n_particles,) or listed.dtype != np.bool_:
         raise InputError(
             f"rattlers are {described(rattlers)}: they must be ({packing.n_particles},) Booleans, "
-            "as bridge.response(packing, theta).rattlers."
+            "as bridge.response(theta, packing).rattlers."
         )
     held = ~listed
     steps = np.sqrt(np.sum((new_packing.positions - packing.positions) ** 2, axis=1))
@@ -90,26 +90,26 @@ def departure(
         return Departure(moved, 0.0)
     if farthest <= MOST_MOVED * sigma:
         # Who is a neighbour in either is in this list.
-        pairs = _pairs(new_packing, theta, 2.0 * farthest)
-        first, last = (_neighbours(p, pairs, theta, held) for p in (packing, new_packing))
+        pairs = _pairs(theta, new_packing, 2.0 * farthest)
+        first, last = (_neighbours(theta, p, pairs, held) for p in (packing, new_packing))
     else:
         first, last = (
-            _neighbours(p, _pairs(p, theta), theta, held) for p in (packing, new_packing)
+            _neighbours(theta, p, _pairs(theta, p), held) for p in (packing, new_packing)
         )
     either = len(np.union1d(first, last))
     return Departure(moved, len(np.setxor1d(first, last)) / either if either else 0.0)
 
 
-def _pairs(packing: Packing, theta: Theta, further: float = 0.0) -> Pairs:
+def _pairs(theta: Theta, packing: Packing, further: float = 0.0) -> Pairs:
     """The pairs within reach of the first shell, and further by some distance."""
     reach = FIRST_SHELL_SHARP.reach(theta) + further
     if packing.box is not None:  # in a small box soft spheres may have no room for a shell
         reach = min(reach, 0.5 * float(widths(packing.box).min()))
-    return find_pairs(packing, theta.near, reach=reach)
+    return find_pairs(theta.near, packing, reach=reach)
 
 
 def _neighbours(
-    packing: Packing, pairs: Pairs, theta: Theta, held: NDArray[np.bool_]
+    theta: Theta, packing: Packing, pairs: Pairs, held: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Those of some pairs that are neighbours in a packing, each as one number."""
     assert theta.near is not None

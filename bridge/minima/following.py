@@ -78,7 +78,7 @@ def _classes(theta: Theta, state: State) -> jax.Array:
     return classes
 
 
-def crossings(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> int:
+def crossings(before: tuple[Theta, Packing], after: tuple[Theta, Packing]) -> int:
     """How many pairs crossed a distance where u'' jumps (σ, r_on, r_cut).
 
     The packings must be the same particles, moved by less than a tenth of a diameter for the count
@@ -89,22 +89,22 @@ def crossings(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> in
     return int(np.count_nonzero(crossed(before, after)[0]))
 
 
-def _check_ends(before: tuple[Packing, Theta], after: tuple[Packing, Theta]) -> None:
+def _check_ends(before: tuple[Theta, Packing], after: tuple[Theta, Packing]) -> None:
     """Raise `InputError` unless both are packings of the same particles, with their potentials."""
     for name, pair in (("before", before), ("after", after)):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise InputError(f"{name} is {described(pair)}: it must be (packing, theta).")
-        check(packing=pair[0], theta=pair[1])
-    if before[0].positions.shape != after[0].positions.shape:
+            raise InputError(f"{name} is {described(pair)}: it must be (theta, packing).")
+        check(theta=pair[0], packing=pair[1])
+    if before[1].positions.shape != after[1].positions.shape:
         raise InputError(
-            f"positions have shapes {before[0].positions.shape} and {after[0].positions.shape}: "
+            f"positions have shapes {before[1].positions.shape} and {after[1].positions.shape}: "
             "they must be those of the same particles."
         )
 
 
 def crossed(
-    before: tuple[Packing, Theta],
-    after: tuple[Packing, Theta],
+    before: tuple[Theta, Packing],
+    after: tuple[Theta, Packing],
     *,
     gradient: NDArray[np.float64] | None = None,
     moved: float = 0.0,
@@ -115,17 +115,17 @@ def crossed(
     differ; `moved` the largest displacement beyond it, where more than a tenth of a diameter. The
     pairs (M, 2) are the second result.
     """
-    packing, theta = before
+    theta, packing = before
     # A pair that is not listed was farther than the skin, and both its ends moved.
     skin = max(SKIN * theta.size_range()[1], 2.0 * moved)
-    state = state_of(packing, theta, skin=skin)
+    state = state_of(theta, packing, skin=skin)
     pairs = state.pairs
     if gradient is not None:
         pairs = replace(pairs, shift=np.asarray(pairs.shift) @ np.asarray(gradient).T)
-    there = replace(state, positions=after[0].positions, pairs=pairs)
+    there = replace(state, positions=after[1].positions, pairs=pairs)
     real = int(pairs.count)
     old = np.asarray(_classes(theta, state))[:real]
-    new = np.asarray(_classes(after[1], there))[:real]
+    new = np.asarray(_classes(after[0], there))[:real]
     return old != new, np.stack([pairs.i, pairs.j], axis=1)[:real]
 
 
@@ -139,7 +139,7 @@ def _gaps(theta: Theta, state: State) -> tuple[jax.Array, jax.Array]:
 
 
 def next_crossing(
-    before: tuple[Packing, Theta], after: tuple[Packing, Theta], within: float
+    before: tuple[Theta, Packing], after: tuple[Theta, Packing], within: float
 ) -> float:
     """How far on the way from one packing to another a pair first crosses where u'' jumps.
 
@@ -160,14 +160,14 @@ def next_crossing(
     """
     _check_ends(before, after)
     not_negative("within", within)
-    (packing, theta), (there, new_theta) = before, after
+    (theta, packing), (new_theta, there) = before, after
     if theta.near is None:  # springs are smooth
         return np.inf
     change = np.asarray(there.positions - packing.positions)
     if packing.box is not None:  # one of them may have been put back into the box
         change = change - np.rint(np.linalg.solve(packing.box, change.T)).T @ packing.box.T
     skin = max(SKIN * theta.size_range()[1], 2.0 * within * largest(change))
-    state = state_of(packing, theta, skin=skin)
+    state = state_of(theta, packing, skin=skin)
     real = int(state.pairs.count)
     moved = replace(state, positions=state.positions + change)
     old, jump = (np.asarray(x)[:, :real] for x in _gaps(theta, state))
@@ -195,8 +195,8 @@ def _without(pairs: Pairs, rattlers: NDArray[np.bool_], theta: Theta) -> Pairs:
 
 
 def same_minimum(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     tolerance: float,
     predicted: NDArray[np.float64] | None = None,
     rattlers: NDArray[np.bool_] | None = None,
@@ -214,7 +214,7 @@ def same_minimum(
         if not largest(predicted) <= NEWTON_MOVE * smallest:
             return None
         start = packing.with_positions(packing.positions + predicted)
-    work = Work.start(start, theta)
+    work = Work.start(theta, start)
     if rattlers is not None and not rattlers.any():
         rattlers = None
     if rattlers is not None:
@@ -225,7 +225,7 @@ def same_minimum(
     if not at_rest:
         return None
     if rattlers is not None:
-        work = Work.start(packing.with_positions(work.state.positions), theta)
+        work = Work.start(theta, packing.with_positions(work.state.positions))
         if not settle_rattlers(work, rattlers):
             # One of them is held from now on.
             at_rest, _, _ = run_newton(work, tolerance)
@@ -233,7 +233,7 @@ def same_minimum(
                 return None
     final = packing.with_positions(work.state.positions)
     try:
-        found = respond(state_of(final, theta), theta, tolerance)
+        found = respond(state_of(theta, final), theta, tolerance)
     except NotAMinimumError:
         return None
     held = ~found.rattlers[:, None]
@@ -243,13 +243,13 @@ def same_minimum(
     noise = 1e-9 * largest_size
     if largest(change - linear) > NONLINEARITY * largest(linear) + noise:
         return None
-    remember(final, theta, 0.0, found)
+    remember(theta, final, 0.0, found)
     return final
 
 
 def follow(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     new_theta: Theta,
     *,
     tolerance: float | None = None,
@@ -279,19 +279,19 @@ def follow(
     RelaxationError, NotAMinimumError, SingularHessianError, BoxTooSmallError
         If no minimum is found after a rearrangement.
     """
-    check(packing=packing, theta=theta, new_theta=new_theta)
+    check(theta=theta, packing=packing, new_theta=new_theta)
     old, new = theta.arrays(), new_theta.arrays()
     if theta.potential != new_theta.potential or any(len(old[k]) != len(new[k]) for k in old):
         raise InputError(
             f"cannot follow from {theta!r} to {new_theta!r}: they must be of one kind, with as "
             "many types and springs."
         )
-    limit = force_tolerance(packing, new_theta, tolerance)
+    limit = force_tolerance(new_theta, packing, tolerance)
     here, done, part = packing, 0.0, 1.0
     rearranged = False
     while done < 1.0:
         target = min(1.0, done + part)
-        there = same_minimum(here, _between(theta, new_theta, target), limit)
+        there = same_minimum(_between(theta, new_theta, target), here, limit)
         if there is not None:
             here, done = there, target
             part = min(2.0 * part, 1.0)
@@ -299,13 +299,13 @@ def follow(
             part *= 0.5
         else:
             rearranged = True
-            here = relaxation(here, new_theta, tolerance=limit).packing
+            here = relaxation(new_theta, here, tolerance=limit).packing
             break
     displacement: NDArray[np.float64] = here.positions - packing.positions
     return Followed(
         packing=here,
         rearranged=rearranged,
         lost_at=done,
-        crossings=crossings((packing, theta), (here, new_theta)),
+        crossings=crossings((theta, packing), (new_theta, here)),
         moved=largest(displacement),
     )

@@ -78,24 +78,24 @@ class Relaxation:
 class Work:
     """The state of one relaxation: positions that move, and the pairs around them."""
 
-    packing: Packing
     theta: Theta
+    packing: Packing
     skin: float
     state: State
     origin: NDArray[np.float64]
 
     @classmethod
-    def start(cls, packing: Packing, theta: Theta) -> "Work":
+    def start(cls, theta: Theta, packing: Packing) -> "Work":
         skin = SKIN * theta.size_range()[1]
-        state = state_of(packing, theta, skin=skin)
-        return cls(packing, theta, skin, state, state.positions)
+        state = state_of(theta, packing, skin=skin)
+        return cls(theta, packing, skin, state, state.positions)
 
     def final(self, reach: float) -> State:
         """The state where the particles are now, with the pairs within reach and no others."""
         packing = self.packing.with_positions(self.state.positions)
         if self.theta.near is not None and reach > float(self.theta.near.cutoffs().min()):
-            return state_of(packing, self.theta, reach=reach)
-        return replace(self.state, pairs=within(self.state.pairs, packing, self.theta.near, reach))
+            return state_of(self.theta, packing, reach=reach)
+        return replace(self.state, pairs=within(self.theta.near, packing, self.state.pairs, reach))
 
     def move_to(self, positions: Any) -> None:
         """Put the particles somewhere, with new pairs where one has left half the skin."""
@@ -107,7 +107,7 @@ class Work:
             )
         if largest(points - self.origin) >= 0.5 * self.skin:
             packing = self.packing.with_positions(points)
-            self.state = state_of(packing, self.theta, skin=self.skin)
+            self.state = state_of(self.theta, packing, skin=self.skin)
             self.origin = points
         self.state = replace(self.state, positions=points)
 
@@ -390,8 +390,8 @@ def _targets(force: float, scale: float, tolerance: float) -> Iterator[float]:
 
 
 def relaxation(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     *,
     tolerance: float | None = None,
     max_steps: int = 200_000,
@@ -399,13 +399,13 @@ def relaxation(
     solver: str = "auto",
 ) -> Relaxation:
     """As `relax`, with an account of how the packing came to rest."""
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     require_float64()
     count("max_steps", max_steps, least=0)
     check_choice("solver", solver, SOLVERS)
     not_negative("reach", reach)
-    limit = force_tolerance(packing, theta, tolerance)
-    work = Work.start(packing, theta)
+    limit = force_tolerance(theta, packing, tolerance)
+    work = Work.start(theta, packing)
     start = work.origin
     scale = theta.max_stiffness() * theta.size_range()[0]
     force = largest(_forces(theta, work.state))
@@ -437,15 +437,15 @@ def relaxation(
             force = largest(_forces(theta, work.state))
             fire_steps += _run_fire(work, max(1e-2 * force, limit), max_steps - fire_steps)
             continue
-        remember(final, theta, reach, found)
+        remember(theta, final, reach, found)
         moved = largest(final.positions - start)
         return Relaxation(final, found, newton_steps, fire_steps, moved)
     raise AssertionError("unreachable: the targets do not end")
 
 
 def relax(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     *,
     tolerance: float | None = None,
     max_steps: int = 200_000,
@@ -485,5 +485,5 @@ def relax(
         them.
     """
     return relaxation(
-        packing, theta, tolerance=tolerance, max_steps=max_steps, solver=solver
+        theta, packing, tolerance=tolerance, max_steps=max_steps, solver=solver
     ).packing

@@ -34,14 +34,14 @@ from .rattlers import find_rattlers
 __all__ = ["Response", "default_tolerance", "response", "round_off_force"]
 
 
-def default_tolerance(packing: Packing, theta: Theta) -> float:
+def default_tolerance(theta: Theta, packing: Packing) -> float:
     """The largest |F| of a packing at rest: max(1e-12, 8 eps k_max L).
 
     k_max is the stiffest pair's u'', L the longest box vector (or the extent of a cluster):
     round-off of the positions alone makes forces of this size. Raises `InputError` for parameters
     so extreme that it is not finite.
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     if packing.box is None:
         length = float(np.max(np.ptp(np.asarray(packing.positions), axis=0)))
     else:
@@ -61,9 +61,9 @@ def round_off_force(stiffness: Any, length: Any) -> Any:
     return np.maximum(1e-12, 8 * float(np.finfo(np.float64).eps) * stiffness * length)
 
 
-def force_tolerance(packing: Packing, theta: Theta, tolerance: float | None) -> float:
+def force_tolerance(theta: Theta, packing: Packing, tolerance: float | None) -> float:
     """The tolerance asked for, or the default; raises `InputError` for an impossible one."""
-    return default_tolerance(packing, theta) if tolerance is None else checked_tolerance(tolerance)
+    return default_tolerance(theta, packing) if tolerance is None else checked_tolerance(tolerance)
 
 
 def checked_tolerance(tolerance: float) -> float:
@@ -152,7 +152,7 @@ def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") ->
     if not max_force <= tolerance:
         raise NotAMinimumError(
             f"the largest force is {max_force:.2e}, above the tolerance {tolerance:.1e}: call "
-            "bridge.relax(packing, theta) first."
+            "bridge.relax(theta, packing) first."
         )
     try:
         factor = factorise(theta, state, solver)
@@ -198,7 +198,7 @@ def _raise_not_minimum(theta: Any, state: State) -> NoReturn:
     if lowest < -1e-10 * stiffness:
         raise NotAMinimumError(
             f"the packing is a saddle: the Hessian has an eigenvalue of {lowest:.3e}. "
-            "bridge.relax(packing, theta) leaves it along that mode."
+            "bridge.relax(theta, packing) leaves it along that mode."
         ) from None
     raise SingularHessianError(
         f"the Hessian has zero modes besides rigid motions and rattlers (smallest eigenvalue "
@@ -211,14 +211,14 @@ _known: "weakref.WeakKeyDictionary[Packing, list[tuple[Any, float, float, Respon
 _known = weakref.WeakKeyDictionary()
 
 
-def remember(packing: Packing, theta: Theta, reach: float, found: Response) -> None:
+def remember(theta: Theta, packing: Packing, reach: float, found: Response) -> None:
     """Keep a packing's response for as long as the packing object lives."""
     _known[packing] = [(weakref.ref(theta), reach, found.tolerance, found)]
 
 
 def response(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     *,
     tolerance: float | None = None,
     reach: float = 0.0,
@@ -228,7 +228,7 @@ def response(
 
     Parameters
     ----------
-    packing, theta:
+    theta, packing:
         A packing as `relax` returns it, and its potential.
     tolerance:
         The largest |F| allowed; by default `default_tolerance`, or what the packing was relaxed to.
@@ -249,10 +249,10 @@ def response(
         For arguments that are something else, swapped ones among them.
     NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
     """
-    check(packing=packing, theta=theta)
+    check(theta=theta, packing=packing)
     require_float64()
     not_negative("reach", reach)
-    limit = force_tolerance(packing, theta, tolerance)
+    limit = force_tolerance(theta, packing, tolerance)
     check_choice("solver", solver, SOLVERS)
     for known_theta, known_reach, known_limit, found in _known.get(packing, ()):
         # What was found to be at rest for a tolerance that was asked for stays so.
@@ -260,10 +260,10 @@ def response(
             continue
         if known_reach < reach:
             # Pairs beyond the cutoff have no stiffness: the factorisation is the same.
-            pairs = find_pairs(packing, theta.near, reach=reach)
+            pairs = find_pairs(theta.near, packing, reach=reach)
             found = replace(found, state=replace(found.state, pairs=pairs))
-            remember(packing, theta, reach, found)
+            remember(theta, packing, reach, found)
         return found
-    found = respond(state_of(packing, theta, reach=reach), theta, limit, solver)
-    remember(packing, theta, reach, found)
+    found = respond(state_of(theta, packing, reach=reach), theta, limit, solver)
+    remember(theta, packing, reach, found)
     return found

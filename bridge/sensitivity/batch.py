@@ -446,8 +446,8 @@ def _finished(
     for k in left.tolist():
         theta = thetas[k if len(thetas) > 1 else 0]
         try:
-            packing = relax(Packing.of(x[k], types[k], box[k]), theta, tolerance=tolerance)
-            single = measure(packing, theta, plain, differentiated, tolerance=tolerance)
+            packing = relax(theta, Packing.of(x[k], types[k], box[k]), tolerance=tolerance)
+            single = measure(theta, packing, plain, differentiated, tolerance=tolerance)
         except AmorphError as error:
             status[k] = type(error).__name__
             messages[k] = f"replica {k}: {error}"

@@ -102,8 +102,8 @@ class Jacobian:
 
 
 def jacobian(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     features: "str | Feature | Sequence[str | Feature]",
     with_respect_to: "str | Choice | Sequence[str | Choice] | None" = None,
     *,
@@ -116,7 +116,7 @@ def jacobian(
 
     Parameters
     ----------
-    packing, theta:
+    theta, packing:
         A packing as `relax` returns it, and what its particles interact by.
     features:
         Names or features; arrays have a row for each component.
@@ -150,14 +150,14 @@ def jacobian(
     NotFiniteError
         For a value or a derivative that is not finite, as in `measure`.
     """
-    check(packing=packing, theta=theta, tolerance=tolerance)
+    check(theta=theta, packing=packing, tolerance=tolerance)
     check_choice("held", held, HELD)
     if held != "box":
         _ = packing.volume
     check_choice("degenerate", degenerate, ("raise", "mean"))
     chosen = choices(with_respect_to, theta)
     for choice in chosen:
-        choice.check(packing, theta)
+        choice.check(theta, packing)
         if choice.needs_strain and held != "box":
             raise InputError(f"{choice.name} cannot change while the {held} is held by the box.")
     wanted = list(features_of("features", features))
@@ -166,7 +166,7 @@ def jacobian(
     check_features(packing, (), wanted)
     extra = {"box": [], "pressure": ["pressure"], "stress": ["stress"]}[held]
     followed = [feature(name) for name in extra]
-    found = response_for(packing, theta, [*wanted, *followed], tolerance=tolerance, solver=solver)
+    found = response_for(theta, packing, [*wanted, *followed], tolerance=tolerance, solver=solver)
     strain = [of_strain()] if held != "box" else []
     values, matrix = by_choices(
         [*wanted, *followed], theta, found, [*chosen, *strain], degenerate=degenerate
@@ -329,8 +329,8 @@ class SecondOrder:
 
 
 def second_order(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     features: "str | Feature | Sequence[str | Feature]",
     direction: "Mapping[str, ArrayLike] | Sequence[tuple[str | Choice, ArrayLike]]",
     *,
@@ -344,7 +344,7 @@ def second_order(
 
     Parameters
     ----------
-    packing, theta, features, tolerance, solver:
+    theta, packing, features, tolerance, solver:
         As in `jacobian`.
     direction:
         By choice (names as in `jacobian`, or pairs of a choice and its components): how parameters
@@ -354,7 +354,7 @@ def second_order(
     solids", Fig. 3, whose supplement is not to hand: derived here. Raises as `jacobian` does, and
     `FeatureError` for features of vibrational modes.
     """
-    check(packing=packing, theta=theta, tolerance=tolerance)
+    check(theta=theta, packing=packing, tolerance=tolerance)
     wanted = list(features_of("features", features))
     check_features(packing, (), wanted)
     for f in wanted:
@@ -363,8 +363,8 @@ def second_order(
     pairs = _pairs(direction)
     chosen = [choices(name, theta)[0] for name, _ in pairs]
     for choice in chosen:
-        choice.check(packing, theta)
-    found = response_for(packing, theta, wanted, tolerance=tolerance, solver=solver)
+        choice.check(theta, packing)
+    found = response_for(theta, packing, wanted, tolerance=tolerance, solver=solver)
     partials(wanted, theta, found)  # raises for what the parameters do not determine
     state = found.state
     own = resolved(theta, state)
@@ -427,8 +427,8 @@ def _added(change: Resolved, name: str, values: NDArray[np.float64]) -> Resolved
 
 
 def frequency_slopes(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     n_modes: int,
     direction: "Mapping[str, ArrayLike]",
     *,
@@ -441,7 +441,7 @@ def frequency_slopes(
 
     Parameters
     ----------
-    packing, theta, solver:
+    theta, packing, solver:
         As in `jacobian`.
     n_modes:
         How many of the lowest frequencies that are not zero.
@@ -451,13 +451,13 @@ def frequency_slopes(
 
     Raises as `jacobian` does, and `InputError` for a direction that does not fit.
     """
-    check(packing=packing, theta=theta, n_modes=n_modes)
+    check(theta=theta, packing=packing, n_modes=n_modes)
     pairs = _pairs(direction)
     wanted = feature(f"frequencies_{n_modes}")
     chosen = [choices(name, theta)[0] for name, _ in pairs]
     for choice in chosen:
-        choice.check(packing, theta)
-    found = response_for(packing, theta, [wanted], solver=solver)
+        choice.check(theta, packing)
+    found = response_for(theta, packing, [wanted], solver=solver)
     have = found.state.modes.shape[2]
     _, matrix = by_choices([coupling(0, have)], theta, found, chosen)
     change = np.concatenate([np.ravel(values) for _, values in pairs])

@@ -17,7 +17,6 @@ from ..features.registry import (
     features_of,
     plain,
     response_for,
-    theta_and_packing,
     values_of,
 )
 from ..matter.arguments import check
@@ -66,8 +65,8 @@ class Measurement:
 
 
 def measure(
-    packing: Packing,
     theta: Theta,
+    packing: Packing,
     features: "str | Feature | Sequence[str | Feature]",
     gradients: "str | Feature | Sequence[str | Feature]" = (),
     *,
@@ -84,7 +83,7 @@ def measure(
 
     Parameters
     ----------
-    packing, theta:
+    theta, packing:
         A packing as `relax` returns it, and its potential.
     features, gradients:
         Names or features to measure, and to differentiate by all parameters of types; one alone
@@ -109,11 +108,11 @@ def measure(
     NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
         As `response` does.
     """
-    check(packing=packing, theta=theta, tolerance=tolerance)
+    check(theta=theta, packing=packing, tolerance=tolerance)
     differentiated = features_of("gradients", gradients)
     only = tuple(f for f in features_of("features", features) if f not in differentiated)
     check_features(packing, only, differentiated)
-    found = response_for(packing, theta, (*only, *differentiated), tolerance=tolerance)
+    found = response_for(theta, packing, (*only, *differentiated), tolerance=tolerance)
     values: dict[str, Any] = {}
     slopes: dict[str, Theta] = {}
     gains: dict[str, Theta] = {}
@@ -172,18 +171,16 @@ def _like_theta(
     return out
 
 
-def value_and_grad(which: "str | Feature") -> Callable[[Any, Any], tuple[Any, Theta]]:
+def value_and_grad(which: "str | Feature") -> Callable[[Theta, Packing], tuple[Any, Theta]]:
     """A function of (theta, packing) that gives a feature's value and its gradient by theta.
 
     The gradient is an object like theta: its attributes are the derivatives by each parameter of
     types, through the energy minimum, at fixed box. See `measure` for what it means and raises.
-    Its arguments cannot be mistaken for each other: (packing, theta) is the same.
     """
     f = feature(which)
 
-    def evaluate(first: Any, second: Any) -> tuple[Any, Theta]:
-        theta, packing = theta_and_packing(first, second)
-        measured = measure(packing, theta, (), [f])
+    def evaluate(theta: Theta, packing: Packing) -> tuple[Any, Theta]:
+        measured = measure(theta, packing, (), [f])
         return measured.values[f.name], measured.gradients[f.name]
 
     return evaluate

@@ -78,7 +78,7 @@ class Choice(ABC):
     needs_strain = False
 
     @abstractmethod
-    def check(self, packing: Packing, theta: Theta) -> None:
+    def check(self, theta: Theta, packing: Packing) -> None:
         """Raise `InputError` where the parameters are not theta's or do not fit the packing."""
 
     @abstractmethod
@@ -126,7 +126,7 @@ class _ByGroup(Choice):
         kind = self.parameter if self.groups is None else f"{self.parameter}/group"
         return self.called or kind
 
-    def check(self, packing: Packing, theta: Theta) -> None:
+    def check(self, theta: Theta, packing: Packing) -> None:
         if _known(theta, self.parameter):
             if self.groups is not None:
                 raise InputError(f"{self.parameter}: springs are bonds' own: use by_bond.")
@@ -194,7 +194,7 @@ class _ByBond(Choice):
     def name(self) -> str:  # type: ignore[override]
         return f"{self.parameter}/bond"
 
-    def check(self, packing: Packing, theta: Theta) -> None:
+    def check(self, theta: Theta, packing: Packing) -> None:
         if not _known(theta, self.parameter) and self.parameter == "diameters":
             raise InputError("diameters/bond: diameters are particles' own; a pair has sigma.")
 
@@ -237,7 +237,7 @@ class _ByParticle(_ByGroup):
     def name(self) -> str:  # type: ignore[override]
         return f"{self.parameter}/particle"
 
-    def check(self, packing: Packing, theta: Theta) -> None:
+    def check(self, theta: Theta, packing: Packing) -> None:
         if _known(theta, self.parameter) or self.parameter != "diameters":
             raise InputError(
                 f"{self.name}: only diameters are particles' own; {self.parameter} belongs to "
@@ -259,7 +259,7 @@ class _Strain(Choice):
     name: str = "strain"
     needs_strain = True
 
-    def check(self, packing: Packing, theta: Theta) -> None:
+    def check(self, theta: Theta, packing: Packing) -> None:
         _ = packing.volume
 
     def columns(self, slopes: Slopes) -> Array:

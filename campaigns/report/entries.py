@@ -201,8 +201,8 @@ def view_of(frame: Frame, label: str = "") -> pictures.View:
         missing = "box" if frame.box is None else "potential"
         raise InputError(f"{frame.where}: has no {missing}: a design's picture needs one.")
     theta = bridge.from_arrays(frame.potential, frame.parameters)
-    packing = bridge.relax(bridge.Packing.from_frame(frame), theta)
-    found = bridge.bond_contributions(packing, theta)
+    packing = bridge.relax(theta, bridge.Packing.from_frame(frame))
+    found = bridge.bond_contributions(theta, packing)
     return pictures.View(
         positions=np.asarray(packing.positions),
         typeid=frame.typeid,
@@ -227,7 +227,7 @@ def last_packing(entry: Entry) -> tuple[bridge.Packing, bridge.PairPotential]:
         frame = reader.read(reader.n_frames - 1)
     assert frame.potential is not None
     theta = bridge.from_arrays(frame.potential, frame.parameters)
-    return bridge.relax(bridge.Packing.from_frame(frame), theta), theta
+    return bridge.relax(theta, bridge.Packing.from_frame(frame)), theta
 
 
 def _symbol(feature: str) -> str:

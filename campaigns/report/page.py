@@ -472,8 +472,8 @@ def _how_to_read(path: str) -> list[str]:
         "from amorph import bridge\n"
         f'log = gsd.hoomd.read_log("{path}")  '
         '# log["log/amorph/loss"], log["log/amorph/value"], ...: a row a step\n'
-        f'packing, theta = next(bridge.read_gsd("{path}", slice(-1, None)))  # the last step\n'
-        "print(bridge.poisson_ratio(theta, bridge.relax(packing, theta)))"
+        f'theta, packing = next(bridge.read_gsd("{path}", slice(-1, None)))  # the last step\n'
+        "print(bridge.poisson_ratio(theta, bridge.relax(theta, packing)))"
     )
     return [
         "<h2>The data in Python</h2>",

@@ -37,8 +37,8 @@ def main() -> None:
     ensemble.write(chosen.output, overwrite=True)
 
     ratios = []
-    for packing, theta in bridge.read_gsd(chosen.output):
-        packing = bridge.relax(packing, theta)
+    for theta, packing in bridge.read_gsd(chosen.output):
+        packing = bridge.relax(theta, packing)
         ratios.append(float(bridge.poisson_ratio(theta, packing)))
     print(f"{len(ratios)} packings, Poisson's ratio {sum(ratios) / len(ratios):.3f} on average")
 

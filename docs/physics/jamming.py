@@ -56,20 +56,20 @@ def prepared(folder: Path, n: int, pressure: float, replicas: int, seed: int) ->
 def measured(path: Path) -> list[dict[str, float]]:
     """Contacts, rattlers, moduli of each packing of a file."""
     rows = []
-    for number, (packing, theta) in enumerate(bridge.read_gsd(path)):
+    for number, (theta, packing) in enumerate(bridge.read_gsd(path)):
         try:
-            packing = bridge.relax(packing, theta)
+            packing = bridge.relax(theta, packing)
         except (bridge.RelaxationError, bridge.NotAMinimumError) as error:
             print(f"left out: {path}, frame {number}: {error}")
             continue
-        held = ~bridge.response(packing, theta).rattlers
+        held = ~bridge.response(theta, packing).rattlers
         n, d = packing.n_particles, packing.dimension
         rows.append(
             {
                 "N": n,
                 "pressure": float(bridge.pressure(theta, packing)),
                 "rattlers": int((~held).sum()),
-                "excess": contacts(packing, theta, held) - (d * int(held.sum()) - d),
+                "excess": contacts(theta, packing, held) - (d * int(held.sum()) - d),
                 "B": float(bridge.bulk_modulus(theta, packing)),
                 "G": float(bridge.shear_modulus(theta, packing)),
             }

@@ -31,7 +31,7 @@ ELASTIC, PLASTIC = "#3b6ea8", "#c1492f"
 def prepared(n: int, seed: int) -> bridge.Packing:
     """A packing at rest, from a random start."""
     found = ensemble.quench(THETA, n, DENSITY, 2, 1, seed=seed)
-    return bridge.relax(bridge.Packing(found.positions[0], found.typeid, found.boxes[0]), THETA)
+    return bridge.relax(THETA, bridge.Packing(found.positions[0], found.typeid, found.boxes[0]))
 
 
 def table_of(curve: bridge.StressStrain) -> pd.DataFrame:
@@ -190,7 +190,7 @@ def main() -> None:
     chosen.output.mkdir(parents=True, exist_ok=True)
     packing = prepared(chosen.particles, chosen.seed)
     curve = bridge.stress_strain(
-        packing, THETA, "simple_shear", max_strain=chosen.strain, step=chosen.step, keep=True
+        THETA, packing, "simple_shear", max_strain=chosen.strain, step=chosen.step, keep=True
     )
     table_of(curve).to_csv(chosen.output / "shear.csv", index=False)
     events_of(curve).to_csv(chosen.output / "events.csv", index=False)

@@ -219,7 +219,7 @@ class Ensemble:
     def packings(self) -> tuple[Frame, ...]:
         """The replicas that have positions, as frames: see `frames`, and `amorph.handover.Frame`.
 
-        ``for packing, theta in bridge.packings_of(ensemble)`` goes through them as the bridge takes
+        ``for theta, packing in bridge.packings_of(ensemble)`` goes through them as the bridge takes
         them.
         """
         return tuple(self.frames())

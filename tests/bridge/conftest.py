@@ -30,7 +30,7 @@ def minima() -> Callable[..., Iterator[Packing]]:
         for seed in range(tries):
             for packing in quench(theta, n, density, dimension, seed):
                 try:
-                    yield bridge.relax(packing, theta)
+                    yield bridge.relax(theta, packing)
                 except AmorphError:
                     continue
 
@@ -76,7 +76,7 @@ def references(reference_folder: Any) -> dict[str, tuple[Packing, PairPotential,
 
     out = {}
     for path in sorted(reference_folder.glob("*.gsd")):
-        ((packing, theta),) = bridge.read_gsd(path)
+        ((theta, packing),) = bridge.read_gsd(path)
         out[path.stem] = (packing, theta, json.loads(path.with_suffix(".json").read_text()))
     assert len(out) == 8
     return out
@@ -112,6 +112,6 @@ def solid3(spheres3: PairPotential, minima: Any) -> Packing:
 def loose(references: Any) -> tuple[Packing, Any]:
     """Soft spheres near jamming, with rattlers."""
     packing, theta, _ = references["soft2d_n128_rattlers_s12"]
-    packing = bridge.relax(packing, theta)
-    assert bridge.response(packing, theta).rattlers.sum() == 4
-    return packing, theta
+    packing = bridge.relax(theta, packing)
+    assert bridge.response(theta, packing).rattlers.sum() == 4
+    return theta, packing

@@ -14,8 +14,8 @@ GRADIENTS = ["poisson_ratio", "stress_components"]
 
 
 def single(x: Any, types: Any, box: Any, theta: Any, gradients: list[str]) -> Any:
-    packing = bridge.relax(Packing.of(x, types, box), theta)
-    return bridge.measure(packing, theta, FEATURES, gradients)
+    packing = bridge.relax(theta, Packing.of(x, types, box))
+    return bridge.measure(theta, packing, FEATURES, gradients)
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
@@ -66,8 +66,8 @@ def test_each_with_its_own_parameters(theta2: Any) -> None:
     found = bridge.measure_batch(x, batch.typeid, boxes, thetas, ["energy"], ["pressure"])
     seen = []
     for row, k in enumerate(found.replicas):
-        packing = bridge.relax(Packing.of(x[k], batch.typeid, boxes[k]), thetas[k])
-        expected = bridge.measure(packing, thetas[k], ["energy"], ["pressure"])
+        packing = bridge.relax(thetas[k], Packing.of(x[k], batch.typeid, boxes[k]))
+        expected = bridge.measure(thetas[k], packing, ["energy"], ["pressure"])
         assert found.values["energy"][row] == pytest.approx(expected.values["energy"], rel=1e-10)
         slope = expected.gradients["pressure"].arrays()["stiffness"]
         np.testing.assert_allclose(
@@ -85,10 +85,10 @@ def test_what_the_fast_way_leaves(theta2: Any) -> None:
     found = bridge.measure_batch(x, types, box, theta2, ["energy"])
     assert found.single == 2
     for row, k in enumerate(found.replicas):
-        packing = bridge.relax(Packing.of(x[k], types, box), theta2)
+        packing = bridge.relax(theta2, Packing.of(x[k], types, box))
         assert (
             found.values["energy"][row]
-            == bridge.measure(packing, theta2, ["energy"]).values["energy"]
+            == bridge.measure(theta2, packing, ["energy"]).values["energy"]
         )
 
 

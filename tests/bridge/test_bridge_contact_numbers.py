@@ -16,7 +16,7 @@ NEAR_JAMMING = bridge.SoftSphere(diameters=[0.8, 1.12], stiffness=[4.0, 5.0, 6.0
 def loose(minima: Any) -> Packing:
     """Not far above jamming, with rattlers."""
     for packing in minima(NEAR_JAMMING, 64, 1.21, 2, tries=60):
-        if bridge.response(packing, NEAR_JAMMING).rattlers.any():
+        if bridge.response(NEAR_JAMMING, packing).rattlers.any():
             return packing
     pytest.fail("no packing with rattlers was found")
 
@@ -29,8 +29,8 @@ def touching(packing: Packing, theta: Any, nearest_pairs: Any) -> tuple[np.ndarr
 
 
 def test_rattlers_are_left_out_and_counted(loose: Packing, nearest_pairs: Any) -> None:
-    found = bridge.contacts(loose, NEAR_JAMMING)
-    rattlers = bridge.response(loose, NEAR_JAMMING).rattlers
+    found = bridge.contacts(NEAR_JAMMING, loose)
+    rattlers = bridge.response(NEAR_JAMMING, loose).rattlers
     assert np.array_equal(found.rattlers, rattlers)
     assert found.n_rattlers == rattlers.sum() > 0
     i, j = touching(loose, NEAR_JAMMING, nearest_pairs)
@@ -44,7 +44,7 @@ def test_rattlers_are_left_out_and_counted(loose: Packing, nearest_pairs: Any) -
     assert found.mean == pytest.approx(number.sum() / held)
     assert found.excess == found.n_contacts - (2 * held - 2)
     assert found.excess >= 1
-    measured = bridge.measure(loose, NEAR_JAMMING, ["coordination"]).values["coordination"]
+    measured = bridge.measure(NEAR_JAMMING, loose, ["coordination"]).values["coordination"]
     assert measured == pytest.approx(found.mean, abs=1e-12)
     assert bridge.FEATURES["coordination"] is bridge.coordination
 
@@ -52,18 +52,18 @@ def test_rattlers_are_left_out_and_counted(loose: Packing, nearest_pairs: Any) -
 def test_attractive_pairs_touch_up_to_their_cutoff(
     solid: Packing, theta2: Any, nearest_pairs: Any
 ) -> None:
-    found = bridge.contacts(solid, theta2)
+    found = bridge.contacts(theta2, solid)
     i, _ = touching(solid, theta2, nearest_pairs)
     assert found.n_contacts == len(i)
     assert found.mean > 6, "more than those that repel"
     repelling = theta2.replace(binding=0.0)
-    packing = bridge.relax(solid, repelling)
-    fewer = bridge.contacts(packing, repelling)
+    packing = bridge.relax(repelling, solid)
+    fewer = bridge.contacts(repelling, packing)
     assert fewer.n_contacts < found.n_contacts
 
 
 def test_three_dimensions(solid3: Packing, spheres3: Any, nearest_pairs: Any) -> None:
-    found = bridge.contacts(solid3, spheres3)
+    found = bridge.contacts(spheres3, solid3)
     i, _ = touching(solid3, spheres3, nearest_pairs)
     assert found.n_rattlers == 0
     assert found.excess == len(i) - (3 * 40 - 3)
@@ -73,21 +73,21 @@ def test_cluster_has_rotations_too() -> None:
     """A triangle of Morse particles: three contacts, isostatic."""
     theta = bridge.Morse(diameters=[1.0], binding=1.0, alpha=20.0)
     corners = np.array([[0, 0], [1, 0], [0.5, np.sqrt(3) / 2]])
-    packing = bridge.relax(Packing.of(corners, [0, 0, 0]), theta)
-    found = bridge.contacts(packing, theta)
+    packing = bridge.relax(theta, Packing.of(corners, [0, 0, 0]))
+    found = bridge.contacts(theta, packing)
     assert (found.n_contacts, found.excess, found.mean) == (3, 0, 2.0)
     assert bridge.coordination(theta, packing) == 2.0
     # A fourth that hangs on one bond is a rattler, and its bond no contact.
     for order in ([0, 1, 2, 3], [3, 2, 1, 0]):
         hanging = np.vstack([packing.positions, packing.positions[0] - [1.0, 0.0]])[order]
         four = Packing.of(hanging, [0, 0, 0, 0])
-        found = bridge.contacts(four, theta, tolerance=1e-6)
-        assert bridge.forces(four, theta).any(), "it does pull"
+        found = bridge.contacts(theta, four, tolerance=1e-6)
+        assert bridge.forces(theta, four).any(), "it does pull"
         assert found.rattlers[order.index(3)]
         assert (found.n_rattlers, found.n_contacts, found.excess) == (1, 3, 0)
     # Rattlers all: they are named, not counted as zero.
     apart = Packing.of(corners * 10, [0, 0, 0])
-    none = bridge.contacts(apart, theta)
+    none = bridge.contacts(theta, apart)
     assert none.n_rattlers == 3
     with pytest.raises(InputError, match="every particle is a rattler"):
         _ = none.mean
@@ -97,13 +97,13 @@ def test_not_at_rest_is_refused(loose: Packing) -> None:
     moved = loose.positions.copy()
     moved[0] += 0.1
     with pytest.raises(bridge.NotAMinimumError, match="relax"):
-        bridge.contacts(loose.with_positions(moved), NEAR_JAMMING)
+        bridge.contacts(NEAR_JAMMING, loose.with_positions(moved))
 
 
 def test_smooth(loose: Packing, nearest_pairs: Any) -> None:
     """Weights of the backbone, by NumPy; with a narrow window at contact, nearly Z."""
     i, j, vector = nearest_pairs(loose)
-    found = bridge.contacts(loose, NEAR_JAMMING)
+    found = bridge.contacts(NEAR_JAMMING, loose)
     held = ~found.rattlers
     sigma = NEAR_JAMMING.of_types()["sigma"][loose.typeid[i], loose.typeid[j]]
     s = np.linalg.norm(vector, axis=1) / sigma

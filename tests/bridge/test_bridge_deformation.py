@@ -51,7 +51,7 @@ def test_upper_triangular_gradients_do_not_turn(solid: Packing) -> None:
 def test_flips_change_nothing_but_the_box(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> None:
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
     packing = packing.with_positions(packing.positions + 0.3)
     count = np.random.default_rng(3).integers(-5, 6, packing.positions.shape)
     packing = Packing.of(packing.positions, packing.typeid, packing.box, images=count)
@@ -67,9 +67,9 @@ def test_flips_change_nothing_but_the_box(
     lean = flipped.packing.box / np.diagonal(flipped.packing.box)[:, None]
     assert np.abs(np.triu(lean, 1)).max() <= 0.5 + 1e-8
     a, b = plain.packing, flipped.packing
-    assert bridge.energy(b, theta) == pytest.approx(bridge.energy(a, theta), rel=1e-13)
+    assert bridge.energy(theta, b) == pytest.approx(bridge.energy(theta, a), rel=1e-13)
     np.testing.assert_allclose(
-        bridge.stress(b, theta), bridge.stress(a, theta), rtol=1e-11, atol=1e-12
+        bridge.stress(theta, b), bridge.stress(theta, a), rtol=1e-11, atol=1e-12
     )
     np.testing.assert_allclose(
         b.positions + b.images @ b.box.T, a.positions + a.images @ a.box.T, atol=1e-12
@@ -80,9 +80,9 @@ def test_flips_change_nothing_but_the_box(
 def test_a_box_that_leans_too_far(theta2: Any, solid: Packing) -> None:
     shear = [[1.0, 1.2], [0.0, 1.0]]
     with pytest.raises(BoxTooSmallError):
-        bridge.energy(bridge.deform(solid, shear, flip=False), theta2)
+        bridge.energy(theta2, bridge.deform(solid, shear, flip=False))
     flipped = bridge.deform(solid, shear)
-    bridge.energy(flipped, theta2)
+    bridge.energy(theta2, flipped)
     # A shear by 1 and back is nothing at all.
     whole = bridge.deform(solid, [[1.0, 1.0], [0.0, 1.0]])
     np.testing.assert_allclose(whole.box, solid.box, atol=1e-14)
@@ -125,16 +125,16 @@ def random_strain(d: int, seed: int = 0) -> np.ndarray:
 )
 def test_nonaffine_forces_and_displacements(which: str, request: Any) -> None:
     if which == "loose":
-        packing, theta = request.getfixturevalue("loose")
+        theta, packing = request.getfixturevalue("loose")
     else:
         theta = request.getfixturevalue({"solid": "theta2", "solid3": "spheres3"}[which])
         packing = request.getfixturevalue(which)
     d = packing.dimension
     strain = random_strain(d)
-    force = bridge.nonaffine_forces(packing, theta, strain)
-    move = bridge.nonaffine_displacement(packing, theta, strain)
+    force = bridge.nonaffine_forces(theta, packing, strain)
+    move = bridge.nonaffine_displacement(theta, packing, strain)
     scale = np.abs(force).max()
-    rattlers = bridge.response(packing, theta).rattlers
+    rattlers = bridge.response(theta, packing).rattlers
     assert rattlers.any() == (which == "loose")
     # Acoustic sum rule, and no motion as a whole.
     assert np.abs(force.sum(0)).max() < 1e-12 * scale * len(force)
@@ -142,23 +142,23 @@ def test_nonaffine_forces_and_displacements(which: str, request: Any) -> None:
     assert not force[rattlers].any()
     assert not move[rattlers].any()
     held = np.repeat(~rattlers, d)
-    hessian = bridge.hessian(packing, theta)[np.ix_(held, held)]
+    hessian = bridge.hessian(theta, packing)[np.ix_(held, held)]
     np.testing.assert_allclose(hessian @ move.ravel()[held], force.ravel()[held], atol=1e-9 * scale)
     # The forces are what an affine strain raises.
     h = 1e-6
     sides = []
     for t in (h, -h):
         strained = bridge.deformation(packing, np.eye(d) + t * strain)
-        sides.append(bridge.forces(strained.packing, theta) @ strained.rotation.T)
+        sides.append(bridge.forces(theta, strained.packing) @ strained.rotation.T)
     np.testing.assert_allclose(
         ((sides[0] - sides[1]) / (2 * h))[~rattlers], force[~rattlers], atol=1e-5 * scale
     )
     # A rotation moves no particle against another; a simple shear is half a pure one.
     turn = np.triu(np.ones((d, d)), 1)
-    assert np.abs(bridge.nonaffine_forces(packing, theta, turn - turn.T)).max() < 1e-11 * scale
+    assert np.abs(bridge.nonaffine_forces(theta, packing, turn - turn.T)).max() < 1e-11 * scale
     np.testing.assert_allclose(
-        bridge.nonaffine_displacement(packing, theta, turn),
-        bridge.nonaffine_displacement(packing, theta, 0.5 * (turn + turn.T)),
+        bridge.nonaffine_displacement(theta, packing, turn),
+        bridge.nonaffine_displacement(theta, packing, 0.5 * (turn + turn.T)),
         atol=1e-10,
     )
 
@@ -167,17 +167,17 @@ def test_nonaffine_forces_and_displacements(which: str, request: Any) -> None:
 def test_displacements_against_finite_strain(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing, classes: Any
 ) -> None:
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
     before = classes(packing, theta)
     for seed in range(20):
         strain = random_strain(dimension, seed)
-        expected = bridge.nonaffine_displacement(packing, theta, strain)
+        expected = bridge.nonaffine_displacement(theta, packing, strain)
         found, crossed = [], False
         for h in (1e-6, 2e-6):
             sides = []
             for t in (h, -h):
                 strained = bridge.deformation(packing, np.eye(dimension) + t * strain)
-                relaxed = bridge.relax(strained.packing, theta)
+                relaxed = bridge.relax(theta, strained.packing)
                 crossed |= bool((classes(relaxed, theta) != before).any())
                 sides.append((relaxed.positions - strained.packing.positions) @ strained.rotation.T)
             found.append((sides[0] - sides[1]) / (2 * h))
@@ -216,26 +216,26 @@ def test_against_matscipy(spheres3: Any, solid3: Packing) -> None:
         (a + 1, b + 1): Harmonic(pair["stiffness"][a, b], pair["sigma"][a, b])
         for a, b in itertools.combinations_with_replacement(range(2), 2)
     }
-    assert not bridge.response(solid3, spheres3).rattlers.any()
+    assert not bridge.response(spheres3, solid3).rattlers.any()
     packing = solid3.wrapped()
     atoms = ase.Atoms(
         numbers=packing.typeid + 1, positions=packing.positions, cell=packing.box.T, pbc=True
     )
     atoms.calc = PairPotential(interactions)
-    assert atoms.get_potential_energy() == pytest.approx(bridge.energy(solid3, spheres3), rel=1e-12)
+    assert atoms.get_potential_energy() == pytest.approx(bridge.energy(spheres3, solid3), rel=1e-12)
     theirs = atoms.calc.get_property("hessian", atoms).toarray()
     np.testing.assert_allclose(
-        bridge.hessian(packing, spheres3), theirs, atol=1e-12 * np.abs(theirs).max()
+        bridge.hessian(spheres3, packing), theirs, atol=1e-12 * np.abs(theirs).max()
     )
     theirs = atoms.calc.get_property("nonaffine_forces", atoms)  # (N, component, strain)
     strain = random_strain(3)
-    ours = bridge.nonaffine_forces(solid3, spheres3, strain)
+    ours = bridge.nonaffine_forces(spheres3, solid3, strain)
     expected = np.einsum("icab,ab->ic", theirs, strain)
     np.testing.assert_allclose(ours, expected, atol=1e-10 * np.abs(expected).max())
     tight = {"x0": None, "rtol": 1e-12, "maxiter": None, "M": None, "atol": 1e-12, "callback": None}
     theirs = atoms.calc.get_elastic_constants(atoms, cg_parameters=tight)
     tangent = bridge.tangent_stiffness(
-        bridge.elastic_tensor(solid3, spheres3), bridge.stress(solid3, spheres3)
+        bridge.elastic_tensor(solid3, spheres3), bridge.stress(spheres3, solid3)
     )
     birch = 0.5 * (tangent + tangent.transpose(0, 1, 3, 2))
     scale = np.abs(birch).max()
@@ -263,7 +263,7 @@ def test_slope_is_the_corrected_tensor(
         theta, n, density = TENSE[dimension]
     modes = list(MODES)
     for packing in minima(theta, n, density, dimension):
-        sigma = bridge.stress(packing, theta)
+        sigma = bridge.stress(theta, packing)
         assert (np.trace(sigma) > 0) == tense
         tensor = bridge.elastic_tensor(packing, theta)
         tangent = bridge.tangent_stiffness(tensor, sigma)
@@ -272,7 +272,7 @@ def test_slope_is_the_corrected_tensor(
             slopes, crossed, conjugate = [], 0, []
             for h in (2e-6, 4e-6):
                 sides = [
-                    bridge.stress_strain(packing, theta, mode, max_strain=s, step=h, check=False)
+                    bridge.stress_strain(theta, packing, mode, max_strain=s, step=h, check=False)
                     for s in (h, -h)
                 ]
                 crossed += sum(side.contact_changes.sum() for side in sides)

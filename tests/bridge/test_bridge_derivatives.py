@@ -54,7 +54,7 @@ def test_pairs(dimension: int, tilt: tuple, seed: int, slack: float, reach: floa
 
 
 def check_pairs(packing: Packing, reach: float) -> None:
-    pairs = find_pairs(packing, SOFT, reach=reach)
+    pairs = find_pairs(SOFT, packing, reach=reach)
     count = int(pairs.count)
     i, j, shift = pairs.i[:count], pairs.j[:count], pairs.shift[:count]
     expected = brute_pairs(packing, np.maximum(SOFT.cutoffs(), reach))
@@ -78,7 +78,7 @@ def test_pairs_of_a_cluster(dimension: int) -> None:
 
 
 def test_pairs_with_a_skin_include_the_pairs_without(solid: Packing, theta2: Any) -> None:
-    plain, wide = find_pairs(solid, theta2), find_pairs(solid, theta2, skin=0.3)
+    plain, wide = find_pairs(theta2, solid), find_pairs(theta2, solid, skin=0.3)
     few = set(zip(plain.i[: plain.count].tolist(), plain.j[: plain.count].tolist(), strict=True))
     many = set(zip(wide.i[: wide.count].tolist(), wide.j[: wide.count].tolist(), strict=True))
     assert few < many
@@ -95,7 +95,7 @@ def slope_of(theta: Any, r: np.ndarray, pair: dict) -> np.ndarray:
 def test_forces_energy_and_hessian(
     kind: str, theta2: Any, spheres3: Any, solid: Packing, solid3: Packing, nearest_pairs: Any
 ) -> None:
-    packing, theta = (solid3, spheres3) if kind == "3D" else (solid, theta2)
+    theta, packing = (solid3, spheres3) if kind == "3D" else (theta2, solid)
     rng = np.random.default_rng(2)
     x = packing.positions + 0.03 * rng.standard_normal(packing.positions.shape)
     box = packing.box
@@ -110,26 +110,26 @@ def test_forces_energy_and_hessian(
     spread = theta.of_types()
     pair = {k: v[packing.typeid[i], packing.typeid[j]] for k, v in spread.items()}
     energy = float(np.sum(theta.pair_energy(r, pair)))
-    assert bridge.energy(packing, theta) == pytest.approx(energy, rel=1e-12)
+    assert bridge.energy(theta, packing) == pytest.approx(energy, rel=1e-12)
     pull = slope_of(theta, r, pair)[:, None] * vector / r[:, None]
     forces = np.zeros_like(x)
     np.add.at(forces, i, pull)
     np.add.at(forces, j, -pull)
-    found = bridge.forces(packing, theta)
+    found = bridge.forces(theta, packing)
     # u'' jumps within some pairs' stencils.
     np.testing.assert_allclose(found, forces, rtol=0, atol=2e-4)
     assert np.median(np.abs(found - forces)) < 1e-9
 
     # Forces are -dE/dR, and H the derivative of forces, along random directions.
-    hessian = bridge.hessian(packing, theta)
+    hessian = bridge.hessian(theta, packing)
     np.testing.assert_allclose(hessian, hessian.T, rtol=0, atol=1e-13)
     for _ in range(4):
         along = rng.standard_normal(x.shape)
         h = 1e-6
         there, back = (packing.with_positions(x + s * h * along) for s in (1, -1))
-        slope = (bridge.energy(there, theta) - bridge.energy(back, theta)) / (2 * h)
+        slope = (bridge.energy(theta, there) - bridge.energy(theta, back)) / (2 * h)
         assert slope == pytest.approx(-np.vdot(found, along), rel=1e-5, abs=1e-7)
-        bent = -(bridge.forces(there, theta) - bridge.forces(back, theta)) / (2 * h)
+        bent = -(bridge.forces(theta, there) - bridge.forces(theta, back)) / (2 * h)
         np.testing.assert_allclose(
             (hessian @ along.ravel()).reshape(x.shape), bent, rtol=0, atol=1e-3
         )
@@ -139,10 +139,10 @@ def test_forces_energy_and_hessian(
 
     if kind == "cluster":
         with pytest.raises(InputError, match="volume"):
-            bridge.stress(packing, theta)
+            bridge.stress(theta, packing)
         return
     # Stress is (1/V) dU/dε.
-    stress = bridge.stress(packing, theta)
+    stress = bridge.stress(theta, packing)
     d = packing.dimension
     for a in range(d):
         for b in range(a, d):
@@ -151,7 +151,7 @@ def test_forces_energy_and_hessian(
                 strain = np.eye(d)
                 strain[a, b] += s * 1e-6
                 ends.append(
-                    bridge.energy(Packing(x @ strain.T, packing.typeid, strain @ box), theta)
+                    bridge.energy(theta, Packing(x @ strain.T, packing.typeid, strain @ box))
                 )
             assert stress[a, b] == pytest.approx(
                 (ends[0] - ends[1]) / 2e-6 / packing.volume, rel=1e-5, abs=1e-7
@@ -165,10 +165,10 @@ def test_engine_and_bridge_agree(
     from amorph import ensemble
 
     rng = np.random.default_rng(3)
-    for packing, theta in ((solid, theta2), (solid3, spheres3)):
+    for theta, packing in ((theta2, solid), (solid3, spheres3)):
         x = packing.positions + 0.05 * rng.standard_normal(packing.positions.shape)
         moved = packing.with_positions(x)
         engine = ensemble.forces(theta, x, packing.typeid, packing.box)
-        assert bridge.energy(moved, theta) == pytest.approx(engine.energy[0], rel=1e-12)
-        np.testing.assert_allclose(bridge.forces(moved, theta), engine.forces[0], atol=1e-12)
-        np.testing.assert_allclose(bridge.stress(moved, theta), engine.stress[0], atol=1e-13)
+        assert bridge.energy(theta, moved) == pytest.approx(engine.energy[0], rel=1e-12)
+        np.testing.assert_allclose(bridge.forces(theta, moved), engine.forces[0], atol=1e-12)
+        np.testing.assert_allclose(bridge.stress(theta, moved), engine.stress[0], atol=1e-13)

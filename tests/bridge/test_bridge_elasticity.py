@@ -15,7 +15,7 @@ ALL = ["energy", "stress", "elastic_tensor", "bulk_modulus", "shear_modulus", "p
 
 
 def values(packing: Packing, theta: Any) -> dict[str, np.ndarray]:
-    return {k: np.asarray(v) for k, v in bridge.measure(packing, theta, ALL).values.items()}
+    return {k: np.asarray(v) for k, v in bridge.measure(theta, packing, ALL).values.items()}
 
 
 YOUNG = ("youngs_modulus", "youngs_moduli", "anisotropy", "elastic_constants")
@@ -41,7 +41,7 @@ def strains(d: int) -> list[np.ndarray]:
 def test_symmetries_and_moduli(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> None:
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
     v = values(packing, theta)
     c = v["elastic_tensor"]
     scale = np.abs(c).max()
@@ -65,7 +65,7 @@ def test_against_jax_md(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         elasticity = pytest.importorskip("jax_md.elasticity")
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
     inverse = np.linalg.inv(packing.box)
     i, j = np.triu_indices(packing.n_particles, 1)
     pair = {k: v[packing.typeid[i], packing.typeid[j]] for k, v in theta.of_types().items()}
@@ -77,7 +77,7 @@ def test_against_jax_md(
             vector = vector @ perturbation.T
         return jnp.sum(theta.pair_energy(jnp.sqrt(jnp.sum(vector**2, axis=1)), pair))
 
-    held = ~bridge.response(packing, theta).rattlers
+    held = ~bridge.response(theta, packing).rattlers
     assert held.any()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -108,10 +108,10 @@ def test_second_differences_of_the_energy_of_strained_minima(
         basis = strains(dimension)
 
         def energy(strain: np.ndarray, packing: Packing = packing, before: Any = before) -> float:
-            relaxed = bridge.relax(strained(packing, strain), theta)
+            relaxed = bridge.relax(theta, strained(packing, strain))
             if (classes(relaxed, theta) != before).any():
                 raise RuntimeError("crossed")
-            return bridge.energy(relaxed, theta)
+            return bridge.energy(theta, relaxed)
 
         tensors = []
         try:
@@ -175,7 +175,7 @@ def test_translation_relabelling_and_wrapping(theta2: Any, solid: Packing) -> No
 def test_scaling(theta2: Any, solid: Packing) -> None:
     c = 3.7
     scaled = theta2.replace(binding=c * theta2.binding, stiffness=c * theta2.stiffness)
-    a, b = values(solid, theta2), values(bridge.relax(solid, scaled), scaled)
+    a, b = values(solid, theta2), values(bridge.relax(scaled, solid), scaled)
     for name in ("energy", "stress", "elastic_tensor", "bulk_modulus", "shear_modulus"):
         np.testing.assert_allclose(b[name], c * a[name], rtol=1e-9, atol=1e-10)
     assert b["poisson_ratio"] == pytest.approx(a["poisson_ratio"], rel=1e-9)
@@ -187,7 +187,7 @@ def test_scaling(theta2: Any, solid: Packing) -> None:
         alpha=theta2.alpha / s,
     )
     large = Packing(s * solid.positions, solid.typeid, s * solid.box)
-    b = values(bridge.relax(large, longer), longer)
+    b = values(bridge.relax(longer, large), longer)
     assert b["energy"] == pytest.approx(a["energy"], rel=1e-10)
     np.testing.assert_allclose(
         b["elastic_tensor"], a["elastic_tensor"] / s**2, rtol=1e-8, atol=1e-9
@@ -203,7 +203,7 @@ def test_other_vectors_of_the_same_lattice(dimension: int) -> None:
     n, density = (40, 1.6) if dimension == 2 else (96, 1.6)
     found = ensemble.quench(theta, n, density, dimension, 4, seed=5, threads=1)
     (k, *_) = np.flatnonzero(found.converged)
-    square = bridge.relax(Packing(found.positions[k], found.typeid, found.boxes[0]), theta)
+    square = bridge.relax(theta, Packing(found.positions[k], found.typeid, found.boxes[0]))
     combination = np.eye(dimension)
     combination[0, 1] = 1.0
     if dimension == 3:
@@ -214,7 +214,7 @@ def test_other_vectors_of_the_same_lattice(dimension: int) -> None:
     assert_same(values(slanted.wrapped(), theta), values(square, theta))
     # The engine sees the same.
     a = ensemble.forces(theta, slanted.positions, square.typeid, slanted.box)
-    assert a.energy[0] == pytest.approx(bridge.energy(square, theta), rel=1e-12)
+    assert a.energy[0] == pytest.approx(bridge.energy(theta, square), rel=1e-12)
 
 
 def triangular(cells: int, spacing: float) -> Packing:
@@ -243,7 +243,7 @@ def test_triangular_crystal(potential: str, spacing: float) -> None:
     else:
         e = np.exp(-a * (spacing - 1))
         slope, curvature = 2 * a * b * (e - e * e), 2 * a * a * b * (2 * e * e - e)
-    crystal = bridge.relaxation(triangular(6, spacing), theta)
+    crystal = bridge.relaxation(theta, triangular(6, spacing))
     assert crystal.moved < 1e-12
     v = values(crystal.packing, theta)
     root = np.sqrt(3)
@@ -258,7 +258,7 @@ def test_triangular_crystal(potential: str, spacing: float) -> None:
     assert np.abs(c[0, 0, 0, 1]) < 1e-10
     # Isotropic: one Young's modulus, 4BG/(B + G), and no anisotropy.
     young = 4 * v["bulk_modulus"] * shear / (v["bulk_modulus"] + shear)
-    found = bridge.measure(crystal.packing, theta, YOUNG).values
+    found = bridge.measure(theta, crystal.packing, YOUNG).values
     assert found["youngs_modulus"] == pytest.approx(young, rel=1e-10)
     assert found["youngs_moduli"] == pytest.approx(young, rel=1e-10)
     assert found["anisotropy"] == pytest.approx(0, abs=1e-9)
@@ -275,7 +275,7 @@ def test_face_centred_cubic_crystal() -> None:
     x = (cell[:, None] + corner).reshape(-1, 3)
     theta = bridge.SoftSphere(diameters=[1.0], stiffness=k)
     packing = Packing.of(x, np.zeros(32, dtype=int), np.eye(3) * 2 * edge)
-    v = values(bridge.relax(packing, theta), theta)
+    v = values(bridge.relax(theta, packing), theta)
     bonds = [
         np.array(s) * edge / 2
         for s in itertools.product((-1, 0, 1), repeat=3)
@@ -301,7 +301,7 @@ def test_face_centred_cubic_crystal() -> None:
     # A cubic solid has closed forms in C_11, C_12 and C_44.
     one, two, four = c[0, 0, 0, 0], c[0, 0, 1, 1], c[0, 1, 0, 1]
     zener = 2 * four / (one - two)
-    found = bridge.measure(bridge.relax(packing, theta), theta, YOUNG).values
+    found = bridge.measure(theta, bridge.relax(theta, packing), YOUNG).values
     axial = (one - two) * (one + 2 * two) / (one + two)
     assert found["youngs_moduli"] == pytest.approx(axial, rel=1e-10)
     assert found["anisotropy"] == pytest.approx(1.2 * (zener**0.5 - zener**-0.5) ** 2, rel=1e-9)
@@ -317,8 +317,8 @@ def test_pulled_along_an_axis(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> None:
     """Young's moduli along the axes are the stress over the strain where the sides are free."""
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
-    found = bridge.measure(packing, theta, YOUNG).values
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
+    found = bridge.measure(theta, packing, YOUNG).values
     c = bridge.elastic_tensor(packing, theta)
     basis = strains(dimension)
     for axis in range(dimension):
@@ -355,8 +355,8 @@ def unit(basis: list[np.ndarray]) -> list[np.ndarray]:
 def test_bond_contributions(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> None:
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
-    bonds = bridge.bond_contributions(packing, theta)
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
+    bonds = bridge.bond_contributions(theta, packing)
     v = values(packing, theta)
     assert bonds.bulk.sum() == pytest.approx(v["bulk_modulus"], rel=1e-11)
     assert bonds.shear.sum() == pytest.approx(v["shear_modulus"], rel=1e-11)
@@ -376,7 +376,7 @@ def test_bond_contributions(
     # Each bond along R - W t, ε = t: the second derivative of its own energy.
     d = dimension
     basis = strains(d)
-    state = bridge.response(packing, theta).state
+    state = bridge.response(theta, packing).state
     w_all = np.asarray(state.nonaffine)
     order = [(0, 0), (1, 1), (0, 1)] if d == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
     w_of = {ab: w_all[:, :, k] for k, ab in enumerate(order)}
@@ -406,18 +406,18 @@ def test_bond_contributions(
 
 def test_bonds_of_a_cluster_have_no_moduli(theta2: Any, solid: Packing) -> None:
     with pytest.raises(ValueError, match="volume"):
-        bridge.bond_contributions(Packing.of(solid.positions, solid.typeid), theta2)
+        bridge.bond_contributions(theta2, Packing.of(solid.positions, solid.typeid))
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_frequencies(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> None:
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
-    n_zero = dimension * (1 + int(bridge.response(packing, theta).rattlers.sum()))
-    eigenvalues = np.linalg.eigvalsh(bridge.hessian(packing, theta))
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
+    n_zero = dimension * (1 + int(bridge.response(theta, packing).rattlers.sum()))
+    eigenvalues = np.linalg.eigvalsh(bridge.hessian(theta, packing))
     for n_modes in (5, 10_000):
-        found = bridge.lowest_frequencies(packing, theta, n_modes)
+        found = bridge.lowest_frequencies(theta, packing, n_modes)
         assert not found[:n_zero].any()
         expected = np.sqrt(eigenvalues[n_zero : n_zero + n_modes])
         np.testing.assert_allclose(found[n_zero:], expected, rtol=1e-9)

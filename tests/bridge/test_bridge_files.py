@@ -24,11 +24,11 @@ def test_round_trip(
 ) -> None:
     slanted = Packing(solid.positions, solid.typeid, solid.box @ [[1.0, 0.3], [0.0, 1.0]])
     cluster = Packing.of(solid.positions, solid.typeid, None, bonds=[[0, 1], [3, 2]])
-    for k, (packing, theta) in enumerate(
-        [(solid, theta2), (solid3, spheres3), (slanted, theta2), (cluster, theta2)]
+    for k, (theta, packing) in enumerate(
+        [(theta2, solid), (solid3, spheres3), (slanted, theta2), (cluster, theta2)]
     ):
         path = tmp_path / f"{k}.gsd"
-        bridge.write_gsd(path, [(packing, theta), (packing, theta)])
+        bridge.write_gsd(path, [(theta, packing), (theta, packing)])
         frames = list(bridge.read_gsd(path))
         assert len(frames) == 2
         for back, potential in frames:
@@ -46,16 +46,16 @@ def test_round_trip(
                 np.testing.assert_array_equal(back.bonds, packing.bonds)
         assert len(list(bridge.read_gsd(path, slice(1, None)))) == 1
         with pytest.raises(OutputExistsError):
-            bridge.write_gsd(path, [(packing, theta)])
-        bridge.write_gsd(path, [(packing, theta)], overwrite=True)
+            bridge.write_gsd(path, [(theta, packing)])
+        bridge.write_gsd(path, [(theta, packing)], overwrite=True)
         assert len(list(bridge.read_gsd(path))) == 1
 
 
 def test_a_minimum_stays_one(theta2: Any, solid: Packing, tmp_path: Path) -> None:
-    bridge.write_gsd(tmp_path / "a.gsd", [(solid, theta2)])
-    ((back, theta),) = bridge.read_gsd(tmp_path / "a.gsd")
+    bridge.write_gsd(tmp_path / "a.gsd", [(theta2, solid)])
+    ((theta, back),) = bridge.read_gsd(tmp_path / "a.gsd")
     # Wrapping may round in the last place: still at rest.
-    found = bridge.relaxation(back, theta)
+    found = bridge.relaxation(theta, back)
     assert found.moved < 1e-12
     assert bridge.pressure(theta, found.packing) == pytest.approx(
         bridge.pressure(theta2, solid), rel=1e-10
@@ -65,14 +65,14 @@ def test_a_minimum_stays_one(theta2: Any, solid: Packing, tmp_path: Path) -> Non
 def test_from_the_engine(theta2: Any, tmp_path: Path) -> None:
     batch = ensemble.quench(theta2, 48, 1.4, 2, 4, seed=3, threads=1)
     batch.write(tmp_path / "quench.gsd")
-    for k, (packing, theta) in enumerate(bridge.read_gsd(tmp_path / "quench.gsd")):
+    for k, (theta, packing) in enumerate(bridge.read_gsd(tmp_path / "quench.gsd")):
         np.testing.assert_array_equal(packing.positions, batch.positions[k])
-        assert bridge.energy(packing, theta) == pytest.approx(batch.energy[k], rel=1e-12)
+        assert bridge.energy(theta, packing) == pytest.approx(batch.energy[k], rel=1e-12)
         assert repr(theta) == repr(theta2)
 
 
 def test_another_potential(theta2: Any, solid: Packing, tmp_path: Path) -> None:
-    bridge.write_gsd(tmp_path / "a.gsd", [(solid, theta2)])
+    bridge.write_gsd(tmp_path / "a.gsd", [(theta2, solid)])
     soft = bridge.SoftSphere(diameters=[1.0, 1.0], stiffness=2.0)
     ((_, theta),) = bridge.read_gsd(tmp_path / "a.gsd", theta=soft)
     assert theta is soft
@@ -84,19 +84,19 @@ def test_another_potential(theta2: Any, solid: Packing, tmp_path: Path) -> None:
 def test_a_frame_without_potential(theta2: Any, solid: Packing, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    frame = replace(bridge.frame_of(solid, theta2), potential=None, parameters={})
+    frame = replace(bridge.frame_of(theta2, solid), potential=None, parameters={})
     write_gsd(tmp_path / "bare.gsd", [frame])
     with pytest.raises(PotentialMissingError, match="no potential"):
         list(bridge.read_gsd(tmp_path / "bare.gsd"))
-    ((packing, theta),) = bridge.read_gsd(tmp_path / "bare.gsd", theta=theta2)
+    ((theta, packing),) = bridge.read_gsd(tmp_path / "bare.gsd", theta=theta2)
     assert theta is theta2
-    assert bridge.energy(packing, theta) == pytest.approx(bridge.energy(solid, theta2), rel=1e-12)
+    assert bridge.energy(theta, packing) == pytest.approx(bridge.energy(theta2, solid), rel=1e-12)
 
 
 def test_bonds_without_springs_are_told(tmp_path: Path) -> None:
     soft = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
     packing = bridge.Packing.of([[0.0, 0.0], [0.9, 0.0]], [0, 0], 4 * np.eye(2), [[0, 1]])
-    bridge.write_gsd(tmp_path / "a.gsd", [(packing, soft), (packing, soft)])
+    bridge.write_gsd(tmp_path / "a.gsd", [(soft, packing), (soft, packing)])
     with pytest.warns(UserWarning, match="its 1 bonds have no springs") as caught:
         assert len(list(bridge.read_gsd(tmp_path / "a.gsd"))) == 2
     assert len(caught) == 1

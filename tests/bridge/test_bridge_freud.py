@@ -73,7 +73,7 @@ def compare_hexatic(packing: Packing, k: int) -> tuple[float, float]:
         system(packing), neighbors={"r_max": 1.0, "exclude_ii": True}
     )
     theirs = order.particle_order
-    ours = bridge.bond_order(packing, P0, k, WITHIN_LARGEST_DIAMETER)
+    ours = bridge.bond_order(P0, packing, k, WITHIN_LARGEST_DIAMETER)
     lonely = np.isnan(theirs)  # freud's answer for a particle without neighbours
     assert (ours[lonely] == 0).all()
     theirs = np.where(lonely, 0, theirs)
@@ -104,10 +104,10 @@ def test_psi_8_on_1000_frames() -> None:
 
 def test_feature_is_the_mean_over_particles(discs: list[Packing]) -> None:
     """The features of a packing at rest, by name, from the registry."""
-    packing = bridge.relax(discs[0], P0)
+    packing = bridge.relax(P0, discs[0])
     listed = neighbours(packing.wrapped(), 1.0)
     names = [f"psi_{k}_sharp" for k in (4, 6, 8)]
-    found = bridge.measure(packing, P0, names).values
+    found = bridge.measure(P0, packing, names).values
     for name, k in zip(names, (4, 6, 8), strict=True):
         order = freud.order.Hexatic(k).compute(system(packing.wrapped()), neighbors=listed)
         assert found[name] == pytest.approx(np.abs(order.particle_order).mean(), abs=FLOAT32)
@@ -125,7 +125,7 @@ def test_other_windows(discs: list[Packing]) -> None:
         ),
     ):
         order = freud.order.Hexatic(6).compute(system(packing), neighbors=listed)
-        ours = bridge.bond_order(packing, P0, 6, window)
+        ours = bridge.bond_order(P0, packing, 6, window)
         assert ours == pytest.approx(order.particle_order, abs=FLOAT32)
 
 
@@ -135,7 +135,7 @@ def test_smooth_psi_is_freuds_weighted(discs: list[Packing]) -> None:
     listed, weight = weighted_list(packing, P0, FLOAT32)
     order = freud.order.Hexatic(8, weighted=True).compute(system(packing), neighbors=listed)
     assert (np.bincount(listed[:, 0], weight, minlength=128) >= 1).all(), "nothing saturates"
-    assert bridge.bond_order(packing, P0, 8) == pytest.approx(order.particle_order, abs=FLOAT32)
+    assert bridge.bond_order(P0, packing, 8) == pytest.approx(order.particle_order, abs=FLOAT32)
 
 
 def weighted_list(packing: Packing, theta: PairPotential, least: float) -> tuple[Any, np.ndarray]:
@@ -161,7 +161,7 @@ def weighted_list(packing: Packing, theta: PairPotential, least: float) -> tuple
 def test_nearest_and_voronoi_neighbours_are_other_measures(discs: list[Packing]) -> None:
     """freud's default, the k nearest, and Voronoi's neighbours: differences of about 0.01."""
     packing = discs[3]
-    ours = np.abs(bridge.bond_order(packing, P0, 8, WITHIN_LARGEST_DIAMETER)).mean()
+    ours = np.abs(bridge.bond_order(P0, packing, 8, WITHIN_LARGEST_DIAMETER)).mean()
     nearest = freud.order.Hexatic(8).compute(system(packing))
     faces = freud.locality.Voronoi().compute(system(packing)).nlist
     voronoi = freud.order.Hexatic(8).compute(system(packing), neighbors=faces)
@@ -183,16 +183,16 @@ def test_steinhardt(spheres: list[Packing], degree: int, averaged: bool) -> None
         order = freud.order.Steinhardt(degree, average=averaged)
         order.compute(system(packing), neighbors=listed)
         ours = bridge.steinhardt_order(
-            packing, SPHERES, degree, FIRST_SHELL_SHARP, averaged=averaged
+            SPHERES, packing, degree, FIRST_SHELL_SHARP, averaged=averaged
         )
         assert ours == pytest.approx(order.particle_order, abs=FLOAT32)
 
 
 def test_steinhardt_features_are_means_over_particles(spheres: list[Packing]) -> None:
-    packing = bridge.relax(spheres[2], SPHERES)
+    packing = bridge.relax(SPHERES, spheres[2])
     found = bridge.measure(
-        packing,
         SPHERES,
+        packing,
         [
             f"steinhardt_{degree}{form}"
             for degree in (4, 6)
@@ -214,7 +214,7 @@ def test_steinhardt_with_a_cutoff(spheres: list[Packing]) -> None:
         system(packing), neighbors={"r_max": 1.3, "exclude_ii": True}
     )
     neighbours(packing, 1.3)
-    ours = bridge.steinhardt_order(packing, SPHERES, 6, Window.sharp(1.3, "length"))
+    ours = bridge.steinhardt_order(SPHERES, packing, 6, Window.sharp(1.3, "length"))
     assert ours == pytest.approx(order.particle_order, abs=FLOAT32)
     # freud's `order` is that of the packing as a whole: of the mean q_lm.
     assert order.order < 0.5 * ours.mean()
@@ -227,11 +227,11 @@ def test_smooth_steinhardt_is_freuds_weighted(spheres: list[Packing]) -> None:
     for degree in DEGREES:
         order = freud.order.Steinhardt(degree, weighted=True)
         order.compute(system(packing), neighbors=listed)
-        ours = bridge.steinhardt_order(packing, SPHERES, degree)
+        ours = bridge.steinhardt_order(SPHERES, packing, degree)
         assert ours == pytest.approx(order.particle_order, abs=FLOAT32)
     order = freud.order.Steinhardt(6, weighted=True, average=True)
     order.compute(system(packing), neighbors=listed)
-    ours = bridge.steinhardt_order(packing, SPHERES, 6, averaged=True)
+    ours = bridge.steinhardt_order(SPHERES, packing, 6, averaged=True)
     assert 1e-3 < np.abs(ours - order.particle_order).max() < 0.1
 
 
@@ -283,8 +283,8 @@ def bins_between_pairs(packing: Packing, near: float, bins: int) -> float:
 def test_contact_numbers(spheres: list[Packing]) -> None:
     """Soft spheres: freud's bonds shorter than σ_ij are the contacts, but for rattlers'."""
     for packing in spheres:
-        relaxed = bridge.relax(packing, SPHERES)
-        found = bridge.contacts(relaxed, SPHERES)
+        relaxed = bridge.relax(SPHERES, packing)
+        found = bridge.contacts(SPHERES, relaxed)
         listed = neighbours(relaxed.wrapped(), 1.1, sigma_of(SPHERES))
         held = ~found.rattlers
         both = held[listed[:, 0]] & held[listed[:, 1]]

@@ -31,7 +31,7 @@ def central_differences(
 ) -> dict[str, dict[str, np.ndarray]]:
     """(f(θ + h) - f(θ - h)) / 2h for every parameter, or `Crossed`."""
     before = classes(packing, theta)
-    rattlers = bridge.response(packing, theta).rattlers
+    rattlers = bridge.response(theta, packing).rattlers
     out: dict[str, dict[str, np.ndarray]] = {f: {} for f in features}
     for name, values in theta.arrays().items():
         slopes = np.zeros((len(features), 2, len(values)))
@@ -42,7 +42,7 @@ def central_differences(
                     moved = values.copy()
                     moved[k] += sign * h
                     changed = theta.replace(**{name: moved})
-                    relaxed = bridge.relaxation(packing, changed)
+                    relaxed = bridge.relaxation(changed, packing)
                     held = ~rattlers
                     if (
                         relaxed.moved > 1e-3
@@ -51,7 +51,7 @@ def central_differences(
                     ):
                         raise Crossed(f"{name}[{k}]")
                     assert held.any()
-                    found = bridge.measure(relaxed.packing, changed, features)
+                    found = bridge.measure(changed, relaxed.packing, features)
                     ends.append((changed.arrays()[name][k], found.values))
                 width = ends[0][0] - ends[1][0]
                 for f, feature in enumerate(features):
@@ -82,7 +82,7 @@ def check(
         except (Crossed, AmorphError) as error:
             why.append(str(error))
             continue
-        found = bridge.measure(packing, theta, (), features)
+        found = bridge.measure(theta, packing, (), features)
         for feature in features:
             for name, slope in expected[feature].items():
                 gradient = found.gradients[feature].arrays()[name]
@@ -110,7 +110,7 @@ def test_four_types_2d(minima: Any, classes: Any) -> None:
 
 def test_under_hydrostatic_tension(theta2: Any, minima: Any, classes: Any) -> None:
     def in_tension(packing: Packing) -> bool:
-        return bool(np.linalg.eigvalsh(bridge.stress(packing, theta2))[0] > 0.01)
+        return bool(np.linalg.eigvalsh(bridge.stress(theta2, packing))[0] > 0.01)
 
     packing = check(minima(theta2, 48, 1.1, 2, tries=30), theta2, classes, in_tension)
     assert bridge.pressure(theta2, packing) < 0, "tension in every direction"
@@ -144,20 +144,20 @@ def test_with_rattlers(minima: Any, classes: Any) -> None:
     theta = bridge.SoftSphere(diameters=[0.8, 1.12], stiffness=[4.0, 5.0, 6.0])
 
     def has_rattlers(packing: Packing) -> bool:
-        return bool(bridge.response(packing, theta).rattlers.any())
+        return bool(bridge.response(theta, packing).rattlers.any())
 
     packing = check(minima(theta, 64, 1.21, 2, tries=60), theta, classes, has_rattlers)
-    n = int(bridge.response(packing, theta).rattlers.sum())
+    n = int(bridge.response(theta, packing).rattlers.sum())
     assert 0 < n < 20
     # Features of the positions themselves depend on where a rattler lies.
     with pytest.raises(bridge.RattlerError, match=f"{n} rattlers"):
-        bridge.measure(packing, theta, (), ["psi_8"])
+        bridge.measure(theta, packing, (), ["psi_8"])
     assert np.isfinite(bridge.psi_8(theta, packing))
 
 
 def test_gradient_of_arrays(theta2: Any, solid: Packing) -> None:
     """Leaves have the feature's shape followed by the parameter's; parts agree with the whole."""
-    found = bridge.measure(solid, theta2, (), ["elastic_tensor", "stress", *FEATURES])
+    found = bridge.measure(theta2, solid, (), ["elastic_tensor", "stress", *FEATURES])
     tensor = found.gradients["elastic_tensor"]
     assert tensor.binding.shape == (2, 2, 2, 2, 3)
     assert tensor.diameters.shape == (2, 2, 2, 2, 2)
@@ -176,7 +176,7 @@ def test_gradient_of_arrays(theta2: Any, solid: Packing) -> None:
 
 def test_value_and_grad(theta2: Any, solid: Packing) -> None:
     value, gradient = bridge.value_and_grad(bridge.poisson_ratio)(theta2, solid)
-    swapped, same = bridge.value_and_grad("poisson_ratio")(solid, theta2)
+    swapped, same = bridge.value_and_grad("poisson_ratio")(theta2, solid)
     assert isinstance(gradient, bridge.HarmonicMorse)
     assert swapped == value
     assert bridge.poisson_ratio(theta2, solid) == pytest.approx(value, rel=1e-14)
@@ -189,7 +189,7 @@ def test_pair_parameters_that_no_pair_has(minima: Any) -> None:
     """A type without particles: its derivatives are zero, not NaN."""
     theta = bridge.SoftSphere(diameters=[0.9, 1.1, 3e-1], stiffness=[4.0, 5, 1, 6, 1, 1])
     packing = next(iter_packings(theta))
-    found = bridge.measure(packing, theta, (), FEATURES)
+    found = bridge.measure(theta, packing, (), FEATURES)
     for feature in FEATURES:
         gradient = found.gradients[feature].arrays()
         assert gradient["diameters"][2] == 0
@@ -202,4 +202,4 @@ def iter_packings(theta: PairPotential) -> Iterator[Packing]:
 
     found = ensemble.quench(theta, 40, 1.6, 2, 5, seed=3, composition=[1, 1, 0], threads=1)
     for k in np.flatnonzero(found.converged):
-        yield bridge.relax(Packing(found.positions[k], found.typeid, found.boxes[0]), theta)
+        yield bridge.relax(theta, Packing(found.positions[k], found.typeid, found.boxes[0]))

@@ -65,7 +65,7 @@ def upright(packing: Packing, gradient: np.ndarray) -> tuple[Packing, np.ndarray
 
 
 def values_at(packing: Packing, theta: Any, features: list[str]) -> np.ndarray:
-    found = bridge.measure(packing, theta, features).values
+    found = bridge.measure(theta, packing, features).values
     return np.concatenate([np.ravel(found[f]) for f in features])
 
 
@@ -82,8 +82,8 @@ def differences(
     for h in (STEP, STEP / 2):
         ends = []
         for sign in (1, -1):
-            packing, theta = at(sign * h)
-            relaxed = bridge.relaxation(packing, theta)
+            theta, packing = at(sign * h)
+            relaxed = bridge.relaxation(theta, packing)
             if relaxed.moved > 1e-3 or (relaxed.response.rattlers != rattlers).any():
                 raise Crossed("moved")
             if start is not None and (classes(relaxed.packing, theta) != start).any():
@@ -110,7 +110,7 @@ def kinds(d: int) -> dict[str, Callable[..., Any]]:
     def by_type(name: str) -> Callable[..., Any]:
         def make(packing: Packing, theta: PairPotential, rng: Any) -> Any:
             v = rng.standard_normal(len(theta.arrays()[name])) * theta.arrays()[name]
-            return name, v, lambda g: (packing, changed(theta, name, g * v)), (packing, theta)
+            return name, v, lambda g: (packing, changed(theta, name, g * v)), (theta, packing)
 
         return make
 
@@ -139,7 +139,7 @@ def kinds(d: int) -> dict[str, Callable[..., Any]]:
     def by_bond(packing: Packing, theta: PairPotential, rng: Any) -> Any:
         own, own_theta = own_types(packing, theta)
         n = packing.n_particles
-        bonds = bridge.bond_contributions(packing, theta).pairs
+        bonds = bridge.bond_contributions(theta, packing).pairs
         v = rng.standard_normal(len(bonds))
         place = np.zeros((n, n), dtype=int)
         place[np.triu_indices(n)] = np.arange(n * (n + 1) // 2)
@@ -162,7 +162,7 @@ def kinds(d: int) -> dict[str, Callable[..., Any]]:
             np.testing.assert_allclose(turn, np.eye(d), atol=1e-15)
             return deformed, theta
 
-        return "strain", v, at, (packing, theta)
+        return "strain", v, at, (theta, packing)
 
     def box(packing: Packing, theta: PairPotential, rng: Any) -> Any:
         v = rng.standard_normal(d * (d + 1) // 2)
@@ -175,7 +175,7 @@ def kinds(d: int) -> dict[str, Callable[..., Any]]:
             gradient = new @ np.linalg.inv(packing.box)
             return Packing(packing.positions @ gradient.T, packing.typeid, new), theta
 
-        return "box", v, at, (packing, theta)
+        return "box", v, at, (theta, packing)
 
     out = {name: by_type(name) for name in ("diameters", "binding", "stiffness", "alpha")}
     return {
@@ -201,7 +201,7 @@ def compare(
         except (Crossed, AmorphError) as error:
             why.append(str(error))
             continue
-        found = bridge.jacobian(packing, theta, features, choice)
+        found = bridge.jacobian(theta, packing, features, choice)
         assert (
             found.matrix.shape == (len(expected), len(v)) == (len(found.rows), len(found.columns))
         )
@@ -247,7 +247,7 @@ def test_tilt_of_the_box(theta2: Any, minima: Any, classes: Any) -> None:
     for packing in minima(theta2, 48, 1.4, 2):
         shear = np.array([[1.0, 0.13], [0.0, 1.0]])
         tilted = bridge.relax(
-            Packing(packing.positions @ shear.T, packing.typeid, shear @ packing.box), theta2
+            theta2, Packing(packing.positions @ shear.T, packing.typeid, shear @ packing.box)
         )
         v = np.array([0.3, 0.7, -0.4])
 
@@ -262,7 +262,7 @@ def test_tilt_of_the_box(theta2: Any, minima: Any, classes: Any) -> None:
         except (Crossed, AmorphError) as error:
             why.append(str(error))
             continue
-        found = bridge.jacobian(tilted, theta2, features, "box")
+        found = bridge.jacobian(theta2, tilted, features, "box")
         assert max(errors(found.matrix @ v, expected, found).values()) < AGREE
         return
     pytest.fail(f"no packing without crossings was found: {why}")
@@ -278,25 +278,25 @@ def test_at_fixed_pressure(theta2: Any, minima: Any, classes: Any) -> None:
 
         def at(g: float, start: Packing = packing, wanted: float = wanted) -> Any:
             theta = changed(theta2, "diameters", g * v)
-            here = bridge.relax(start, theta)
+            here = bridge.relax(theta, start)
             for _ in range(6):
-                found = bridge.jacobian(here, theta, "pressure", "strain")
+                found = bridge.jacobian(theta, here, "pressure", "strain")
                 off = found.values["pressure"] - wanted
                 if abs(off) < 1e-14:
                     break
                 size = 1.0 - off / found.matrix[0, :2].sum()
                 moved = Packing(size * here.positions, here.typeid, size * here.box)
-                here = bridge.relax(moved, theta)
+                here = bridge.relax(theta, moved)
             return here, theta
 
         try:
-            expected = differences(at, features, (packing, theta2), classes)
-            found = bridge.jacobian(packing, theta2, features, "diameters", held="pressure")
+            expected = differences(at, features, (theta2, packing), classes)
+            found = bridge.jacobian(theta2, packing, features, "diameters", held="pressure")
         except (Crossed, AmorphError) as error:
             why.append(str(error))
             continue
         assert max(errors(found.matrix @ v, expected, found).values()) < AGREE
-        fixed_box = bridge.jacobian(packing, theta2, features, "diameters")
+        fixed_box = bridge.jacobian(theta2, packing, features, "diameters")
         assert np.abs(fixed_box.matrix @ v - expected).max() > 1e-2 * np.abs(expected).max()
         return
     pytest.fail(f"no packing was found: {why}")
@@ -308,14 +308,14 @@ def test_at_fixed_stress(theta2: Any, minima: Any) -> None:
     refused = 0
     for packing in minima(theta2, 48, 1.4, 2):
         try:
-            found = bridge.jacobian(packing, theta2, features, held="stress")
+            found = bridge.jacobian(theta2, packing, features, held="stress")
         except bridge.NotAMinimumError:
             refused += 1
             continue
-        stress = bridge.jacobian(packing, theta2, "stress_components", held="stress")
+        stress = bridge.jacobian(theta2, packing, "stress_components", held="stress")
         assert np.abs(stress.matrix).max() < 1e-12
-        whole = bridge.jacobian(packing, theta2, [*features, "stress_components"])
-        by_box = bridge.jacobian(packing, theta2, [*features, "stress_components"], "strain")
+        whole = bridge.jacobian(theta2, packing, [*features, "stress_components"])
+        by_box = bridge.jacobian(theta2, packing, [*features, "stress_components"], "strain")
         n = len(whole.matrix) - 3
         answer = np.linalg.solve(by_box.matrix[n:], whole.matrix[n:])
         expected = whole.matrix[:n] - by_box.matrix[:n] @ answer
@@ -328,17 +328,17 @@ def test_kinds_agree(theta2: Any, solid: Packing) -> None:
     """Types are groups, groups are sums over particles, diameters are sums over bonds' σ."""
     features = ["poisson_ratio", "stress_components", "frequencies_3"]
     j = {
-        kind: bridge.jacobian(solid, theta2, features, kind).matrix
+        kind: bridge.jacobian(theta2, solid, features, kind).matrix
         for kind in ("diameters", "diameters/particle", "sigma/bond", "binding", "binding/bond")
     }
     by_group = bridge.jacobian(
-        solid, theta2, features, bridge.by_group("diameters", solid.typeid)
+        theta2, solid, features, bridge.by_group("diameters", solid.typeid)
     ).matrix
     np.testing.assert_allclose(by_group, j["diameters"], rtol=1e-13)
     for t in range(2):
         own = j["diameters/particle"][:, solid.typeid == t].sum(axis=1)
         np.testing.assert_allclose(own, j["diameters"][:, t], rtol=1e-9)
-    bonds = bridge.bond_contributions(solid, theta2).pairs
+    bonds = bridge.bond_contributions(theta2, solid).pairs
     for particle in (0, 7):
         own = 0.5 * j["sigma/bond"][:, (bonds == particle).any(axis=1)].sum(axis=1)
         np.testing.assert_allclose(own, j["diameters/particle"][:, particle], rtol=1e-9)
@@ -349,13 +349,13 @@ def test_kinds_agree(theta2: Any, solid: Packing) -> None:
 
 
 def test_strain_of_the_energy_is_the_stress(theta2: Any, solid: Packing) -> None:
-    found = bridge.jacobian(solid, theta2, ["energy", "stress_components"], "strain")
+    found = bridge.jacobian(theta2, solid, ["energy", "stress_components"], "strain")
     stress = found.values["stress_components"]
     np.testing.assert_allclose(found.matrix[0], stress * solid.volume, rtol=1e-10)
     # And of the stress the tensor, less what the volume's change does to it: at fixed axes,
     # dσ_ij/dε_kl = C_ijkl - σ_ij δ_kl + (rotation-free corrections for the stress).
     tensor = bridge.elastic_tensor(theta2, solid)
-    sigma = bridge.stress(solid, theta2)
+    sigma = bridge.stress(theta2, solid)
     eye = np.eye(2)
     expected = (
         tensor
@@ -382,15 +382,15 @@ def test_second_order(theta2: Any, minima: Any, classes: Any) -> None:
         try:
             for h in (1e-6, -1e-6):
                 theta = changed(theta2, "diameters", h * v)
-                there = bridge.relax(packing, theta)
+                there = bridge.relax(theta, packing)
                 if (classes(there, theta) != before).any():
                     raise Crossed("a pair crossed")
-                ends.append(bridge.jacobian(there, theta, features, "diameters"))
+                ends.append(bridge.jacobian(theta, there, features, "diameters"))
         except (Crossed, AmorphError) as error:
             why.append(str(error))
             continue
-        found = bridge.second_order(packing, theta2, features, {"diameters": v})
-        plain = bridge.jacobian(packing, theta2, features, "diameters")
+        found = bridge.second_order(theta2, packing, features, {"diameters": v})
+        plain = bridge.jacobian(theta2, packing, features, "diameters")
         for name in features:
             np.testing.assert_allclose(found.values[name], plain.values[name], rtol=1e-12)
             slope = plain.matrix[plain.row_slices[name]] @ v
@@ -406,21 +406,21 @@ def test_second_order(theta2: Any, minima: Any, classes: Any) -> None:
 
 def test_second_order_refuses_what_rattlers_decide(references: Any) -> None:
     packing, theta, _ = references["soft2d_n128_rattlers_s12"]
-    packing = bridge.relax(packing, theta)
+    packing = bridge.relax(theta, packing)
     direction = {"diameters": np.eye(theta.n_types)[0]}
     with pytest.raises(bridge.RattlerError):
-        bridge.second_order(packing, theta, "psi_6", direction)
-    found = bridge.second_order(packing, theta, "pressure", direction)
+        bridge.second_order(theta, packing, "psi_6", direction)
+    found = bridge.second_order(theta, packing, "pressure", direction)
     assert np.isfinite(found.curvatures["pressure"])
 
 
 def test_rank_and_susceptibilities(theta2: Any, solid: Packing) -> None:
     """Disordered packings are fully independent (P1); a clone of a feature is not."""
-    found = bridge.jacobian(solid, theta2, ["elastic_constants"], "diameters/particle")
+    found = bridge.jacobian(theta2, solid, ["elastic_constants"], "diameters/particle")
     assert found.rank() == 6
     u, s, wt = found.svd()
     np.testing.assert_allclose((u * s) @ wt, found.matrix, atol=1e-10 * s[0])
-    whole = bridge.jacobian(solid, theta2, ["elastic_tensor"], "diameters/particle")
+    whole = bridge.jacobian(theta2, solid, ["elastic_tensor"], "diameters/particle")
     assert whole.rank() == 6
     assert whole.block("elastic_tensor", "diameters/particle").shape == (2, 2, 2, 2, 48)
 
@@ -435,41 +435,41 @@ def test_named_failures(theta2: Any, solid: Packing, spheres3: Any, solid3: Pack
         (bridge.by_group("diameters", [0, 1]), "48 particles"),
     ]:
         with pytest.raises(InputError, match=message):
-            bridge.jacobian(solid, theta2, ["pressure"], wrong)
+            bridge.jacobian(theta2, solid, ["pressure"], wrong)
     with pytest.raises(InputError, match="held"):
-        bridge.jacobian(solid, theta2, ["pressure"], held="volume")
+        bridge.jacobian(theta2, solid, ["pressure"], held="volume")
     with pytest.raises(InputError, match="strain cannot change"):
-        bridge.jacobian(solid, theta2, ["pressure"], "strain", held="pressure")
+        bridge.jacobian(theta2, solid, ["pressure"], "strain", held="pressure")
     with pytest.raises(bridge.FeatureError, match="jumps"):
-        bridge.jacobian(solid, theta2, ["psi_8_sharp"])
+        bridge.jacobian(theta2, solid, ["psi_8_sharp"])
     with pytest.raises(InputError, match="no 'xyz' here"):
-        bridge.jacobian(solid, theta2, ["pressure"]).block("xyz", "diameters")
+        bridge.jacobian(theta2, solid, ["pressure"]).block("xyz", "diameters")
     with pytest.raises(bridge.FeatureError, match="second order"):
-        bridge.second_order(solid, theta2, ["frequencies_2"], {"diameters": [1.0, 0.0]})
+        bridge.second_order(theta2, solid, ["frequencies_2"], {"diameters": [1.0, 0.0]})
     with pytest.raises(InputError, match="2 components"):
-        bridge.second_order(solid, theta2, ["pressure"], {"diameters": [1.0]})
+        bridge.second_order(theta2, solid, ["pressure"], {"diameters": [1.0]})
 
     with pytest.raises(InputError, match="at least one"):
-        bridge.jacobian(solid, theta2, [])
+        bridge.jacobian(theta2, solid, [])
     groups = [bridge.by_group("diameters", np.arange(48) % k) for k in (2, 3)]
     with pytest.raises(InputError, match="stands there twice"):
-        bridge.jacobian(solid, theta2, "pressure", groups)
+        bridge.jacobian(theta2, solid, "pressure", groups)
     named = bridge.by_group("diameters", np.arange(48) % 3, name="thirds")
-    whole = bridge.jacobian(solid, theta2, "pressure", [groups[0], named])
+    whole = bridge.jacobian(theta2, solid, "pressure", [groups[0], named])
     assert whole.block("pressure", "thirds").shape == (3,)
 
     def volume(theta: Any, state: Any) -> Any:
         return (theta.diameters[state.typeid] ** 2).sum()
 
     with pytest.raises(bridge.FeatureError, match="pairs' own parameters"):
-        bridge.jacobian(solid, theta2, bridge.Feature("volume", volume))
-    cluster = bridge.relax(Packing.of(solid.positions, solid.typeid), theta2)
+        bridge.jacobian(theta2, solid, bridge.Feature("volume", volume))
+    cluster = bridge.relax(theta2, Packing.of(solid.positions, solid.typeid))
     with pytest.raises(InputError, match="volume"):
-        bridge.jacobian(cluster, theta2, "energy", held="pressure")
+        bridge.jacobian(theta2, cluster, "energy", held="pressure")
 
     def first_particle(theta: Any, state: Any) -> Any:
         return state.positions[0, 0]
 
     where = bridge.Feature("x of the first particle", first_particle)
     with pytest.raises(bridge.FeatureError, match="as a whole"):
-        bridge.jacobian(solid, theta2, [where])
+        bridge.jacobian(theta2, solid, [where])

@@ -25,19 +25,19 @@ def quenched(theta: PairPotential, d: int, n: int, density: float, seed: int) ->
         theta, n_particles=n, density=density, dimension=d, seed=seed, tolerance=1e-11
     )
     frame = next(batch.frames())
-    return bridge.relax(Packing.of(frame.positions, frame.typeid, frame.box), theta)
+    return bridge.relax(theta, Packing.of(frame.positions, frame.typeid, frame.box))
 
 
 def jumps_at(packing: Packing, theta: PairPotential, names: list[str]) -> tuple[Jumps, Any]:
     features = [bridge.feature(name) for name in names]
-    measured = bridge.measure(packing, theta, [*features, "elastic_tensor"])
+    measured = bridge.measure(theta, packing, [*features, "elastic_tensor"])
     rows = sum(np.size(measured.values[name]) for name in names)
     tensor = measured.values["elastic_tensor"]
     return jumps_of(features, theta, measured.response, rows, tensor), measured.response
 
 
 def components(packing: Packing, theta: PairPotential) -> np.ndarray:
-    values = bridge.measure(packing, theta, NAMES).values
+    values = bridge.measure(theta, packing, NAMES).values
     return np.concatenate([np.ravel(values[name]) for name in NAMES])
 
 
@@ -71,7 +71,7 @@ def check_step(packing: Packing, theta: PairPotential) -> None:
     def scaled(x: float) -> tuple[Packing, PairPotential, float]:
         """All diameters x times larger: the packing, and how far the pair is from touching."""
         changed = theta.replace(diameters=theta.diameters * (1 + x))
-        there = bridge.follow(packing, theta, changed)
+        there = bridge.follow(theta, packing, changed)
         if there.rearranged:
             raise Rearranged
         size = np.asarray(changed.diameters)[packing.typeid[[i, j]]].mean()
@@ -92,7 +92,7 @@ def check_step(packing: Packing, theta: PairPotential) -> None:
     # Less what features gain smoothly on either side.
     change = np.asarray(theta.diameters) * (h if grows else -h)
     for side in sides:
-        gained = gained - bridge.jacobian(side[0], side[1], NAMES, "diameters").matrix @ change
+        gained = gained - bridge.jacobian(side[1], side[0], NAMES, "diameters").matrix @ change
     # Soft spheres are listed where they touch alone.
     for side in (touching,) if theta is SOFT else (touching, apart):
         here, _ = jumps_at(side[0], side[1], NAMES)
@@ -132,12 +132,12 @@ def test_the_gain_is_the_derivative_of_a_weighted_sum_of_distances(
     scale = np.abs(expected).max()
     np.testing.assert_allclose(both[rows], expected[0], atol=1e-11 * scale)
     assert np.all(both[rows + 1 :] == 0)
-    measured = bridge.measure(packing, theta, (), features, crossings=True)
+    measured = bridge.measure(theta, packing, (), features, crossings=True)
     n_types = len(theta.diameters)
     np.testing.assert_allclose(
         measured.crossings["poisson_ratio"].diameters, both[rows, :n_types], rtol=1e-12
     )
-    assert not bridge.measure(packing, theta, (), features).crossings
+    assert not bridge.measure(theta, packing, (), features).crossings
 
 
 @pytest.mark.parametrize("solver", ["direct", "krylov"])
@@ -146,10 +146,10 @@ def test_another_solver_gives_the_same(solver: str) -> None:
     feature = bridge.feature("poisson_ratio")
     jumps, found = jumps_at(packing, MORSE, ["poisson_ratio"])
     again = bridge.response(
-        Packing.of(packing.positions, packing.typeid, packing.box), MORSE, solver=solver
+        MORSE, Packing.of(packing.positions, packing.typeid, packing.box), solver=solver
     )
     assert found.solver == "dense" != again.solver
-    tensor = bridge.measure(packing, MORSE, ["elastic_tensor"]).values["elastic_tensor"]
+    tensor = bridge.measure(MORSE, packing, ["elastic_tensor"]).values["elastic_tensor"]
     other = jumps_of([feature], MORSE, again, 1, tensor)
     order, same = np.argsort(jumps.pairs), np.argsort(other.pairs)
     np.testing.assert_allclose(other.density[same], jumps.density[order], rtol=1e-6)
@@ -172,18 +172,18 @@ def test_the_derivative_of_the_mean() -> None:
             start="triangular", noise=0.02, order="random", tolerance=1e-11,
         )  # fmt: skip
         frames = [Packing.of(f.positions, f.typeid, f.box) for f in batch.frames()]
-        return [bridge.relax(p, theta) for p in frames]
+        return [bridge.relax(theta, p) for p in frames]
 
     theta = potential(sizes)
     own, gained, differences = [], [], []
     for packing in packings(theta):
-        found = bridge.measure(packing, theta, (), names, crossings=True)
+        found = bridge.measure(theta, packing, (), names, crossings=True)
         own.append([found.gradients[n].diameters for n in names])
         gained.append([found.crossings[n].diameters for n in names])
     for k in (0, 1):
         changed = [potential(sizes + s * step * np.eye(2)[k]) for s in (1, -1)]
         ends = [
-            [list(bridge.measure(p, t, names).values.values()) for p in packings(t)]
+            [list(bridge.measure(t, p, names).values.values()) for p in packings(t)]
             for t in changed
         ]
         differences.append((np.array(ends[0]) - np.array(ends[1])) / (2 * step))
@@ -209,7 +209,7 @@ def test_where_no_pair_is_close_there_is_nothing() -> None:
     box = 0.9 * np.array([[8.0, 4.0], [0.0, 8 * np.sqrt(0.75)]])
     packing = Packing.of(points, np.zeros(64, dtype=np.int64), box)
     theta = bridge.HarmonicMorse(diameters=[1.0], binding=0.1, stiffness=5.0, alpha=10.0)
-    found = bridge.measure(packing, theta, (), ["bulk_modulus"], crossings=True)
+    found = bridge.measure(theta, packing, (), ["bulk_modulus"], crossings=True)
     assert abs(float(found.gradients["bulk_modulus"].diameters[0])) > 1e-3
     assert all(np.all(v == 0) for v in found.crossings["bulk_modulus"].arrays().values())
 
@@ -217,15 +217,15 @@ def test_where_no_pair_is_close_there_is_nothing() -> None:
 def test_frequencies_are_refused() -> None:
     packing = quenched(MORSE, 2, 64, 1.6, 1)
     with pytest.raises(bridge.FeatureError, match="leave crossings out"):
-        bridge.measure(packing, MORSE, (), ["frequencies_2"], crossings=True)
+        bridge.measure(MORSE, packing, (), ["frequencies_2"], crossings=True)
 
 
 def test_springs_are_smooth(theta2: PairPotential, solid: Packing) -> None:
-    bonds = bridge.bond_contributions(solid, theta2)
+    bonds = bridge.bond_contributions(theta2, solid)
     length = np.sqrt((bonds.vector**2).sum(axis=1))
     springs = bridge.Springs(np.ones(len(length)), 0.999 * length)
     packing = Packing.of(solid.positions, solid.typeid, solid.box, bonds.pairs)
-    packing = bridge.relax(packing, springs)
-    found = bridge.measure(packing, springs, (), ["poisson_ratio"], crossings=True)
+    packing = bridge.relax(springs, packing)
+    found = bridge.measure(springs, packing, (), ["poisson_ratio"], crossings=True)
     assert np.any(found.gradients["poisson_ratio"].arrays()["stiffness"] != 0)
     assert all(np.all(v == 0) for v in found.crossings["poisson_ratio"].arrays().values())

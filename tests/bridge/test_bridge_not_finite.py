@@ -33,20 +33,20 @@ def packings() -> list[bridge.Packing]:
     x, box = ensemble.lattice("triangular", 16, 1.4)
     rng = np.random.default_rng(3)
     mixed = [rng.permutation(np.arange(16) % 2).astype(np.int32) for _ in range(3)]
-    return [bridge.relax(bridge.Packing(x, types, box), THETA) for types in mixed]
+    return [bridge.relax(THETA, bridge.Packing(x, types, box)) for types in mixed]
 
 
 def smallest_eigenvalue(packing: bridge.Packing, theta: Any) -> float:
     """Of the Hessian, the two translations left out, by NumPy."""
-    return float(np.linalg.eigvalsh(bridge.hessian(packing, theta))[2])
+    return float(np.linalg.eigvalsh(bridge.hessian(theta, packing))[2])
 
 
 def test_a_value_has_its_feature_packing_and_eigenvalue(packings: list[bridge.Packing]) -> None:
     with pytest.raises(bridge.NotFiniteError) as caught:
-        bridge.measure(packings[0], THETA, ["pressure", LOST])
+        bridge.measure(THETA, packings[0], ["pressure", LOST])
     told = str(caught.value)
     assert "the feature 'lost' is nan, of a packing of 16 particles in 2 dimensions" in told
-    assert f"energy {bridge.energy(packings[0], THETA):.10g}" in told
+    assert f"energy {bridge.energy(THETA, packings[0]):.10g}" in told
     lowest = smallest_eigenvalue(packings[0], THETA)
     assert f"the lowest eigenvalue of its Hessian is {lowest:.3e}" in told
     assert "it is stable" in told
@@ -56,37 +56,37 @@ def test_a_value_has_its_feature_packing_and_eigenvalue(packings: list[bridge.Pa
 def test_a_component_is_named(packings: list[bridge.Packing]) -> None:
     told = r"the feature 'half' is not finite in 1 of 2 components, \[1\] \(inf\)"
     for call in (
-        lambda: bridge.measure(packings[0], THETA, HALF),
-        lambda: bridge.jacobian(packings[0], THETA, HALF),
-        lambda: bridge.measure(packings[0], THETA, (), HALF),
+        lambda: bridge.measure(THETA, packings[0], HALF),
+        lambda: bridge.jacobian(THETA, packings[0], HALF),
+        lambda: bridge.measure(THETA, packings[0], (), HALF),
     ):
         with pytest.raises(bridge.NotFiniteError, match=told):
             call()
 
 
 def test_a_gradient_has_its_parameters(packings: list[bridge.Packing]) -> None:
-    value = bridge.measure(packings[0], THETA, KINK).values["kink"]
+    value = bridge.measure(THETA, packings[0], KINK).values["kink"]
     assert value == 0.0
     named = r"the gradient of kink is not finite by diameters\[A\] \((nan|-?inf)\), diameters\[B\]"
     for call in (
         lambda: bridge.value_and_grad(KINK)(THETA, packings[0]),
-        lambda: bridge.measure(packings[0], THETA, "pressure", KINK),
-        lambda: bridge.jacobian(packings[0], THETA, KINK),
+        lambda: bridge.measure(THETA, packings[0], "pressure", KINK),
+        lambda: bridge.jacobian(THETA, packings[0], KINK),
     ):
         with pytest.raises(bridge.NotFiniteError, match=named):
             call()
     with pytest.raises(bridge.NotFiniteError, match=r"not finite by strain\[xx\]"):
-        bridge.jacobian(packings[0], THETA, KINK, "strain")
+        bridge.jacobian(THETA, packings[0], KINK, "strain")
     along = "the first derivative of 'kink' along the direction is"
     with pytest.raises(bridge.NotFiniteError, match=along):
-        bridge.second_order(packings[0], THETA, KINK, {"diameters": [1.0, 0.0]})
+        bridge.second_order(THETA, packings[0], KINK, {"diameters": [1.0, 0.0]})
 
 
 def test_what_needs_the_response_is_looked_at_too(packings: list[bridge.Packing]) -> None:
     with pytest.raises(bridge.NotFiniteError, match="feature 'lost_modulus' is nan"):
         LOST_MODULUS(THETA, packings[1])
     with pytest.raises(bridge.NotFiniteError, match="feature 'lost_modulus' is nan"):
-        bridge.jacobian(packings[1], THETA, LOST_MODULUS, held="pressure")
+        bridge.jacobian(THETA, packings[1], LOST_MODULUS, held="pressure")
 
 
 def lost_above(limit: float, theta: Any, state: Any) -> Any:
@@ -95,7 +95,7 @@ def lost_above(limit: float, theta: Any, state: Any) -> Any:
 
 
 def test_in_a_batch_each_packing_has_its_own_status(packings: list[bridge.Packing]) -> None:
-    energies = np.array([bridge.energy(p, THETA) for p in packings])
+    energies = np.array([bridge.energy(THETA, p) for p in packings])
     order = np.argsort(energies)
     limit = float(energies[order[1:]].mean())
     some = of("some", partial(lost_above, limit))
@@ -122,7 +122,7 @@ def test_particles_that_coincide_are_named(packings: list[bridge.Packing]) -> No
         with pytest.raises(bridge.NotFiniteError, match="particles 2 and 7 are 0 apart"):
             call(here, THETA)
     with pytest.raises(bridge.RelaxationError, match="particles 2 and 7 are 0 apart"):
-        bridge.relax(here, THETA)
+        bridge.relax(THETA, here)
 
 
 @pytest.mark.parametrize("weak", [1e-10, 1e-4])
@@ -133,7 +133,7 @@ def test_the_edge_of_stability_is_said_only_where_an_eigenvalue_shows_it(weak: f
     length = np.linalg.norm(x[bonds[:, 1]] - x[bonds[:, 0]], axis=1)
     springs = bridge.Springs([1.0, 1.0, 1.0, weak, weak, weak], length)
     packing = bridge.Packing(x, np.zeros(4, dtype=np.int32), bonds=bonds)
-    lowest = np.linalg.eigvalsh(bridge.hessian(packing, springs))[3]  # after the rigid motions
+    lowest = np.linalg.eigvalsh(bridge.hessian(springs, packing))[3]  # after the rigid motions
     assert lowest == pytest.approx(2.0 * weak, rel=1e-3)  # 1.5 weak (1 + 1/3)
     kink = of("kink", lambda t, s: jnp.sqrt(energy_of(t, s) * 0.0), needs_box=False)
     with pytest.raises(bridge.NotFiniteError) as caught:
@@ -147,7 +147,7 @@ def test_the_edge_of_stability_is_said_only_where_an_eigenvalue_shows_it(weak: f
 def test_parameters_beyond_what_numbers_hold_are_no_rest(packings: list[bridge.Packing]) -> None:
     steep = bridge.HarmonicMorse([1.0, 1.1], binding=1.0, stiffness=1.0, alpha=1e160)
     with pytest.raises(InputError, match="beyond what numbers can hold"):
-        bridge.default_tolerance(packings[0], steep)
+        bridge.default_tolerance(steep, packings[0])
     with pytest.raises(bridge.NotFiniteError, match=r"four_term at r = 1e-30: u is inf"):
         ensemble.evaluate_pairs(FOUR, [1.0, 1e-30])
 

@@ -81,7 +81,7 @@ def test_against_angles_in_numpy(theta2: Any, solid: Packing, bonds: Any) -> Non
     sharp = (r < theta2.arrays()["diameters"].max()) * 1.0
     t = np.clip((r / sigma - 1.15) / (1.4 - 1.15), 0, 1)
     smooth = 1 - (10 * t**3 - 15 * t**4 + 6 * t**5)
-    found = bridge.measure(solid, theta2, ["psi_8", "psi_8_sharp"]).values
+    found = bridge.measure(theta2, solid, ["psi_8", "psi_8_sharp"]).values
     for name, w in (("psi_8_sharp", sharp), ("psi_8", smooth)):
         z = np.zeros(48, dtype=complex)
         np.add.at(z, i, w * np.exp(8j * angle))
@@ -122,7 +122,7 @@ HONEYCOMB = lattice([[ROOT3, 0], [0, 3]], [[0, 0], [0.5, 0.5], [0.5, 1 / 6], [0,
 def test_lattices(packing: Packing, full: set[int], window: Window) -> None:
     """|ψ_k| is 1 where k is a multiple of the symmetry about a particle, else 0."""
     for k in (1, 2, 3, 4, 6, 8, 9, 12):
-        size = np.abs(bridge.bond_order(packing, DISCS, k, window))
+        size = np.abs(bridge.bond_order(DISCS, packing, k, window))
         assert size == pytest.approx(1.0 * (k in full), abs=1e-12), k
 
 
@@ -132,7 +132,7 @@ def test_phase_is_the_lattices_direction() -> None:
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     axes = np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [0, 0]]) @ turn.T
     cross = Packing.of(axes, np.zeros(5, dtype=int))
-    centre = bridge.bond_order(cross, DISCS, 4, Window.sharp(1.1))[4]
+    centre = bridge.bond_order(DISCS, cross, 4, Window.sharp(1.1))[4]
     assert centre == pytest.approx(np.exp(4j * angle), abs=1e-12)
 
 
@@ -149,7 +149,7 @@ def test_rotations_and_mirrors_change_nothing(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = points * ([1, -1] if mirrored else [1, 1]) @ turn.T + [3.0, -1.0]
     before, after = (
-        np.abs(bridge.bond_order(Packing.of(x, np.zeros(12, dtype=int)), DISCS, k))
+        np.abs(bridge.bond_order(DISCS, Packing.of(x, np.zeros(12, dtype=int)), k))
         for x in (points, moved)
     )
     assert after == pytest.approx(before, abs=1e-11)
@@ -161,9 +161,9 @@ def test_smooth_tends_to_sharp(theta2: Any, solid: Packing, bonds: Any) -> None:
     *_, r, sigma = bonds
     cut = 1.275
     gap = 2 * np.abs(r / sigma - cut).min()
-    sharp = bridge.bond_order(solid, theta2, 8, Window.sharp(cut))
+    sharp = bridge.bond_order(theta2, solid, 8, Window.sharp(cut))
     apart = [
-        np.abs(bridge.bond_order(solid, theta2, 8, Window(cut - w / 2, cut + w / 2)) - sharp).max()
+        np.abs(bridge.bond_order(theta2, solid, 8, Window(cut - w / 2, cut + w / 2)) - sharp).max()
         for w in (0.3, 0.1, 0.99 * gap)
     ]
     assert apart[0] > apart[1] > 1e-3
@@ -176,7 +176,7 @@ def test_last_neighbour_leaves_smoothly() -> None:
     f = bridge.bond_order_feature(6, window)
 
     pair = Packing.of([[0.0, 0.0], [1.2, 0.0]], [0, 0])
-    state = state_of(pair, DISCS, reach=window.reach(DISCS))
+    state = state_of(DISCS, pair, reach=window.reach(DISCS))
 
     def value(r: Any) -> Any:
         positions = jnp.zeros((2, 2)).at[1, 0].set(r)
@@ -200,11 +200,11 @@ def test_lonely_particles_have_none() -> None:
     """No neighbour, no order: 0 and finite derivatives, and padded pairs count for nothing."""
     packing = Packing.of([[0.0, 0.0], [1.0, 0.0], [50.0, 0.0]], [0, 0, 0])
     for window in (bridge.FIRST_SHELL, bridge.WITHIN_LARGEST_DIAMETER, Window.sharp(1.1, "length")):
-        order = bridge.bond_order(packing, DISCS, 7, window)
+        order = bridge.bond_order(DISCS, packing, 7, window)
         assert order[2] == 0
     alone = Packing.of([[0.0, 0.0]], [0])
-    assert bridge.bond_order(alone, DISCS, 3) == np.zeros(1)
-    state = state_of(packing, DISCS, reach=2.0)
+    assert bridge.bond_order(DISCS, alone, 3) == np.zeros(1)
+    state = state_of(DISCS, packing, reach=2.0)
 
     def value(x: Any) -> Any:
         return bridge.feature("psi_7").function(DISCS, replace(state, positions=x))
@@ -230,13 +230,13 @@ def test_registry() -> None:
 
 def test_refusals(solid3: Packing, spheres3: Any) -> None:
     with pytest.raises(InputError, match="steinhardt"):
-        bridge.bond_order(solid3, spheres3, 6)
+        bridge.bond_order(spheres3, solid3, 6)
     with pytest.raises(InputError, match="at least 1"):
-        bridge.bond_order(SQUARE, DISCS, 0)
+        bridge.bond_order(DISCS, SQUARE, 0)
     with pytest.raises(InputError, match="coincide"):
-        bridge.bond_order(Packing.of(np.zeros((2, 2)), [0, 0]), DISCS, 6)
+        bridge.bond_order(DISCS, Packing.of(np.zeros((2, 2)), [0, 0]), 6)
     with pytest.raises(BoxTooSmallError):
-        bridge.bond_order(SQUARE, DISCS, 6, Window(3.0, 3.1))
+        bridge.bond_order(DISCS, SQUARE, 6, Window(3.0, 3.1))
     for bad in ((1.4, 1.15), (-1, 1), (0, 0), (1, np.inf), (np.nan, 1)):
         with pytest.raises(InputError, match="window"):
             Window(*bad)

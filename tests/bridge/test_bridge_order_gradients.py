@@ -34,7 +34,7 @@ SPACE = {
 
 def by_positions(f: Feature, theta: PairPotential, packing: Packing, seed: int) -> None:
     """Along three random directions, to fourth order; two step sizes agree."""
-    state = state_of(packing, theta, reach=f.reach(theta))
+    state = state_of(theta, packing, reach=f.reach(theta))
     value = jax.jit(lambda x: f.function(theta, replace(state, positions=x)))
     x = packing.positions
     rng = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ def by_diameters(
 ) -> dict[str, np.ndarray]:
     """Central differences with re-minimisation, (..., n_types), or `Crossed`."""
     before = classes(packing, theta)
-    rattlers = bridge.response(packing, theta).rattlers
+    rattlers = bridge.response(theta, packing).rattlers
     diameters = theta.arrays()["diameters"]
     out: dict[str, list] = {f.name: [] for f in features}
     for k in range(len(diameters)):
@@ -86,14 +86,14 @@ def by_diameters(
                 moved = diameters.copy()
                 moved[k] += sign * h
                 changed = theta.replace(diameters=moved)
-                relaxed = bridge.relaxation(packing, changed)
+                relaxed = bridge.relaxation(changed, packing)
                 if (
                     relaxed.moved > 1e-3
                     or (classes(relaxed.packing, changed) != before).any()
                     or (relaxed.response.rattlers != rattlers).any()
                 ):
                     raise Crossed(f"diameter {k}")
-                ends.append(bridge.measure(relaxed.packing, changed, features).values)
+                ends.append(bridge.measure(changed, relaxed.packing, features).values)
             slopes.append({f.name: (ends[0][f.name] - ends[1][f.name]) / (2 * h) for f in features})
         for f in features:
             first, second = (np.asarray(s[f.name]) for s in slopes)
@@ -119,7 +119,7 @@ def check(
         except (Crossed, AmorphError) as error:
             why.append(str(error))
             continue
-        found = bridge.measure(packing, theta, (), features)
+        found = bridge.measure(theta, packing, (), features)
         for f in features:
             gradient = found.gradients[f.name].arrays()["diameters"]
             assert gradient.shape == expected[f.name].shape
@@ -148,8 +148,8 @@ def test_coordination_with_rattlers(minima: Any, classes: Any) -> None:
 
     def has_rattlers(packing: Packing) -> bool:
         suited.append(packing)
-        return bool(bridge.response(packing, theta).rattlers.any())
+        return bool(bridge.response(theta, packing).rattlers.any())
 
     check(minima(theta, 64, 1.21, 2, tries=60), theta, [f], classes, has_rattlers)
     with pytest.raises(bridge.RattlerError):
-        bridge.measure(suited[-1], theta, (), ["psi_6"])
+        bridge.measure(theta, suited[-1], (), ["psi_6"])

@@ -26,11 +26,11 @@ VALUES = (
 @pytest.fixture(scope="module", params=NAMES)
 def case(request: Any, references: Any) -> Any:
     packing, theta, expected = references[request.param]
-    relaxed = bridge.relaxation(packing, theta)
+    relaxed = bridge.relaxation(theta, packing)
     gradients = list(expected["gradients"])
     assert set(gradients) == {"poisson_ratio", "pressure", "bulk_modulus", "shear_modulus"}
-    measured = bridge.measure(relaxed.packing, theta, VALUES, gradients)
-    return packing, theta, expected, relaxed, measured
+    measured = bridge.measure(theta, relaxed.packing, VALUES, gradients)
+    return theta, packing, expected, relaxed, measured
 
 
 def off(found: Any, expected: Any) -> float:
@@ -42,7 +42,7 @@ def off(found: Any, expected: Any) -> float:
 def test_reference(case: Any) -> None:
     packing, theta, expected, relaxed, measured = case
     assert relaxed.moved < 1e-9, "the reference is at rest"
-    assert relaxed.response.max_force <= bridge.default_tolerance(packing, theta)
+    assert relaxed.response.max_force <= bridge.default_tolerance(theta, packing)
     for name in VALUES:
         assert off(measured.values[name], expected[name]) < 1e-9, name
     for feature, by_parameter in expected["gradients"].items():
@@ -52,7 +52,7 @@ def test_reference(case: Any) -> None:
             assert off(found, values) < 3e-6, (feature, parameter)
     assert abs(measured.values["poisson_ratio"] - expected["poisson_ratio_by_jax_md"]) < 1e-6
 
-    frequencies = bridge.lowest_frequencies(relaxed.packing, theta)
+    frequencies = bridge.lowest_frequencies(theta, relaxed.packing)
     wanted = np.asarray(expected["lowest_frequencies"])
     zero = packing.dimension * (1 + expected["n_rattlers"])
     assert frequencies.shape == wanted.shape == (16 + zero,)
@@ -63,7 +63,7 @@ def test_reference(case: Any) -> None:
     assert int(relaxed.response.rattlers.sum()) == expected["n_rattlers"]
     if expected["n_rattlers"]:
         # Those that touch nothing in the reference.
-        gaps = bridge.forces(packing, theta)
+        gaps = bridge.forces(theta, packing)
         moved = np.abs(gaps).sum(axis=1)
         assert not moved[relaxed.response.rattlers].any()
 
@@ -72,14 +72,14 @@ def test_from_float32_positions(references: Any) -> None:
     """What a HOOMD file holds: forces of 1e-6, from which the same minimum is found."""
     packing, theta, expected = references["hm2d_n128_a6_s2"]
     rounded = packing.with_positions(packing.positions.astype(np.float32))
-    assert 1e-8 < np.abs(bridge.forces(rounded, theta)).max() < 1e-4
-    relaxed = bridge.relax(rounded, theta)
+    assert 1e-8 < np.abs(bridge.forces(theta, rounded)).max() < 1e-4
+    relaxed = bridge.relax(theta, rounded)
     # Functions of any packing, and features one at a time.
-    assert off(bridge.stress(packing, theta), expected["stress"]) < 1e-9
-    assert bridge.energy(packing, theta) == pytest.approx(expected["energy"], rel=1e-12)
+    assert off(bridge.stress(theta, packing), expected["stress"]) < 1e-9
+    assert bridge.energy(theta, packing) == pytest.approx(expected["energy"], rel=1e-12)
     assert off(bridge.poisson_ratio(theta, relaxed), expected["poisson_ratio"]) < 1e-8
     assert off(bridge.poisson_ratio(relaxed, theta), expected["poisson_ratio"]) < 1e-8
     assert np.abs(relaxed.positions - packing.positions).max() < 1e-5
-    found = bridge.measure(relaxed, theta, VALUES)
+    found = bridge.measure(theta, relaxed, VALUES)
     for name in VALUES:
         assert off(found.values[name], expected[name]) < 1e-8, name

@@ -15,9 +15,9 @@ from amorph.handover import AmorphError, BoxTooSmallError, InputError, UnknownTy
 
 def proven(packing: Packing, theta: Any, rattlers: int = 0) -> None:
     """At rest, and every eigenvalue positive but the zero modes."""
-    force = np.sqrt((bridge.forces(packing, theta) ** 2).sum(axis=1).max())
-    assert force <= bridge.default_tolerance(packing, theta)
-    eigenvalues = np.linalg.eigvalsh(bridge.hessian(packing, theta))
+    force = np.sqrt((bridge.forces(theta, packing) ** 2).sum(axis=1).max())
+    assert force <= bridge.default_tolerance(theta, packing)
+    eigenvalues = np.linalg.eigvalsh(bridge.hessian(theta, packing))
     zero = packing.dimension * (1 + rattlers)
     assert np.abs(eigenvalues[:zero]).max() < 1e-9
     assert eigenvalues[zero] > 1e-7
@@ -27,7 +27,7 @@ def proven(packing: Packing, theta: Any, rattlers: int = 0) -> None:
 def test_back_to_the_same_minimum(size: float, theta2: Any, solid: Packing) -> None:
     rng = np.random.default_rng(1)
     push = size * rng.standard_normal(solid.positions.shape)
-    found = bridge.relaxation(solid.with_positions(solid.positions + push), theta2)
+    found = bridge.relaxation(theta2, solid.with_positions(solid.positions + push))
     back = found.packing.positions - solid.positions
     back -= back.mean(axis=0)
     assert np.abs(back).max() < 1e-9
@@ -39,24 +39,24 @@ def test_back_to_the_same_minimum(size: float, theta2: Any, solid: Packing) -> N
 
 def test_rounded_to_float32(theta2: Any, solid: Packing) -> None:
     rounded = solid.with_positions(solid.positions.astype(np.float32))
-    found = bridge.relaxation(rounded, theta2)
+    found = bridge.relaxation(theta2, rounded)
     assert found.moved < 1e-5
     assert found.fire_steps == 0, "Newton alone is enough from here"
     proven(found.packing, theta2)
 
 
 def test_already_at_rest(theta2: Any, solid: Packing) -> None:
-    found = bridge.relaxation(solid, theta2)
+    found = bridge.relaxation(theta2, solid)
     assert found.moved < 1e-12
     assert found.newton_steps <= 1
-    assert found.response.tolerance == bridge.default_tolerance(solid, theta2)
+    assert found.response.tolerance == bridge.default_tolerance(theta2, solid)
 
 
 def test_the_input_is_not_changed(theta2: Any, solid: Packing) -> None:
     x = solid.positions + 1e-3
     x[0] += 0.01
     kept = x.copy()
-    bridge.relax(solid.with_positions(x), theta2)
+    bridge.relax(theta2, solid.with_positions(x))
     np.testing.assert_array_equal(x, kept)
 
 
@@ -66,15 +66,15 @@ def test_from_random_starts(theta2: Any, solid: Packing) -> None:
     proved = 0
     for x in starts:
         start = Packing(x, solid.typeid, solid.box)
-        before = bridge.energy(start, theta2)
+        before = bridge.energy(theta2, start)
         try:
-            found = bridge.relaxation(start, theta2)
+            found = bridge.relaxation(theta2, start)
         except AmorphError:
             continue
         proven(found.packing, theta2, int(found.response.rattlers.sum()))
-        assert bridge.energy(found.packing, theta2) < before
+        assert bridge.energy(theta2, found.packing) < before
         assert found.response.energy == pytest.approx(
-            bridge.energy(found.packing, theta2), rel=1e-12
+            bridge.energy(theta2, found.packing), rel=1e-12
         )
         proved += 1
     assert proved >= 5
@@ -85,15 +85,15 @@ def test_a_perfect_square_lattice_is_left_or_named() -> None:
     theta = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
     grid = 0.9 * np.stack(np.meshgrid(*[np.arange(6.0)] * 2, indexing="ij"), -1).reshape(-1, 2)
     lattice = Packing.of(grid, np.zeros(36, dtype=int), np.eye(2) * 5.4)
-    assert np.abs(bridge.forces(lattice, theta)).max() < 1e-13
+    assert np.abs(bridge.forces(theta, lattice)).max() < 1e-13
     with pytest.raises(bridge.NotAMinimumError, match="eigenvalue"):
-        bridge.response(lattice, theta)
+        bridge.response(theta, lattice)
     try:
-        found = bridge.relaxation(lattice, theta)
+        found = bridge.relaxation(theta, lattice)
     except (bridge.NotAMinimumError, bridge.RelaxationError):
         return
     assert found.moved > 1e-3
-    assert bridge.energy(found.packing, theta) < bridge.energy(lattice, theta) - 1e-3
+    assert bridge.energy(theta, found.packing) < bridge.energy(theta, lattice) - 1e-3
     proven(found.packing, theta, int(found.response.rattlers.sum()))
 
 
@@ -103,19 +103,19 @@ def test_cluster(theta2: Any, solid: Packing) -> None:
     rng = np.random.default_rng(0)
     for d, rigid in ((2, 3), (3, 6)):
         x = 1.1 * rng.uniform(-1, 1, (7, d))
-        found = bridge.relax(Packing.of(x, np.zeros(7, dtype=int)), theta)
+        found = bridge.relax(theta, Packing.of(x, np.zeros(7, dtype=int)))
         assert found.box is None
-        eigenvalues = np.linalg.eigvalsh(bridge.hessian(found, theta))
+        eigenvalues = np.linalg.eigvalsh(bridge.hessian(theta, found))
         assert np.abs(eigenvalues[:rigid]).max() < 1e-8
         assert eigenvalues[rigid] > 1e-3
         value, gradient = bridge.value_and_grad("energy")(theta, found)
-        assert value == pytest.approx(bridge.energy(found, theta), rel=1e-12)
+        assert value == pytest.approx(bridge.energy(theta, found), rel=1e-12)
         # dU/dB = U/B at fixed k... but the core has its own scale: by differences.
         h = 1e-5
         ends = [
             bridge.energy(
-                bridge.relax(found, theta.replace(binding=1.0 + s * h)),
                 theta.replace(binding=1.0 + s * h),
+                bridge.relax(theta.replace(binding=1.0 + s * h), found),
             )
             for s in (1, -1)
         ]
@@ -126,7 +126,7 @@ def test_cluster(theta2: Any, solid: Packing) -> None:
 
 def test_rattlers_of_the_reference(references: Any) -> None:
     packing, theta, expected = references["soft2d_n128_rattlers_s12"]
-    rattlers = bridge.response(packing, theta, tolerance=1e-11).rattlers
+    rattlers = bridge.response(theta, packing, tolerance=1e-11).rattlers
     assert rattlers.sum() == expected["n_rattlers"] == 4
     i, j, vector = _nearest(packing)
     sigma = theta.of_types()["sigma"][packing.typeid[i], packing.typeid[j]]
@@ -137,7 +137,7 @@ def test_rattlers_of_the_reference(references: Any) -> None:
     # Pushed against their neighbours they are rattlers still, and come to rest.
     pushed = packing.positions.copy()
     pushed[rattlers] += 0.02
-    found = bridge.relaxation(packing.with_positions(pushed), theta)
+    found = bridge.relaxation(theta, packing.with_positions(pushed))
     np.testing.assert_array_equal(found.response.rattlers, rattlers)
     nu = bridge.poisson_ratio(theta, found.packing)
     assert nu == pytest.approx(expected["poisson_ratio"], rel=1e-8)
@@ -158,11 +158,11 @@ def test_not_at_rest(theta2: Any, solid: Packing) -> None:
     )
     for act in (
         lambda: bridge.poisson_ratio(theta2, moved),
-        lambda: bridge.measure(moved, theta2, ["pressure"]),
+        lambda: bridge.measure(theta2, moved, ["pressure"]),
         lambda: bridge.value_and_grad("pressure")(theta2, moved),
-        lambda: bridge.bond_contributions(moved, theta2),
-        lambda: bridge.lowest_frequencies(moved, theta2),
-        lambda: bridge.response(moved, theta2),
+        lambda: bridge.bond_contributions(theta2, moved),
+        lambda: bridge.lowest_frequencies(theta2, moved),
+        lambda: bridge.response(theta2, moved),
     ):
         with pytest.raises(bridge.NotAMinimumError, match="relax"):
             act()
@@ -184,7 +184,7 @@ def test_below_jamming() -> None:
             act(packing, theta)
     x = ensemble.random_positions(36, packing.box, 1, seed=1)[0]
     with pytest.raises(AmorphError) as failure:
-        bridge.relax(packing.with_positions(x), theta)
+        bridge.relax(theta, packing.with_positions(x))
     assert isinstance(failure.value, (bridge.SingularHessianError, bridge.RelaxationError))
 
 
@@ -194,7 +194,7 @@ def test_floppy() -> None:
     x = np.stack([np.arange(6.0), np.zeros(6)], axis=1)
     packing = Packing.of(x, np.zeros(6, dtype=int), np.eye(2) * 6)
     with pytest.raises(bridge.NotAMinimumError):
-        bridge.response(packing, theta)
+        bridge.response(theta, packing)
 
 
 def test_box_too_small(theta2: Any, solid: Packing) -> None:
@@ -218,7 +218,7 @@ def test_coincident_particles(theta2: Any, solid: Packing) -> None:
     x = solid.positions.copy()
     x[3] = x[4]
     with pytest.raises(bridge.RelaxationError, match="coincide"):
-        bridge.relax(solid.with_positions(x), theta2)
+        bridge.relax(theta2, solid.with_positions(x))
 
 
 @pytest.mark.parametrize("name", ["forces", "hessian", "stress"])
@@ -235,13 +235,13 @@ def test_no_nan_stands_for_a_failure(name: str, theta2: Any, solid: Packing) -> 
 def test_steps_run_out(theta2: Any, solid: Packing) -> None:
     x = ensemble.random_positions(48, solid.box, 1, seed=5)[0]
     with pytest.raises(bridge.RelaxationError, match="max_steps"):
-        bridge.relax(Packing(x, solid.typeid, solid.box), theta2, max_steps=5)
+        bridge.relax(theta2, Packing(x, solid.typeid, solid.box), max_steps=5)
 
 
 @pytest.mark.parametrize("tolerance", [0.0, -1e-10, np.nan])
 def test_impossible_tolerance(tolerance: float, theta2: Any, solid: Packing) -> None:
     with pytest.raises(InputError, match="tolerance"):
-        bridge.relax(solid, theta2, tolerance=tolerance, max_steps=50)
+        bridge.relax(theta2, solid, tolerance=tolerance, max_steps=50)
 
 
 @pytest.fixture
@@ -265,8 +265,8 @@ def test_float64_switched_off(theta2: Any, solid: Packing) -> None:
 @pytest.mark.parametrize(
     "act",
     [
-        lambda p, t: bridge.measure(p, t, ["poisson_ratio"]),
-        lambda p, t: bridge.measure(p, t, (), ["bulk_modulus"]),
+        lambda p, t: bridge.measure(t, p, ["poisson_ratio"]),
+        lambda p, t: bridge.measure(t, p, (), ["bulk_modulus"]),
         bridge.bond_contributions,
         bridge.lowest_frequencies,
     ],
@@ -297,12 +297,12 @@ def test_float64_switched_off_in_a_context(theta2: Any, solid: Packing) -> None:
     else:
         context = switch(False)
     with context, pytest.raises(bridge.PrecisionError):
-        bridge.energy(solid.with_positions(solid.positions), theta2)
+        bridge.energy(theta2, solid.with_positions(solid.positions))
 
 
 def test_positions_changed_in_place_are_not_mistaken(theta2: Any, solid: Packing) -> None:
     """What is remembered with a packing must not outlive its positions."""
-    packing = bridge.relax(solid.with_positions(solid.positions.copy()), theta2)
+    packing = bridge.relax(theta2, solid.with_positions(solid.positions.copy()))
     bridge.pressure(theta2, packing)
     try:
         packing.positions[0] += 0.05
@@ -314,7 +314,7 @@ def test_positions_changed_in_place_are_not_mistaken(theta2: Any, solid: Packing
 
 def test_misspelt_features(theta2: Any, solid: Packing, solid3: Packing, spheres3: Any) -> None:
     with pytest.raises(bridge.FeatureError, match="did you mean 'poisson_ratio'"):
-        bridge.measure(solid, theta2, ["poison_ratio"])
+        bridge.measure(theta2, solid, ["poison_ratio"])
     with pytest.raises(bridge.FeatureError, match="did you mean 'bulk_modulus'"):
         bridge.value_and_grad("bulk_moduls")
     with pytest.raises(bridge.FeatureError, match="psi_8"):
@@ -322,9 +322,9 @@ def test_misspelt_features(theta2: Any, solid: Packing, solid3: Packing, spheres
     with pytest.raises(bridge.FeatureError, match="2 dimensions"):
         bridge.psi_8(spheres3, solid3)
     with pytest.raises(bridge.FeatureError, match="2 dimensions"):
-        bridge.measure(solid3, spheres3, (), ["psi_8"])
+        bridge.measure(spheres3, solid3, (), ["psi_8"])
     with pytest.raises(bridge.FeatureError, match="no gradient"):
-        bridge.measure(solid, theta2, (), ["psi_8_sharp"])
+        bridge.measure(theta2, solid, (), ["psi_8_sharp"])
     with pytest.raises(bridge.FeatureError, match="already"):
         bridge.register(bridge.FEATURES["pressure"])
     with pytest.raises(bridge.FeatureError, match="a potential and a Packing"):
@@ -340,7 +340,7 @@ def test_a_new_feature(theta2: Any, solid: Packing) -> None:
         return pressure_of(theta, state) / bulk_modulus_of(theta, state)
 
     new = bridge.Feature("pressure_over_bulk", ratio)
-    found = bridge.measure(solid, theta2, (), [new, "pressure", "bulk_modulus"])
+    found = bridge.measure(theta2, solid, (), [new, "pressure", "bulk_modulus"])
     p, b = found.values["pressure"], found.values["bulk_modulus"]
     assert found.values["pressure_over_bulk"] == pytest.approx(p / b, rel=1e-13)
     for name in theta2.arrays():
@@ -384,7 +384,7 @@ def test_a_dangling_particle_comes_to_rest_or_is_named() -> None:
     """It hangs in one well: no rattler to be pushed away, and nothing for Newton's method."""
     theta = bridge.Morse([1.0], 1.0, 50.0)
     x = [[0.0, 0.0], [1.0, 0.0], [0.5, 0.8660254], [2.01, 0.01]]
-    found = bridge.relaxation(Packing.of(x, [0] * 4), theta, max_steps=50_000)
+    found = bridge.relaxation(theta, Packing.of(x, [0] * 4), max_steps=50_000)
     assert found.response.rattlers.tolist() == [False, False, False, True]
     r = np.linalg.norm(found.packing.positions[3] - found.packing.positions[1])
     assert r == pytest.approx(1.0, abs=1e-12)
@@ -393,10 +393,10 @@ def test_a_dangling_particle_comes_to_rest_or_is_named() -> None:
 def test_a_tolerance_asked_for_stays(theta2: Any, solid: Packing) -> None:
     """What was relaxed to a larger force can be measured without saying so again."""
     push = 1e-9 * np.random.default_rng(1).standard_normal(solid.positions.shape)
-    loose = bridge.relax(solid.with_positions(solid.positions + push), theta2, tolerance=1e-6)
-    assert np.abs(bridge.forces(loose, theta2)).max() > bridge.default_tolerance(loose, theta2)
-    bridge.lowest_frequencies(loose, theta2)
-    bridge.bond_contributions(loose, theta2)
+    loose = bridge.relax(theta2, solid.with_positions(solid.positions + push), tolerance=1e-6)
+    assert np.abs(bridge.forces(theta2, loose)).max() > bridge.default_tolerance(theta2, loose)
+    bridge.lowest_frequencies(theta2, loose)
+    bridge.bond_contributions(theta2, loose)
     bridge.value_and_grad("pressure")(theta2, loose)
     fresh = loose.with_positions(loose.positions)
     with pytest.raises(bridge.NotAMinimumError):
@@ -428,13 +428,13 @@ def test_bounded_newton_steps_settle_what_plain_ones_do_not(theta2: Any) -> None
     refused = 0
     for k in range(len(batch)):
         start = Packing(batch.positions[k], batch.typeid, batch.boxes[0])
-        limit = bridge.default_tolerance(start, theta2)
-        plain, bounded = Work.start(start, theta2), Work.start(start, theta2)
+        limit = bridge.default_tolerance(theta2, start)
+        plain, bounded = Work.start(theta2, start), Work.start(theta2, start)
         if run_newton(plain, limit)[0]:
             continue
         refused += 1
         assert run_newton(bounded, limit, bounded=True)[0]
         end = start.with_positions(bounded.state.positions)
         proven(end, theta2)
-        assert bridge.energy(end, theta2) < bridge.energy(start, theta2)
+        assert bridge.energy(theta2, end) < bridge.energy(theta2, start)
     assert refused >= 4

@@ -16,7 +16,7 @@ THETA = bridge.SoftSphere(diameters=[1.0, 1.1], stiffness=[1.0, 1.2, 1.4])
 def solid() -> bridge.Packing:
     x, box = ensemble.lattice("triangular", 16, 1.4)
     types = np.random.default_rng(3).permutation(np.arange(16) % 2)
-    return bridge.relax(bridge.Packing(x, types, box), THETA)
+    return bridge.relax(THETA, bridge.Packing(x, types, box))
 
 
 def lines(result: Any) -> dict[str, str]:
@@ -55,23 +55,23 @@ def test_interactions() -> None:
 
 
 def test_rest_and_response(solid: bridge.Packing) -> None:
-    found = bridge.response(solid, THETA)
+    found = bridge.response(THETA, solid)
     shown = lines(found)
-    energy = bridge.energy(solid, THETA)
+    energy = bridge.energy(THETA, solid)
     assert shown["energy"].strip().startswith(f"{energy:.10g} ({energy / 16:.6g} a particle")
     assert shown["rattlers"].strip() == "0"
     assert f"{found.max_force:.2e}" in shown["largest force"]
-    rest = bridge.relaxation(solid, THETA)
+    rest = bridge.relaxation(THETA, solid)
     assert lines(rest)["moved"].strip() == f"{rest.moved:.3g} at most"
 
 
 def test_measurements(solid: bridge.Packing) -> None:
-    found = bridge.measure(solid, THETA, ["pressure", "stress"], ["bulk_modulus"])
+    found = bridge.measure(THETA, solid, ["pressure", "stress"], ["bulk_modulus"])
     shown = lines(found)
     assert shown["pressure"].strip() == f"{found.values['pressure']:.6g}"
     assert shown["bulk_modulus"].strip() == f"{found.values['bulk_modulus']:.6g}"
     assert repr(found.gradients["bulk_modulus"]) in shown["d bulk_modulus"]
-    table = bridge.jacobian(solid, THETA, ["pressure", "elastic_constants"], "diameters/particle")
+    table = bridge.jacobian(THETA, solid, ["pressure", "elastic_constants"], "diameters/particle")
     assert repr(table).startswith("Jacobian: 7 components of features by 16 parameters\n")
     assert lines(table)["with respect to"].strip() == "diameters/particle"
     batch = bridge.measure_batch(
@@ -82,18 +82,18 @@ def test_measurements(solid: bridge.Packing) -> None:
 
 
 def test_contacts_modes_and_g(solid: bridge.Packing) -> None:
-    contacts = bridge.contacts(solid, THETA)
+    contacts = bridge.contacts(THETA, solid)
     assert lines(contacts)["mean number"].strip() == f"{contacts.mean:.6g}"
-    modes = bridge.lowest_modes(solid, THETA, 3)
+    modes = bridge.lowest_modes(THETA, solid, 3)
     assert repr(modes).startswith("Modes: the 3 lowest of a packing of 16 particles")
     assert f"{modes.frequencies[0]:.6g}" in lines(modes)["frequencies"]
     g = bridge.pair_distribution(solid, bins=20)
     assert f"{g.g.max():.6g} at r = {g.r[np.argmax(g.g)]:.6g}" in lines(g)["highest"]
-    states = bridge.density_of_states(solid, THETA, 10)
+    states = bridge.density_of_states(THETA, solid, 10)
     assert repr(states).startswith("DensityOfStates of 30 modes in 10 bins\n")
-    bonds = bridge.bond_contributions(solid, THETA)
+    bonds = bridge.bond_contributions(THETA, solid)
     assert f"sum B = {float(jnp.asarray(bonds.bulk).sum()):.6g}" in lines(bonds)["bulk"]
     turned = bridge.deformation(solid, [[1.0, 0.0], [0.1, 1.0]])
     assert "turned by" in repr(turned)
-    same = bridge.follow(solid, THETA, THETA)
+    same = bridge.follow(THETA, solid, THETA)
     assert lines(same)["minimum"].strip() == "the same"

@@ -32,16 +32,16 @@ def test_same_answers(
     solver: str, kind: str, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing,
     references: Any,
 ) -> None:  # fmt: skip
-    packing, theta = {
-        "plane": (solid, theta2),
+    theta, packing = {
+        "plane": (theta2, solid),
         "space": (solid3, spheres3),
         "rattlers": references["soft2d_n128_rattlers_s12"][:2],
     }[kind]
-    packing = bridge.relax(packing, theta)
+    packing = bridge.relax(theta, packing)
     fresh = packing.with_positions(packing.positions)
-    dense = bridge.jacobian(packing, theta, FEATURES, "diameters/particle")
+    dense = bridge.jacobian(theta, packing, FEATURES, "diameters/particle")
     assert dense.response.solver == "dense"
-    found = bridge.jacobian(fresh, theta, FEATURES, "diameters/particle", solver=solver)
+    found = bridge.jacobian(theta, fresh, FEATURES, "diameters/particle", solver=solver)
     assert found.response.solver == solver
     for name in FEATURES:
         np.testing.assert_allclose(found.values[name], dense.values[name], rtol=1e-9, atol=1e-12)
@@ -56,10 +56,10 @@ def test_cluster(solver: str, dimension: int) -> None:
     """In open space a few coordinates hold the rotations too."""
     theta = bridge.HarmonicMorse(diameters=[1.0], binding=1.0, stiffness=50.0, alpha=6.0)
     x = 1.1 * np.random.default_rng(0).uniform(-1, 1, (7, dimension))
-    cluster = bridge.relax(Packing.of(x, np.zeros(7, dtype=int)), theta)
-    dense = bridge.jacobian(cluster, theta, ["energy", "frequencies_3"])
+    cluster = bridge.relax(theta, Packing.of(x, np.zeros(7, dtype=int)))
+    dense = bridge.jacobian(theta, cluster, ["energy", "frequencies_3"])
     fresh = cluster.with_positions(cluster.positions)
-    found = bridge.jacobian(fresh, theta, ["energy", "frequencies_3"], solver=solver)
+    found = bridge.jacobian(theta, fresh, ["energy", "frequencies_3"], solver=solver)
     assert found.response.solver == solver
     np.testing.assert_allclose(found.matrix, dense.matrix, rtol=1e-8, atol=1e-10)
 
@@ -67,7 +67,7 @@ def test_cluster(solver: str, dimension: int) -> None:
 @pytest.mark.parametrize("solver", ["dense", *SPARSE])
 def test_relaxes_to_the_same_minimum(solver: str, theta2: Any, solid: Packing) -> None:
     push = 1e-5 * np.random.default_rng(1).standard_normal(solid.positions.shape)
-    found = bridge.relaxation(solid.with_positions(solid.positions + push), theta2, solver=solver)
+    found = bridge.relaxation(theta2, solid.with_positions(solid.positions + push), solver=solver)
     back = found.packing.positions - solid.positions
     assert np.abs(back - back.mean(axis=0)).max() < 1e-9
     assert found.response.solver == solver
@@ -79,7 +79,7 @@ def test_saddles_and_floppy_packings_are_refused(solver: str) -> None:
     grid = 0.9 * np.stack(np.meshgrid(*[np.arange(6.0)] * 2, indexing="ij"), -1).reshape(-1, 2)
     lattice = Packing.of(grid, np.zeros(36, dtype=int), np.eye(2) * 5.4)
     with pytest.raises(bridge.NotAMinimumError, match="eigenvalue"):
-        bridge.response(lattice, spheres, solver=solver)
+        bridge.response(spheres, lattice, solver=solver)
 
     # Two rows of bonded spheres that slide past each other for free: unstressed, no rattlers.
     theta = bridge.HarmonicMorse(diameters=[1.0], binding=1.0, stiffness=50.0, alpha=20.0)
@@ -87,7 +87,7 @@ def test_saddles_and_floppy_packings_are_refused(solver: str) -> None:
         np.stack([np.arange(6.0), np.zeros(6)], axis=1), np.zeros(6, dtype=int), np.eye(2) * 6
     )
     with pytest.raises(bridge.NotAMinimumError):
-        bridge.response(chain, theta, solver=solver)
+        bridge.response(theta, chain, solver=solver)
 
 
 def test_lowest_mode_of_a_large_saddle() -> None:
@@ -98,9 +98,9 @@ def test_lowest_mode_of_a_large_saddle() -> None:
     lattice = Packing.of(
         grid.reshape(-1, 2), np.zeros(side * side, dtype=int), np.eye(2) * 0.9 * side
     )
-    state = state_of(lattice, theta)
+    state = state_of(theta, lattice)
     lowest, mode, _ = lowest_mode(theta, state)
-    h = bridge.hessian(lattice, theta)
+    h = bridge.hessian(theta, lattice)
     assert lowest == pytest.approx(np.linalg.eigvalsh(h)[0], rel=1e-8)
     assert lowest < 0
     v = mode.ravel()
@@ -110,36 +110,36 @@ def test_lowest_mode_of_a_large_saddle() -> None:
 def test_choice_by_size(theta2: Any) -> None:
     """Above a few thousand degrees of freedom a sparse factorisation is chosen by itself."""
     batch = ensemble.quench(theta2, 1200, 1.4, 2, 1, seed=1, threads=1)
-    packing = bridge.relax(Packing(batch.positions[0], batch.typeid, batch.boxes[0]), theta2)
-    found = bridge.response(packing, theta2)
+    packing = bridge.relax(theta2, Packing(batch.positions[0], batch.typeid, batch.boxes[0]))
+    found = bridge.response(theta2, packing)
     assert found.solver == installed()[0]
-    dense = bridge.measure(packing.with_positions(packing.positions), theta2, FEATURES)
+    dense = bridge.measure(theta2, packing.with_positions(packing.positions), FEATURES)
     again = packing.with_positions(packing.positions)
-    by_dense = bridge.response(again, theta2, solver="dense")
+    by_dense = bridge.response(theta2, again, solver="dense")
     assert by_dense.solver == "dense"
-    compared = bridge.measure(again, theta2, FEATURES)
+    compared = bridge.measure(theta2, again, FEATURES)
     for name in FEATURES:
         np.testing.assert_allclose(dense.values[name], compared.values[name], rtol=1e-8, atol=1e-11)
 
 
 def test_unknown_solver(theta2: Any, solid: Packing) -> None:
     with pytest.raises(InputError, match="solver = 'lu'"):
-        bridge.response(solid.with_positions(solid.positions), theta2, solver="lu")
+        bridge.response(theta2, solid.with_positions(solid.positions), solver="lu")
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_assembly(dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Any) -> None:
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
     from amorph.bridge.solve.factors import assembled
 
-    state = state_of(packing, theta)
+    state = state_of(theta, packing)
     whole = assembled(theta, state)
     matrix = whole.grounded()
     full = matrix.full().toarray()
     n, d = packing.positions.shape
     ground = np.zeros((n * d, n * d))
     ground[:d, :d] = whole.stiffness * np.eye(d)
-    np.testing.assert_allclose(full - ground, bridge.hessian(packing, theta), atol=1e-12)
+    np.testing.assert_allclose(full - ground, bridge.hessian(theta, packing), atol=1e-12)
     upper = matrix.upper().toarray()
     np.testing.assert_array_equal(upper, np.triu(full))
 
@@ -161,10 +161,10 @@ def test_pairs_listed_twice() -> None:
 
 def test_residuals_are_small(theta2: Any, solid: Packing) -> None:
     """H x = b, checked with the dense Hessian."""
-    state = state_of(solid, theta2)
+    state = state_of(theta2, solid)
     rattlers = find_rattlers(theta2, state)
     assert not rattlers.any()
-    h = bridge.hessian(solid, theta2)
+    h = bridge.hessian(theta2, solid)
     load = np.random.default_rng(0).standard_normal((48, 2, 3))
     load -= load.mean(axis=0)
     for solver in ("dense", *SPARSE):

@@ -16,7 +16,7 @@ FEATURES = ["poisson_ratio", "bulk_modulus", "shear_modulus", "pressure", "frequ
 
 def network(packing: Packing, theta: Any, stretch: float, seed: int) -> tuple[Packing, Any]:
     """The contact network of a packing: springs nearly as long as the contacts."""
-    found = bridge.bond_contributions(packing, theta)
+    found = bridge.bond_contributions(theta, packing)
     close = np.argsort(np.sqrt((found.vector**2).sum(axis=1)))[: int(2.6 * packing.n_particles)]
     rng = np.random.default_rng(seed)
     length = np.sqrt((found.vector[close] ** 2).sum(axis=1))
@@ -33,23 +33,23 @@ def bonded(
     request: Any, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> tuple[Packing, Any]:
     if request.param == "space":
-        packing, theta = solid3, spheres3
-        found = bridge.bond_contributions(packing, theta)
+        theta, packing = solid3, spheres3
+        found = bridge.bond_contributions(theta, packing)
         length = np.sqrt((found.vector**2).sum(axis=1))
         rng = np.random.default_rng(1)
         springs = bridge.Springs(
             rng.uniform(1, 2, len(length)), length * rng.uniform(0.98, 1.02, len(length))
         )
         return bridge.relax(
-            Packing.of(packing.positions, packing.typeid, packing.box, found.pairs), springs
+            springs, Packing.of(packing.positions, packing.typeid, packing.box, found.pairs)
         ), springs
     packing, springs = network(solid, theta2, 0.01, 3)
     both = springs if request.param == "springs" else bridge.PairsAndSprings(theta2, springs)
-    return bridge.relax(packing, both), both
+    return bridge.relax(both, packing), both
 
 
 def test_energy_by_hand(bonded: tuple[Packing, Any]) -> None:
-    packing, theta = bonded
+    theta, packing = bonded
     springs = theta.springs
     i, j = packing.bonds.T
     vector = packing.positions[j] - packing.positions[i]
@@ -58,8 +58,8 @@ def test_energy_by_hand(bonded: tuple[Packing, Any]) -> None:
     k, rest = (np.asarray(v) for v in springs.arrays().values())
     energy = 0.5 * np.sum(k * (r - rest) ** 2)
     if theta.near is not None:
-        energy += bridge.energy(packing, theta.near)
-    assert bridge.energy(packing, theta) == pytest.approx(energy, rel=1e-12)
+        energy += bridge.energy(theta.near, packing)
+    assert bridge.energy(theta, packing) == pytest.approx(energy, rel=1e-12)
     # Derivatives of the energy, by differences.
     rng = np.random.default_rng(0)
     moved = packing.positions + 0.01 * rng.standard_normal(packing.positions.shape)
@@ -67,10 +67,10 @@ def test_energy_by_hand(bonded: tuple[Packing, Any]) -> None:
     along = rng.standard_normal(moved.shape)
     h = 1e-6
     ends = [shaken.with_positions(moved + s * h * along) for s in (1, -1)]
-    slope = (bridge.energy(ends[0], theta) - bridge.energy(ends[1], theta)) / (2 * h)
-    assert slope == pytest.approx(-np.vdot(bridge.forces(shaken, theta), along), rel=1e-6)
-    bent = -(bridge.forces(ends[0], theta) - bridge.forces(ends[1], theta)) / (2 * h)
-    hessian = bridge.hessian(shaken, theta)
+    slope = (bridge.energy(theta, ends[0]) - bridge.energy(theta, ends[1])) / (2 * h)
+    assert slope == pytest.approx(-np.vdot(bridge.forces(theta, shaken), along), rel=1e-6)
+    bent = -(bridge.forces(theta, ends[0]) - bridge.forces(theta, ends[1])) / (2 * h)
+    hessian = bridge.hessian(theta, shaken)
     assert np.median(np.abs((hessian @ along.ravel()).reshape(moved.shape) - bent)) < 1e-7
 
 
@@ -78,14 +78,14 @@ def differences(packing: Packing, theta: Any, change: Callable[[float], Any], h:
     ends = []
     for sign in (1, -1):
         there = change(sign * h)
-        found = bridge.measure(bridge.relax(packing, there), there, FEATURES).values
+        found = bridge.measure(there, bridge.relax(there, packing), FEATURES).values
         ends.append(np.concatenate([np.ravel(found[f]) for f in FEATURES]))
     return (ends[0] - ends[1]) / (2 * h)
 
 
 @pytest.mark.parametrize("parameter", ["stiffness", "length"])
 def test_jacobian_by_bond(parameter: str, bonded: tuple[Packing, Any]) -> None:
-    packing, theta = bonded
+    theta, packing = bonded
     name = parameter if theta.near is None else f"springs.{parameter}"
     values = theta.arrays()[name]
     v = np.random.default_rng(2).standard_normal(len(values))
@@ -97,7 +97,7 @@ def test_jacobian_by_bond(parameter: str, bonded: tuple[Packing, Any]) -> None:
     step = 1e-4 if theta.near is None else 1e-6
     wide, narrow = (differences(packing, theta, change, h) for h in (2 * step, step))
     expected = (4 * narrow - wide) / 3
-    found = bridge.jacobian(packing, theta, FEATURES, name)
+    found = bridge.jacobian(theta, packing, FEATURES, name)
     assert found.matrix.shape[1] == len(values) == len(packing.bonds)
     for feature, rows in found.row_slices.items():
         scale = np.abs(expected[rows]).max()
@@ -105,7 +105,7 @@ def test_jacobian_by_bond(parameter: str, bonded: tuple[Packing, Any]) -> None:
         # Beside a pair potential a pair may cross a break within the stencil: two steps tell.
         if np.abs(wide - narrow)[rows].max() < 1e-6 * scale or theta.near is None:
             assert off < 1e-6 * scale, feature
-    bond = bridge.jacobian(packing, theta, FEATURES, f"{name}/bond")
+    bond = bridge.jacobian(theta, packing, FEATURES, f"{name}/bond")
     np.testing.assert_array_equal(bond.matrix, found.matrix)
     gradient = bridge.value_and_grad("pressure")(theta, packing)[1]
     np.testing.assert_allclose(
@@ -114,23 +114,23 @@ def test_jacobian_by_bond(parameter: str, bonded: tuple[Packing, Any]) -> None:
 
 
 def test_second_order(theta2: Any, solid: Packing) -> None:
-    packing, theta = network(solid, theta2, 0.01, 3)
-    packing = bridge.relax(packing, theta)
+    theta, packing = network(solid, theta2, 0.01, 3)
+    packing = bridge.relax(theta, packing)
     v = np.random.default_rng(4).standard_normal(len(packing.bonds))
     features = ["poisson_ratio", "pressure"]
-    found = bridge.second_order(packing, theta, features, {"stiffness": v})
+    found = bridge.second_order(theta, packing, features, {"stiffness": v})
     ends = []
     for h in (1e-5, -1e-5):
         there = theta.replace(stiffness=theta.stiffness + h * v)
-        ends.append(bridge.jacobian(bridge.relax(packing, there), there, features, "stiffness"))
+        ends.append(bridge.jacobian(there, bridge.relax(there, packing), features, "stiffness"))
     bent = (ends[0].matrix - ends[1].matrix) @ v / 2e-5
     for name, expected in zip(features, bent, strict=True):
         assert found.curvatures[name] == pytest.approx(expected, rel=1e-6)
 
 
 def test_contributions_sum_up(bonded: tuple[Packing, Any]) -> None:
-    packing, theta = bonded
-    found = bridge.bond_contributions(packing, theta)
+    theta, packing = bonded
+    found = bridge.bond_contributions(theta, packing)
     assert found.bulk.sum() == pytest.approx(bridge.bulk_modulus(theta, packing), rel=1e-10)
     assert found.shear.sum() == pytest.approx(bridge.shear_modulus(theta, packing), rel=1e-10)
     if theta.near is None:
@@ -148,7 +148,7 @@ def test_triangular_network() -> None:
     lattice = Packing.of(x, np.zeros(len(x), dtype=int), box, bonds.pairs)
     k = 1.7
     springs = bridge.Springs(np.full(len(lattice.bonds), k), np.ones(len(lattice.bonds)))
-    found = bridge.measure(lattice, springs, ["elastic_tensor", "poisson_ratio"]).values
+    found = bridge.measure(springs, lattice, ["elastic_tensor", "poisson_ratio"]).values
     lame = np.sqrt(3) * k / 4
     c = found["elastic_tensor"]
     assert c[0, 0, 0, 0] == pytest.approx(3 * lame, rel=1e-12)
@@ -166,14 +166,14 @@ def test_triangular_network() -> None:
 
 
 def test_files(bonded: tuple[Packing, Any], tmp_path: Path) -> None:
-    packing, theta = bonded
-    bridge.write_gsd(tmp_path / "network.gsd", [(packing.wrapped(), theta)])
-    ((read, again),) = bridge.read_gsd(tmp_path / "network.gsd")
+    theta, packing = bonded
+    bridge.write_gsd(tmp_path / "network.gsd", [(theta, packing.wrapped())])
+    ((again, read),) = bridge.read_gsd(tmp_path / "network.gsd")
     assert type(again) is type(theta)
     for name, values in theta.arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], values)
     np.testing.assert_array_equal(read.bonds, packing.bonds)
-    nu = bridge.poisson_ratio(again, bridge.relax(read, again))
+    nu = bridge.poisson_ratio(again, bridge.relax(again, read))
     assert nu == pytest.approx(bridge.poisson_ratio(theta, packing), rel=1e-9)
 
 
@@ -188,17 +188,17 @@ def test_what_the_engine_prepared(tmp_path: Path) -> None:
     types = np.zeros(60, dtype=np.int32)
     batch = ensemble.prepare(None, x[None], types, packed.boxes[0], stages, bonds=bonds)
     batch.write(tmp_path / "engine.gsd")
-    ((packing, springs),) = bridge.read_gsd(tmp_path / "engine.gsd")
+    ((springs, packing),) = bridge.read_gsd(tmp_path / "engine.gsd")
     assert isinstance(springs, bridge.Springs)
-    assert bridge.energy(packing, springs) == pytest.approx(float(batch.energy[0]), rel=1e-10)
-    found = bridge.relaxation(packing, springs)
+    assert bridge.energy(springs, packing) == pytest.approx(float(batch.energy[0]), rel=1e-10)
+    found = bridge.relaxation(springs, packing)
     assert found.moved < 1e-8
 
 
 def test_named_failures(solid: Packing, theta2: Any) -> None:
     bonded, springs = network(solid, theta2, 0.01, 3)
     with pytest.raises(InputError, match="0 bonds"):
-        bridge.relax(solid, springs)
+        bridge.relax(springs, solid)
     with pytest.raises(InputError, match="stiffness"):
         bridge.Springs([1.0, -1.0], [1.0, 1.0])
     with pytest.raises(InputError, match="every stiffness is 0"):
@@ -212,9 +212,9 @@ def test_named_failures(solid: Packing, theta2: Any) -> None:
                  bonded.positions)
     )  # fmt: skip
     with pytest.raises(BoxTooSmallError):
-        bridge.energy(apart, bridge.Springs([1.0], [1.0]))
+        bridge.energy(bridge.Springs([1.0], [1.0]), apart)
     with pytest.raises(bridge.FeatureError, match="springs have none"):
-        bridge.psi_8(springs, bridge.relax(bonded, springs))
+        bridge.psi_8(springs, bridge.relax(springs, bonded))
 
 
 def test_a_dangling_node(theta2: Any, solid: Packing) -> None:
@@ -225,25 +225,25 @@ def test_a_dangling_node(theta2: Any, solid: Packing) -> None:
         own = np.flatnonzero((bonded.bonds == node).any(axis=1))
         keep[own[left:]] = False
     cut = springs.replace(stiffness=np.where(keep, springs.stiffness, 0.0))
-    found = bridge.relaxation(bonded, cut)
+    found = bridge.relaxation(cut, bonded)
     assert found.response.rattlers[:2].all()
     fewer = Packing.of(bonded.positions, bonded.typeid, bonded.box, bonded.bonds[keep])
     kept = bridge.Springs(springs.stiffness[keep], springs.length[keep])
-    same = bridge.relax(fewer, kept)
+    same = bridge.relax(kept, fewer)
     assert bridge.poisson_ratio(cut, found.packing) == pytest.approx(
         bridge.poisson_ratio(kept, same), rel=1e-8
     )
 
 
 def test_bonded_and_touching_is_one_contact(spheres3: Any, solid3: Packing) -> None:
-    alone = bridge.contacts(solid3, spheres3)
+    alone = bridge.contacts(spheres3, solid3)
     some = alone.pairs[::7][:, ::-1]  # written the other way round
     vector = solid3.positions[some[:, 1]] - solid3.positions[some[:, 0]]
     vector -= np.round(vector / np.diag(solid3.box)) * np.diag(solid3.box)
     springs = bridge.Springs(np.ones(len(some)), np.sqrt((vector**2).sum(axis=1)))
     both = bridge.PairsAndSprings(spheres3, springs)
     packing = Packing.of(solid3.positions, solid3.typeid, solid3.box, some)
-    found = bridge.contacts(packing, both)
+    found = bridge.contacts(both, packing)
     assert found.n_contacts == alone.n_contacts
     assert (found.pairs[:, 0] < found.pairs[:, 1]).all()
     assert bridge.coordination(both, packing) == pytest.approx(alone.mean)

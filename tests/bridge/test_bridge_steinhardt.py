@@ -109,14 +109,14 @@ def test_crystals(name: str) -> None:
     packing, window, *known = KNOWN[name]
     for degree, expected in zip((4, 6), known, strict=True):
         for averaged in (False, True):
-            found = bridge.steinhardt_order(packing, SPHERES, degree, window, averaged=averaged)
+            found = bridge.steinhardt_order(SPHERES, packing, degree, window, averaged=averaged)
             if averaged and name == "hcp":
                 # Its two sites are mirror images: their q_lm differ, and averaging lowers q_l.
                 assert (found < expected + 1e-6).all()
             else:
                 assert found == pytest.approx(expected, abs=1.5e-6)
     for degree in (1, 3):
-        found = bridge.steinhardt_order(packing, SPHERES, degree, window, averaged=True)
+        found = bridge.steinhardt_order(SPHERES, packing, degree, window, averaged=True)
         assert found.max() < 0.2 if name == "hcp" else found.max() < 1e-12
 
 
@@ -125,7 +125,7 @@ def test_default_windows_have_the_usual_shells() -> None:
     for packing, usual in ((FCC, 12), (HCP, 12), (BCC, 14), (SC, 6)):
         for window in (bridge.FIRST_SHELL_SHARP, bridge.FIRST_SHELL):
             f = bridge.coordination_feature(window)
-            state = state_of(packing, SPHERES, reach=f.reach(SPHERES))
+            state = state_of(SPHERES, packing, reach=f.reach(SPHERES))
             found = float(jax.jit(f.function)(SPHERES, state))
             assert found == pytest.approx(usual, abs=1e-2 if packing is BCC else 1e-12)
 
@@ -137,7 +137,7 @@ def test_rotations_and_inversion_change_nothing(seed: int, degree: int, averaged
     turn = Rotation.random(rng=rng).as_matrix() * rng.choice([-1, 1])
     before, after = (
         bridge.steinhardt_order(
-            Packing.of(x, np.zeros(14, dtype=int)), SPHERES, degree, averaged=averaged
+            SPHERES, Packing.of(x, np.zeros(14, dtype=int)), degree, averaged=averaged
         )
         for x in (points, points @ turn.T + 1.0)
     )
@@ -168,7 +168,7 @@ def test_smooth_and_averaged_by_angles(
     around = (q + weight @ q) / (1 + total)[:, None]
     for parts, averaged in ((q, False), (around, True)):
         expected = np.sqrt((np.abs(parts) ** 2).sum(axis=1) + 1e-12) - 1e-6
-        found = bridge.steinhardt_order(solid3, spheres3, degree, window, averaged=averaged)
+        found = bridge.steinhardt_order(spheres3, solid3, degree, window, averaged=averaged)
         assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -178,7 +178,7 @@ def test_bonds_along_z_have_exact_derivatives() -> None:
     cross = Packing.of(points, np.zeros(5, dtype=int))
     for name in ("steinhardt_6", "steinhardt_4_averaged", "steinhardt_3", "steinhardt_12"):
         f = bridge.feature(name)
-        state = state_of(cross, SPHERES, reach=1.5)
+        state = state_of(SPHERES, cross, reach=1.5)
 
         @jax.jit
         def value(x: Any, f: Any = f, state: Any = state) -> Any:
@@ -199,11 +199,11 @@ def test_lonely_particles_have_none() -> None:
     packing = Packing.of([[0.0, 0, 0], [0, 0, 1.0], [0, 0, 50.0]], [0, 0, 0])
     for averaged in (False, True):
         for window in (bridge.FIRST_SHELL, bridge.FIRST_SHELL_SHARP):
-            found = bridge.steinhardt_order(packing, SPHERES, 6, window, averaged=averaged)
+            found = bridge.steinhardt_order(SPHERES, packing, 6, window, averaged=averaged)
             assert found == pytest.approx([1, 1, 0], abs=2e-6)
             assert found[2] == 0
         f = bridge.steinhardt_feature(6, averaged=averaged)
-        state = state_of(packing, SPHERES, reach=1.5)
+        state = state_of(SPHERES, packing, reach=1.5)
         slope = np.asarray(
             jax.jit(jax.grad(lambda x, f=f, s=state: f.function(SPHERES, replace(s, positions=x))))(
                 packing.positions
@@ -211,7 +211,7 @@ def test_lonely_particles_have_none() -> None:
         )
         assert np.isfinite(slope).all()
         assert not slope[2].any()
-    assert bridge.steinhardt_order(Packing.of(np.zeros((1, 3)), [0]), SPHERES, 4) == np.zeros(1)
+    assert bridge.steinhardt_order(SPHERES, Packing.of(np.zeros((1, 3)), [0]), 4) == np.zeros(1)
 
 
 @pytest.mark.parametrize("degree", [6, 12])
@@ -220,7 +220,7 @@ def test_memory_is_that_of_a_few_harmonics(degree: int) -> None:
     rng = np.random.default_rng(1)
     packing = Packing.of(rng.uniform(size=(600, 3)) * 8, np.zeros(600, dtype=int), np.eye(3) * 8)
     f = bridge.feature(f"steinhardt_{degree}")
-    state = state_of(packing, SPHERES, reach=f.reach(SPHERES))
+    state = state_of(SPHERES, packing, reach=f.reach(SPHERES))
     gradient = jax.jit(jax.grad(lambda x: f.function(SPHERES, replace(state, positions=x))))
     compiled = gradient.lower(jnp.asarray(packing.positions)).compile()
     used = compiled.memory_analysis().temp_size_in_bytes
@@ -243,12 +243,12 @@ def test_registry() -> None:
 
 def test_refusals(solid: Packing, theta2: Any) -> None:
     with pytest.raises(InputError, match="bond_order"):
-        bridge.steinhardt_order(solid, theta2, 6)
+        bridge.steinhardt_order(theta2, solid, 6)
     with pytest.raises(InputError, match="at least 1"):
-        bridge.steinhardt_order(SC, SPHERES, 0)
+        bridge.steinhardt_order(SPHERES, SC, 0)
     with pytest.raises(InputError, match="coincide"):
-        bridge.steinhardt_order(Packing.of(np.zeros((2, 3)), [0, 0]), SPHERES, 6)
+        bridge.steinhardt_order(SPHERES, Packing.of(np.zeros((2, 3)), [0, 0]), 6)
     with pytest.raises(BoxTooSmallError):
-        bridge.steinhardt_order(SC, SPHERES, 6, Window(2.5, 2.6))
+        bridge.steinhardt_order(SPHERES, SC, 6, Window(2.5, 2.6))
     with pytest.raises(bridge.FeatureError, match="3"):
-        bridge.measure(solid, theta2, ["steinhardt_6"])
+        bridge.measure(theta2, solid, ["steinhardt_6"])

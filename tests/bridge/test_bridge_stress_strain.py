@@ -14,13 +14,13 @@ from amorph.handover import BoxTooSmallError, InputError
 @pytest.fixture(scope="module")
 def sheared(theta2: Any, solid: Packing) -> bridge.StressStrain:
     """A curve with a plastic event or more, and contacts that change."""
-    return bridge.stress_strain(solid, theta2, max_strain=0.12, step=2e-3, keep=True)
+    return bridge.stress_strain(theta2, solid, max_strain=0.12, step=2e-3, keep=True)
 
 
 @pytest.fixture(scope="module")
 def elastic(theta2: Any, solid: Packing) -> bridge.StressStrain:
     """A curve without an event."""
-    found = bridge.stress_strain(solid, theta2, max_strain=-0.01, step=1e-3, keep=True)
+    found = bridge.stress_strain(theta2, solid, max_strain=-0.01, step=1e-3, keep=True)
     assert not found.events
     return found
 
@@ -33,13 +33,13 @@ def test_the_curve_starts_at_the_packing(sheared: Any, theta2: Any, solid: Packi
     for name in ("energy", "volume", "pressure", "conjugate", "tangent", "rattlers", "plastic"):
         assert getattr(sheared, name).shape == (n,)
     assert sheared.stress.shape == (n, 2, 2)
-    assert sheared.energy[0] == pytest.approx(bridge.energy(solid, theta2), rel=1e-13)
+    assert sheared.energy[0] == pytest.approx(bridge.energy(theta2, solid), rel=1e-13)
     assert len(sheared.packings) == n
-    assert (sheared.max_force <= bridge.default_tolerance(solid, theta2)).all()
+    assert (sheared.max_force <= bridge.default_tolerance(theta2, solid)).all()
     for k in (0, 17, 60):
         packing = sheared.packings[k]
-        assert bridge.energy(packing, theta2) == pytest.approx(sheared.energy[k], rel=1e-13)
-        np.testing.assert_allclose(bridge.stress(packing, theta2), sheared.stress[k], atol=1e-13)
+        assert bridge.energy(theta2, packing) == pytest.approx(sheared.energy[k], rel=1e-13)
+        np.testing.assert_allclose(bridge.stress(theta2, packing), sheared.stress[k], atol=1e-13)
         np.testing.assert_allclose(
             packing.box, bridge.deform(solid, [[1, sheared.strain[k]], [0, 1]]).box, atol=1e-12
         )
@@ -62,7 +62,7 @@ def test_contact_changes_and_nonaffine_motion(elastic: Any, theta2: Any, classes
     assert elastic.contact_changes.sum() > 0
     # And the first step is the linear response but for what is of the order of the step: 5 % of
     # its square at 1e-3, 0.4 % at 1e-4.
-    linear = bridge.nonaffine_displacement(elastic.packings[0], theta2, [[0, -1e-3], [0, 0]])
+    linear = bridge.nonaffine_displacement(theta2, elastic.packings[0], [[0, -1e-3], [0, 0]])
     assert elastic.nonaffine_squared[1] == pytest.approx(np.mean(np.sum(linear**2, 1)), rel=0.06)
 
 
@@ -82,12 +82,12 @@ def test_work_is_energy(
     dimension: int, mode: Any, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> None:
     """∫ V σ:L ds is the change of the energy; sharply where no pair crosses."""
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
     if mode == "matrix":  # which turns the box
         mode = np.array([[0.3, -0.2, 0.1], [0.9, 0.1, 0.4], [-0.5, 0.6, 0.2]])[
             :dimension, :dimension
         ]
-    curve = bridge.stress_strain(packing, theta, mode, max_strain=-4e-3, step=2.5e-4, check=False)
+    curve = bridge.stress_strain(theta, packing, mode, max_strain=-4e-3, step=2.5e-4, check=False)
     change = np.diff(curve.energy)
     work = np.array([integral(curve, k, k + 1) for k in range(len(change))])
     # Up to the first event, short of the step before it: there the stress turns as the root of
@@ -110,7 +110,7 @@ def test_stress_is_the_derivative_of_the_energy(
         packing, theta, sigma = sheared.packings[40], theta2, sheared.stress[40]
     else:
         theta = spheres3
-        curve = bridge.stress_strain(solid3, theta, max_strain=4e-3, step=2e-3)
+        curve = bridge.stress_strain(theta, solid3, max_strain=4e-3, step=2e-3)
         packing, sigma = curve.final, curve.stress[-1]
     h = 1e-5
     for a, b in itertools.combinations_with_replacement(range(dimension), 2):
@@ -118,7 +118,7 @@ def test_stress_is_the_derivative_of_the_energy(
         strain[a, b] += 0.5
         strain[b, a] += 0.5
         strained = [bridge.deform(packing, np.eye(dimension) + t * strain) for t in (h, -h)]
-        energies = [bridge.energy(bridge.relax(p, theta), theta) for p in strained]
+        energies = [bridge.energy(theta, bridge.relax(theta, p)) for p in strained]
         slope = (energies[0] - energies[1]) / (2 * h) / packing.volume
         assert slope == pytest.approx(sigma[a, b], abs=1e-7)
 
@@ -140,15 +140,15 @@ def test_events_are_found_where_they_are(sheared: Any, theta2: Any, solid: Packi
     first = sheared.events[0]
     # Up to there the way is elastic, and leads back.
     below = first.strain - 1.01 * first.resolution
-    there = bridge.stress_strain(solid, theta2, max_strain=below, step=2e-3)
+    there = bridge.stress_strain(theta2, solid, max_strain=below, step=2e-3)
     assert not there.events
-    back = bridge.stress_strain(there.final, theta2, max_strain=-below, step=2e-3)
+    back = bridge.stress_strain(theta2, there.final, max_strain=-below, step=2e-3)
     assert not back.events
     np.testing.assert_allclose(back.final.positions, solid.positions, atol=1e-8)
     # A finer look and other steps find it at the same place.
     beyond = first.strain + first.resolution
     finer = bridge.stress_strain(
-        solid, theta2, max_strain=beyond, step=1.3e-3, resolution=first.resolution / 16
+        theta2, solid, max_strain=beyond, step=1.3e-3, resolution=first.resolution / 16
     )
     (same,) = finer.events
     assert abs(same.strain - first.strain) <= 1.3 * first.resolution
@@ -156,7 +156,7 @@ def test_events_are_found_where_they_are(sheared: Any, theta2: Any, solid: Packi
     assert same.energy_drop == pytest.approx(first.energy_drop, rel=1e-4)
     assert same.participation_ratio == pytest.approx(first.participation_ratio, rel=5e-3)
     # From behind it the way does not lead back.
-    away = bridge.stress_strain(finer.final, theta2, max_strain=-beyond, step=2e-3)
+    away = bridge.stress_strain(theta2, finer.final, max_strain=-beyond, step=2e-3)
     gone = away.final.positions - solid.positions
     assert np.abs(gone - gone.mean(0)).max() > 1e-2
 
@@ -186,7 +186,7 @@ def test_energy_balance_over_events(sheared: Any) -> None:
 
 def test_elastic_ways_lead_back(elastic: Any, theta2: Any, solid: Packing) -> None:
     """Contacts change on the way; that is no event."""
-    back = bridge.stress_strain(elastic.final, theta2, max_strain=0.01, step=2.5e-3)
+    back = bridge.stress_strain(theta2, elastic.final, max_strain=0.01, step=2.5e-3)
     assert not back.events
     np.testing.assert_allclose(back.final.positions, solid.positions, atol=1e-9)
     assert back.energy[-1] == pytest.approx(elastic.energy[0], rel=1e-12)
@@ -195,7 +195,7 @@ def test_elastic_ways_lead_back(elastic: Any, theta2: Any, solid: Packing) -> No
 
 def test_steps_do_not_matter(elastic: Any, theta2: Any, solid: Packing) -> None:
     for step, check in ((3e-3, True), (-1e-2, False)):
-        other = bridge.stress_strain(solid, theta2, max_strain=-0.01, step=step, check=check)
+        other = bridge.stress_strain(theta2, solid, max_strain=-0.01, step=step, check=check)
         assert len(other.strain) == (5 if step > 0 else 2)
         assert other.energy[-1] == pytest.approx(elastic.energy[-1], rel=1e-12)
         np.testing.assert_allclose(other.stress[-1], elastic.stress[-1], atol=1e-10)
@@ -204,12 +204,12 @@ def test_steps_do_not_matter(elastic: Any, theta2: Any, solid: Packing) -> None:
 def test_other_vectors_of_the_lattice_and_a_flip_on_the_way(theta2: Any, solid: Packing) -> None:
     """A box that starts just below half its tilt is replaced on the way; nothing else changes."""
     leaning = bridge.deform(solid, [[1.0, 0.497], [0.0, 1.0]])
-    leaning = bridge.relax(leaning, theta2)
+    leaning = bridge.relax(theta2, leaning)
     combination = np.array([[1.0, -1.0], [0.0, 1.0]])
     other = Packing(leaning.positions, leaning.typeid, leaning.box @ combination)
     assert other.box[0, 1] < 0 < leaning.box[0, 1]
-    a = bridge.stress_strain(leaning, theta2, max_strain=0.006, step=2e-3)
-    b = bridge.stress_strain(other, theta2, max_strain=0.006, step=2e-3)
+    a = bridge.stress_strain(theta2, leaning, max_strain=0.006, step=2e-3)
+    b = bridge.stress_strain(theta2, other, max_strain=0.006, step=2e-3)
     assert a.final.box[0, 1] < 0
     assert len(a.events) == len(b.events)
     np.testing.assert_allclose(a.energy, b.energy, rtol=1e-11)
@@ -224,14 +224,14 @@ def test_the_turned_box_is_in_the_frame_of_the_gradient(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> None:
     """y sheared along x is x sheared along y with the axes exchanged."""
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
     order = [1, 0, 2][:dimension]
     mirrored = Packing(packing.positions[:, order], packing.typeid, packing.box)
     assert packing.box[0, 0] == packing.box[1, 1]
     rate = np.zeros((dimension, dimension))
     rate[1, 0] = 1.0
-    a = bridge.stress_strain(packing, theta, "simple_shear", max_strain=4e-3, step=1e-3)
-    b = bridge.stress_strain(mirrored, theta, rate, max_strain=4e-3, step=1e-3)
+    a = bridge.stress_strain(theta, packing, "simple_shear", max_strain=4e-3, step=1e-3)
+    b = bridge.stress_strain(theta, mirrored, rate, max_strain=4e-3, step=1e-3)
     assert (b.final.box != a.final.box).any()
     np.testing.assert_allclose(a.energy, b.energy, rtol=1e-10)
     np.testing.assert_allclose(a.conjugate, b.conjugate, atol=1e-9)
@@ -241,16 +241,16 @@ def test_the_turned_box_is_in_the_frame_of_the_gradient(
 
 
 def test_rattlers_are_neither_motion_nor_events(loose: Any) -> None:
-    packing, theta = loose
-    rattlers = bridge.response(packing, theta).rattlers
-    curve = bridge.stress_strain(packing, theta, max_strain=2e-5, step=1e-5)
+    theta, packing = loose
+    rattlers = bridge.response(theta, packing).rattlers
+    curve = bridge.stress_strain(theta, packing, max_strain=2e-5, step=1e-5)
     assert curve.rattlers[0] == 4
     assert not curve.events
     # Elsewhere in their cages they make no difference.
     for shift in (1e-4, -1e-4):
         moved = packing.with_positions(packing.positions + shift * rattlers[:, None])
-        moved = bridge.relax(moved, theta)
-        other = bridge.stress_strain(moved, theta, max_strain=2e-5, step=1e-5)
+        moved = bridge.relax(theta, moved)
+        other = bridge.stress_strain(theta, moved, max_strain=2e-5, step=1e-5)
         np.testing.assert_allclose(other.energy, curve.energy, rtol=1e-9)
         np.testing.assert_allclose(other.nonaffine_squared, curve.nonaffine_squared, rtol=1e-5)
         np.testing.assert_array_equal(other.contact_changes, curve.contact_changes)
@@ -286,7 +286,7 @@ def test_what_is_refused_before_work(
     called: list[float] = []
     given = {"mode": "simple_shear", "max_strain": 0.01, "step": 1e-3, **change}
     with pytest.raises(InputError, match=message):
-        bridge.stress_strain(solid, theta2, callback=lambda s, _: called.append(s), **given)
+        bridge.stress_strain(theta2, solid, callback=lambda s, _: called.append(s), **given)
     assert not called
 
 
@@ -295,7 +295,7 @@ def test_narrow_boxes_are_found_before_work(theta2: Any, solid: Packing) -> None
     for mode, strain in (("pure_shear", 0.5), ("pure_shear", -0.5), ("dilation", -0.5)):
         with pytest.raises(BoxTooSmallError, match=f"at strain .*{strain:.1g}"):
             bridge.stress_strain(
-                solid, theta2, mode, max_strain=strain, step=0.5,
+                theta2, solid, mode, max_strain=strain, step=0.5,
                 callback=lambda s, _: called.append(s),
             )  # fmt: skip
     assert not called
@@ -304,14 +304,14 @@ def test_narrow_boxes_are_found_before_work(theta2: Any, solid: Packing) -> None
 def test_packings_that_cannot_start(theta2: Any, solid: Packing, spheres3: Any) -> None:
     shaken = solid.with_positions(solid.positions + 0.01 * np.sin(np.arange(96.0)).reshape(-1, 2))
     with pytest.raises(bridge.NotAMinimumError, match="relax"):
-        bridge.stress_strain(shaken, theta2, max_strain=0.01, step=1e-3)
+        bridge.stress_strain(theta2, shaken, max_strain=0.01, step=1e-3)
     with pytest.raises(InputError, match="volume"):
         bridge.stress_strain(
-            Packing.of(solid.positions, solid.typeid), theta2, max_strain=0.01, step=1e-3
+            theta2, Packing.of(solid.positions, solid.typeid), max_strain=0.01, step=1e-3
         )
     gas = Packing.of([[0.0, 0, 0], [2.0, 2, 2]], [0, 0], np.eye(3) * 5)
     with pytest.raises(bridge.SingularHessianError, match="below jamming"):
-        bridge.stress_strain(gas, spheres3, max_strain=0.01, step=1e-3)
+        bridge.stress_strain(spheres3, gas, max_strain=0.01, step=1e-3)
 
 
 def test_what_was_computed_is_not_lost() -> None:
@@ -324,7 +324,7 @@ def test_what_was_computed_is_not_lost() -> None:
     crystal = Packing.of(x, np.zeros(16, dtype=int), np.diag([4 * side, 2 * height]))
     lost = -np.log(0.95)
     with pytest.raises(bridge.DeformationError, match="could be deformed to") as caught:
-        bridge.stress_strain(crystal, theta, "dilation", max_strain=0.1, step=1e-2)
+        bridge.stress_strain(theta, crystal, "dilation", max_strain=0.1, step=1e-2)
     result = caught.value.result
     assert isinstance(caught.value.__cause__, bridge.SingularHessianError)
     assert not result.complete
@@ -336,19 +336,19 @@ def test_what_was_computed_is_not_lost() -> None:
 
 @pytest.mark.slow
 def test_a_disordered_packing_is_dilated_until_it_is_lost(loose: Any) -> None:
-    packing, theta = loose
+    theta, packing = loose
     with pytest.raises(bridge.DeformationError, match="could be deformed to") as caught:
-        bridge.stress_strain(packing, theta, "dilation", max_strain=0.05, step=2e-3)
+        bridge.stress_strain(theta, packing, "dilation", max_strain=0.05, step=2e-3)
     assert isinstance(caught.value.__cause__, bridge.NotAMinimumError | bridge.RelaxationError)
     assert 1 <= len(caught.value.result.strain) < 26
-    assert caught.value.result.energy[0] == bridge.energy(packing, theta)
+    assert caught.value.result.energy[0] == bridge.energy(theta, packing)
 
 
 def test_callback_sees_each_packing(theta2: Any, solid: Packing) -> None:
     seen: list[tuple[float, float]] = []
     curve = bridge.stress_strain(
-        solid, theta2, max_strain=-3e-3, step=1e-3,
-        callback=lambda s, p: seen.append((s, bridge.energy(p, theta2))),
+        theta2, solid, max_strain=-3e-3, step=1e-3,
+        callback=lambda s, p: seen.append((s, bridge.energy(theta2, p))),
     )  # fmt: skip
     np.testing.assert_allclose([s for s, _ in seen], curve.strain)
     np.testing.assert_allclose([u for _, u in seen], curve.energy, rtol=1e-13)

@@ -132,7 +132,7 @@ def test_feature_measures_what_the_function_does(solid: Packing, theta2: Any) ->
     assert (f.name, h.name) == ("pair_distribution", "pair_distribution_0_1")
     assert f.differentiable
     assert not h.differentiable
-    found = bridge.measure(solid, theta2, [f, h]).values
+    found = bridge.measure(theta2, solid, [f, h]).values
     direct = bridge.pair_distribution(solid, edges, width=width)
     assert found[f.name] == pytest.approx(direct.g, rel=1e-12)
     partial = bridge.pair_distribution(solid, edges, types=(0, 1))
@@ -157,13 +157,13 @@ def test_range() -> None:
 def test_feature_beyond_the_box_is_refused(solid: Packing, theta2: Any) -> None:
     f = bridge.pair_distribution_feature([0.5, 0.51 * solid.box[0, 0]], 0.1)
     with pytest.raises(BoxTooSmallError):
-        bridge.measure(solid, theta2, [f])
+        bridge.measure(theta2, solid, [f])
     absent = bridge.pair_distribution_feature([0.5, 1.0], 0.1, types=(0, 2))
     with pytest.raises(bridge.FeatureError, match="2"):
-        bridge.measure(solid, theta2, [absent])
+        bridge.measure(theta2, solid, [absent])
     cluster = replace(solid, box=None)
     with pytest.raises(bridge.FeatureError, match="cluster"):
-        bridge.measure(cluster, theta2, [f])
+        bridge.measure(theta2, cluster, [f])
 
 
 @pytest.mark.parametrize(

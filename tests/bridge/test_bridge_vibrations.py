@@ -23,12 +23,12 @@ def triangular(side: int, spacing: float) -> Packing:
 def test_modes_by_dense_algebra(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> None:
-    packing, theta = (solid, theta2) if dimension == 2 else (solid3, spheres3)
-    found = bridge.lowest_modes(packing, theta, 10)
+    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
+    found = bridge.lowest_modes(theta, packing, 10)
     n, d = packing.positions.shape
-    rattlers = int(bridge.response(packing, theta).rattlers.sum())
+    rattlers = int(bridge.response(theta, packing).rattlers.sum())
     assert found.n_zero == d * (1 + rattlers)
-    values, vectors = np.linalg.eigh(bridge.hessian(packing, theta))
+    values, vectors = np.linalg.eigh(bridge.hessian(theta, packing))
     wanted = slice(found.n_zero, found.n_zero + 10)
     np.testing.assert_allclose(found.frequencies**2, values[wanted], rtol=1e-9)
     flat = found.vectors.reshape(n * d, 10)
@@ -36,7 +36,7 @@ def test_modes_by_dense_algebra(
     overlap = np.abs(np.sum(flat * vectors[:, wanted], axis=0))
     np.testing.assert_allclose(overlap, 1.0, atol=1e-6)
     np.testing.assert_allclose(
-        bridge.lowest_frequencies(packing, theta, 10)[found.n_zero :], found.frequencies, rtol=1e-9
+        bridge.lowest_frequencies(theta, packing, 10)[found.n_zero :], found.frequencies, rtol=1e-9
     )
     squares = (vectors[:, wanted].reshape(n, d, 10) ** 2).sum(axis=1)
     expected = squares.sum(axis=0) ** 2 / (n * (squares**2).sum(axis=0))
@@ -46,12 +46,12 @@ def test_modes_by_dense_algebra(
 
 def test_modes_by_iterations(theta2: Any) -> None:
     batch = ensemble.quench(theta2, 400, 1.4, 2, 1, seed=4, threads=1)
-    packing = bridge.relax(Packing(batch.positions[0], batch.typeid, batch.boxes[0]), theta2)
-    dense = bridge.lowest_modes(packing, theta2, 12)
+    packing = bridge.relax(theta2, Packing(batch.positions[0], batch.typeid, batch.boxes[0]))
+    dense = bridge.lowest_modes(theta2, packing, 12)
     for solver in ("direct", "krylov"):
         again = packing.with_positions(packing.positions)
-        assert bridge.response(again, theta2, solver=solver).solver != "dense"
-        found = bridge.lowest_modes(again, theta2, 12)
+        assert bridge.response(theta2, again, solver=solver).solver != "dense"
+        found = bridge.lowest_modes(theta2, again, 12)
         np.testing.assert_allclose(found.frequencies, dense.frequencies, rtol=1e-9)
         overlap = np.abs(np.einsum("ndk,ndk->k", found.vectors, dense.vectors))
         np.testing.assert_allclose(overlap, 1.0, atol=1e-7)
@@ -81,10 +81,10 @@ def test_triangular_lattice_of_springs() -> None:
         squared += list(np.linalg.eigvalsh(d))
     # An upright cell holds two particles: a and b run over its whole zone.
     expected = np.sqrt(np.maximum(np.sort(squared), 0))[2:]
-    found = bridge.lowest_frequencies(lattice, theta, 10**6)
+    found = bridge.lowest_frequencies(theta, lattice, 10**6)
     assert len(found) == 2 * 72
     np.testing.assert_allclose(found[2:], expected, rtol=1e-9)
-    states = bridge.density_of_states(lattice, theta, 20)
+    states = bridge.density_of_states(theta, lattice, 20)
     assert states.n_modes == 142
     assert np.sum(states.density * np.diff(states.edges)) == pytest.approx(1.0)
     counts, _ = np.histogram(expected, states.edges)
@@ -95,7 +95,7 @@ def test_degenerate_modes(theta2: Any, solid: Packing) -> None:
     """A crystal's lowest frequencies come in groups: named, unless nothing splits them."""
     lattice = triangular(6, 0.95)
     theta = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
-    found = bridge.jacobian(lattice, theta, ["frequencies_5"], ["stiffness", "diameters"])
+    found = bridge.jacobian(theta, lattice, ["frequencies_5"], ["stiffness", "diameters"])
     # Every frequency grows with the square root of the stiffness: no mode is split.
     np.testing.assert_allclose(
         found.block("frequencies_5", "stiffness")[:, 0],
@@ -103,16 +103,16 @@ def test_degenerate_modes(theta2: Any, solid: Packing) -> None:
         rtol=1e-9,
     )
     with pytest.raises(bridge.DegenerateModesError, match="share a frequency"):
-        bridge.jacobian(lattice, theta, ["frequencies_5"], "diameters/particle")
+        bridge.jacobian(theta, lattice, ["frequencies_5"], "diameters/particle")
     mean = bridge.jacobian(
-        lattice, theta, ["frequencies_5"], "diameters/particle", degenerate="mean"
+        theta, lattice, ["frequencies_5"], "diameters/particle", degenerate="mean"
     )
     # Changed alike, all diameters together split nothing.
     np.testing.assert_allclose(
         mean.matrix.sum(axis=1), found.block("frequencies_5", "diameters")[:, 0], rtol=1e-7
     )
     # A disordered packing has none of this.
-    bridge.jacobian(solid, theta2, ["frequencies_5"], "diameters/particle")
+    bridge.jacobian(theta2, solid, ["frequencies_5"], "diameters/particle")
 
 
 def test_slopes_of_split_frequencies() -> None:
@@ -121,14 +121,14 @@ def test_slopes_of_split_frequencies() -> None:
     theta = bridge.SoftSphere(diameters=np.ones(72), stiffness=1.0)
     own = Packing.of(lattice.positions, np.arange(72), lattice.box)
     v = np.random.default_rng(2).standard_normal(72)
-    slopes = bridge.frequency_slopes(own, theta, 4, {"diameters": v})
+    slopes = bridge.frequency_slopes(theta, own, 4, {"diameters": v})
     h = 1e-7
     ends = []
     for sign in (1, -1):
         there = theta.replace(diameters=1.0 + sign * h * v)
-        rest = bridge.relax(own, there)
-        ends.append(bridge.lowest_frequencies(rest, there, 40)[2:])
-    now = bridge.lowest_frequencies(own, theta, 40)[2:]
+        rest = bridge.relax(there, own)
+        ends.append(bridge.lowest_frequencies(there, rest, 40)[2:])
+    now = bridge.lowest_frequencies(theta, own, 40)[2:]
     checked = 0
     while checked < 4:
         group = np.flatnonzero(np.abs(now - now[checked]) < 1e-9 * now[checked])
@@ -145,7 +145,7 @@ def test_slopes_of_split_frequencies() -> None:
 def test_projection_of_a_deformation(theta2: Any, solid: Packing) -> None:
     """Over all modes the weights sum to 1; a mode projected on modes is itself (P2, eq. 1)."""
     n = solid.n_particles
-    modes = bridge.lowest_modes(solid, theta2, 2 * n)
+    modes = bridge.lowest_modes(theta2, solid, 2 * n)
     assert modes.vectors.shape[2] == 2 * n - modes.n_zero
     field = np.random.default_rng(0).standard_normal((n, 2))
     field -= field.mean(axis=0)
@@ -154,7 +154,7 @@ def test_projection_of_a_deformation(theta2: Any, solid: Packing) -> None:
     weights = bridge.project_on_modes(modes, 3.0 * modes.vectors[:, :, 5])
     assert weights[5] == pytest.approx(1.0, abs=1e-12)
     # A uniaxial strain's answer is mostly in soft modes.
-    answer = np.asarray(bridge.response(solid, theta2).state.nonaffine)[:, :, 0]
+    answer = np.asarray(bridge.response(theta2, solid).state.nonaffine)[:, :, 0]
     weights = bridge.project_on_modes(modes, answer)
     assert weights[: n // 2].sum() > 0.5
     with pytest.raises(InputError, match="no direction"):
@@ -166,8 +166,8 @@ def test_poisson_ratio_of_a_mode() -> None:
     rng = np.random.default_rng(5)
     theta = bridge.HarmonicMorse(diameters=[1.0], binding=1.0, stiffness=50.0, alpha=6.0)
     x = 2.0 * rng.uniform(-1, 1, (20, 2))
-    cluster = bridge.relax(Packing.of(x, np.zeros(20, dtype=int)), theta)
-    modes = bridge.lowest_modes(cluster, theta, 3)
+    cluster = bridge.relax(theta, Packing.of(x, np.zeros(20, dtype=int)))
+    modes = bridge.lowest_modes(theta, cluster, 3)
     for strain, expected in [
         (np.diag([1.0, -0.3]), 0.3), (np.diag([0.2, -1.0]), 0.2), (np.eye(2), -1.0),
         (np.array([[0.0, 1.0], [-1.0, 0.0]]), None),
@@ -183,16 +183,16 @@ def test_poisson_ratio_of_a_mode() -> None:
 
 def test_named_failures(theta2: Any, solid: Packing, spheres3: Any, solid3: Packing) -> None:
     with pytest.raises(InputError, match="at least one"):
-        bridge.lowest_modes(solid, theta2, 0)
+        bridge.lowest_modes(theta2, solid, 0)
     with pytest.raises(InputError, match="fewer than"):
-        bridge.jacobian(solid, theta2, ["frequencies_500"])
+        bridge.jacobian(theta2, solid, ["frequencies_500"])
     with pytest.raises(InputError, match="two dimensions"):
-        bridge.lowest_modes(solid3, spheres3, 2).poisson_ratio()
+        bridge.lowest_modes(spheres3, solid3, 2).poisson_ratio()
     moved = solid.with_positions(
         solid.positions + 1e-3 * np.random.default_rng(0).standard_normal((48, 2))
     )
     with pytest.raises(AmorphError, match="relax"):
-        bridge.lowest_modes(moved, theta2)
+        bridge.lowest_modes(theta2, moved)
 
 
 def test_what_was_asked_before_does_not_matter() -> None:
@@ -203,11 +203,11 @@ def test_what_was_asked_before_does_not_matter() -> None:
     for before in ([], ["frequencies_1"], ["frequencies_2"], ["frequencies_5"]):
         lattice = triangular(6, 0.9)
         if before:
-            bridge.measure(lattice, theta, before)
+            bridge.measure(theta, lattice, before)
         found = bridge.jacobian(
-            lattice, theta, "frequencies_3", "diameters/particle", degenerate="mean"
+            theta, lattice, "frequencies_3", "diameters/particle", degenerate="mean"
         )
-        slopes = bridge.frequency_slopes(lattice, theta, 3, {"diameters/particle": v})
+        slopes = bridge.frequency_slopes(theta, lattice, 3, {"diameters/particle": v})
         answers.append(np.concatenate([found.matrix @ v, slopes]))
     for answer in answers[1:]:
         np.testing.assert_allclose(answer, answers[0], rtol=1e-7, atol=1e-10)

@@ -64,14 +64,14 @@ def run_made(
         sheared = box.copy()
         sheared[0, 1] = tilt * box[1, 1]
         positions, box = positions @ np.linalg.inv(box).T @ sheared.T, sheared
-    packing = bridge.relax(bridge.Packing.of(positions, batch.typeid, box), theta).wrapped()
+    packing = bridge.relax(theta, bridge.Packing.of(positions, batch.typeid, box)).wrapped()
     target = np.linspace(0.2, 0.5, len(features))
     frames = []
     for step in range(steps + 1):
         if step:
             arrays = {k: v * (1 + 1e-3 * (k != "alpha")) for k, v in theta.arrays().items()}
             theta = bridge.from_arrays(theta.potential, arrays)
-            packing = bridge.relax(packing, theta).wrapped()
+            packing = bridge.relax(theta, packing).wrapped()
         value = np.array([float(bridge.feature(f)(theta, packing)) for f in features])
         log = {
             "step": step,
@@ -86,7 +86,7 @@ def run_made(
             "moved": 0.01 * step,
             "gradient/diameters": 0.1 * theta.arrays()["diameters"],
         }
-        frames.append(bridge.frame_of(packing, theta, log))
+        frames.append(bridge.frame_of(theta, packing, log))
     directory.mkdir(parents=True, exist_ok=True)
     write_gsd(directory / "run.gsd", frames)
     outcome_written(

@@ -50,7 +50,7 @@ def trajectory(folder: Path) -> Path:
         moved = held.positions[k % 10] + shake.normal(scale=1e-3, size=(40, 2))
         packings.append(bridge.Packing.of(moved, held.typeid, held.boxes[0]))
     packings[LOOSE] = bridge.Packing.of([[0.0, 0.0], [2.0, 1.0]], [0, 0], np.eye(2) * 6.0)
-    bridge.write_gsd(folder / "q.gsd", [(p, SOFT) for p in packings])
+    bridge.write_gsd(folder / "q.gsd", [(SOFT, p) for p in packings])
     return folder / "q.gsd"
 
 

@@ -32,7 +32,7 @@ def test_plot_makes_histograms_and_frames(tmp_path: Path) -> None:
     flat = ensemble.quench(SOFT, 40, 1.0, 2, 6, 1)
     loose = bridge.Packing.of([[0.0, 0.0], [3.0, 1.0]], [0, 1], np.eye(2) * 8.0)
     frames = [bridge.Packing.of(flat.positions[k], flat.typeid, flat.boxes[0]) for k in range(6)]
-    bridge.write_gsd(tmp_path / "flat.gsd", [(p, SOFT) for p in (*frames, loose)])
+    bridge.write_gsd(tmp_path / "flat.gsd", [(SOFT, p) for p in (*frames, loose)])
     folder = tmp_path / "pictures"
     command = ["analyze", str(tmp_path / "flat.gsd"), "-o", str(tmp_path / "a.csv")]
     command += ["--features", "pressure,energy", "--workers", "1", "--plot", str(folder)]

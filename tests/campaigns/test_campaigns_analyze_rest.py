@@ -56,9 +56,9 @@ def test_a_quench_cut_off_is_marked_and_counted(
     cut.write(tmp_path / "cut.gsd")
     nearly = ensemble.quench(THETA, 64, 1.6, 2, 1, seed=5, tolerance=1e-10, max_steps=200_000)
     frame = next(iter(bridge.read_gsd(_written(nearly, tmp_path / "nearly.gsd"))))
-    packing, theta = frame
+    theta, packing = frame
     log = {"converged": np.array([0], dtype=np.uint8)}
-    write_gsd(tmp_path / "marked.gsd", [bridge.frame_of(packing, theta, log)])
+    write_gsd(tmp_path / "marked.gsd", [bridge.frame_of(theta, packing, log)])
     command = ["analyze", str(tmp_path / "cut.gsd"), str(tmp_path / "marked.gsd")]
     options = ["--features", "energy", "--workers", "1"]
     with pytest.raises(SystemExit) as ended:
@@ -90,7 +90,7 @@ def test_positions_in_single_precision_are_the_same_packing(
     rng = np.random.default_rng(2)
     path = _written(quenched, tmp_path / "a.gsd")
     packings = []
-    for packing, theta in bridge.read_gsd(path):
+    for theta, packing in bridge.read_gsd(path):
         rounded = packing.positions.astype(np.float32).astype(np.float64)
         shaken = packing.positions + 1e-3 * rng.normal(size=packing.positions.shape)
         packings += [(packing.with_positions(x), theta) for x in (rounded, shaken)]
@@ -105,7 +105,7 @@ def test_positions_in_single_precision_are_the_same_packing(
 def test_a_file_whose_name_is_no_text_has_its_rows(
     ending: str, quenched: ensemble.Ensemble, tmp_path: Path
 ) -> None:
-    packing, _ = next(bridge.read_gsd(_written(quenched, tmp_path / "a.gsd")))
+    _, packing = next(bridge.read_gsd(_written(quenched, tmp_path / "a.gsd")))
     rows = "".join(
         f"{k} {x!r} {y!r} 0\n"
         for k, (x, y) in zip(packing.typeid + 1, packing.positions.tolist(), strict=True)

@@ -53,7 +53,7 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_prepare_writes_the_ensemble_of_the_file(quench: Path) -> None:
     batch = ensemble.quench(MORSE, 48, 1.6, 2, 3, 5)
-    for k, (packing, theta) in enumerate(bridge.read_gsd(quench)):
+    for k, (theta, packing) in enumerate(bridge.read_gsd(quench)):
         np.testing.assert_array_equal(packing.positions, batch.positions[k])
         assert theta.arrays()["binding"].tolist() == [0.1] * 3
     assert k == 2
@@ -71,8 +71,8 @@ def test_analyze_writes_a_row_a_frame(quench: Path, tmp_path: Path) -> None:
     assert [r["frame"] for r in rows] == [1, 2]
     frames = list(bridge.read_gsd(quench))
     for row in rows:
-        packing, theta = frames[row["frame"]]
-        rest = bridge.relax(packing, theta)
+        theta, packing = frames[row["frame"]]
+        rest = bridge.relax(theta, packing)
         nu, slope = bridge.value_and_grad(bridge.poisson_ratio)(theta, rest)
         assert row["poisson_ratio"] == pytest.approx(nu, rel=1e-12)
         np.testing.assert_allclose(
@@ -101,7 +101,7 @@ def test_a_frame_that_cannot_be_measured_is_named_and_the_others_go_on(
     held = ensemble.quench(soft, 40, 1.3, 2, 1, 1)
     tight = bridge.Packing.of(held.positions[0], held.typeid, held.boxes[0])
     path = tmp_path / "mixed.gsd"
-    bridge.write_gsd(path, [(loose, soft), (tight, soft)])
+    bridge.write_gsd(path, [(soft, loose), (soft, tight)])
     succeeds(["analyze", str(path), "--features", "pressure", "-o", str(tmp_path / "a.json")])
     rows = json.loads((tmp_path / "a.json").read_text())["frames"]
     assert [r["status"] for r in rows] == ["SingularHessianError", "ok"]

@@ -69,7 +69,7 @@ def begun(target: float, loss: float, **more: Any) -> tuple[Design, Step]:
 
 def followed(start: Step, theta: bridge.PairPotential) -> tuple[bridge.Packing, float, np.ndarray]:
     """A packing at other parameters, its ν, and which of all pairs are nearer than σ."""
-    found = bridge.follow(start.packings[0], start.theta, theta)
+    found = bridge.follow(start.theta, start.packings[0], theta)
     assert not found.rearranged
     packing = found.packing
     length = packing.box[0, 0]
@@ -177,7 +177,7 @@ def test_at_the_target_from_the_start_it_is_the_next_step_that_is_tried() -> Non
     assert verdict.confirmation.along == "next step"
     following = design.advance(start).theta.diameters
     on = start.theta.diameters + PART * (following - start.theta.diameters)
-    there = bridge.follow(start.packings[0], start.theta, start.theta.replace(diameters=on)).packing
+    there = bridge.follow(start.theta, start.packings[0], start.theta.replace(diameters=on)).packing
     expected = float(bridge.pressure(start.theta.replace(diameters=on), there))
     assert verdict.confirmation.probes[0].value[0] == pytest.approx(expected, rel=1e-9)
     # Where there is no next step either, it is all parameters.
@@ -310,7 +310,7 @@ def test_of_several_packings_each_must_hold() -> None:
         change = step.theta.diameters - start.theta.diameters
         theta = step.theta.replace(diameters=step.theta.diameters + sign * PART * change)
         for r, packing in enumerate(step.packings):
-            there = bridge.follow(packing, step.theta, theta).packing
+            there = bridge.follow(step.theta, packing, theta).packing
             expected = float(bridge.poisson_ratio(theta, there))
             assert each[k, r, 0] == pytest.approx(expected, rel=1e-9)
     # Between what the two are off by, neither the sum's threshold nor the mean decides.

@@ -95,7 +95,7 @@ def test_crossings_are_counted_unless_the_campaign_says_otherwise() -> None:
         assert not b.crossing_slopes
         assert b.packing is not None
         measured = bridge.measure(
-            bridge.relax(b.packing, theta), theta, (), ["poisson_ratio"], crossings=True
+            theta, bridge.relax(theta, b.packing), (), ["poisson_ratio"], crossings=True
         )
         for name in ("diameters", "binding"):
             np.testing.assert_array_equal(b.slope(name), b.slopes[name])

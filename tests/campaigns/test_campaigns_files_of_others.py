@@ -49,7 +49,7 @@ def packing() -> bridge.Packing:
     start = ensemble.make_start(SOFT, 24, 0.85, 2, 1, 3)
     assert start.boxes is not None
     made = bridge.Packing.of(start.positions[0], start.typeid, start.boxes[0])
-    return bridge.relax(made, SOFT).wrapped()
+    return bridge.relax(SOFT, made).wrapped()
 
 
 @dataclass
@@ -217,7 +217,7 @@ def case(name: str) -> Callable[[Case], Case]:
 def monodisperse(packing: bridge.Packing) -> bridge.Packing:
     """The same discs without types, at rest as such."""
     alone = bridge.Packing.of(packing.positions, np.zeros(packing.n_particles, int), packing.box)
-    return bridge.relax(alone, ONE).wrapped()
+    return bridge.relax(ONE, alone).wrapped()
 
 
 @case("types that are numbers")
@@ -489,6 +489,6 @@ def test_cell(name: str, form: str, packing: bridge.Packing, tmp_path: Path) -> 
     found = CASES[name](tmp_path / f"t{ENDINGS[form]}", form, packing)
     of_one = "one type" in name
     rest = monodisperse(packing) if of_one else packing
-    energy = float(bridge.energy(rest, ONE if of_one else SOFT))
+    energy = float(bridge.energy(ONE if of_one else SOFT, rest))
     word = "–" if found.said == ["–"] else found.word(energy)
     assert word == table()[name][form], (found.error, found.rows, found.said)

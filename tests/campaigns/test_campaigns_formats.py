@@ -151,7 +151,7 @@ def test_packings_come_back_from_every_format(name: str, case: str, tmp_path: Pa
     found = list(read_trajectory(tmp_path / name, theta=SOFT))
     assert len(found) == 3
     exact = name in ("t.lammpstrj", "t.extxyz")
-    for packing, (read, theta) in zip(CASES[case], found, strict=True):
+    for packing, (theta, read) in zip(CASES[case], found, strict=True):
         assert theta is SOFT
         assert read.box is not None
         assert packing.box is not None
@@ -171,9 +171,9 @@ def test_packings_come_back_from_every_format(name: str, case: str, tmp_path: Pa
 def test_rows_are_those_of_the_gsd_file(tmp_path: Path) -> None:
     """Through ``amorph analyze``, float32 and tilted boxes included: the same minima."""
     (tmp_path / "p.toml").write_text(POTENTIAL)
-    square = [bridge.relax(p, SOFT) for p in CASES["square"]]
-    tilted = [bridge.relax(p, SOFT) for p in CASES["tilted"]]
-    bridge.write_gsd(tmp_path / "own.gsd", [(p, SOFT) for p in (*square, *tilted)])
+    square = [bridge.relax(SOFT, p) for p in CASES["square"]]
+    tilted = [bridge.relax(SOFT, p) for p in CASES["tilted"]]
+    bridge.write_gsd(tmp_path / "own.gsd", [(SOFT, p) for p in (*square, *tilted)])
     write_hoomd(tmp_path / "hoomd.gsd", square + tilted)
     write_dump(tmp_path / "t.lammpstrj", square + tilted)
     write_extxyz(tmp_path / "t.extxyz", square + tilted)
@@ -278,7 +278,7 @@ def test_types_in_the_potential_table(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def at_rest() -> list[bridge.Packing]:
-    return [bridge.relax(p, SOFT) for p in CASES["square"]]
+    return [bridge.relax(SOFT, p) for p in CASES["square"]]
 
 
 def test_a_frame_cut_short_is_a_row_that_says_so(

@@ -41,10 +41,10 @@ def test_a_history_holds_every_step_as_arrays(made: Path, history: histories.His
     assert history.crossings.tolist() == [0, 10, 0, 10, 0, 10, 0]
     assert history.moved[-1] == 0.01 * STEPS
     assert history.potential == "harmonic_morse"
-    for (packing, theta), value in zip(
+    for (theta, packing), value in zip(
         bridge.read_gsd(made / "run.gsd"), history.value, strict=True
     ):
-        rest = bridge.relax(packing, theta)
+        rest = bridge.relax(theta, packing)
         assert float(bridge.poisson_ratio(theta, rest)) == pytest.approx(value[0], rel=1e-9)
 
 

@@ -69,7 +69,7 @@ def test_from_our_minimum_it_goes_nowhere() -> None:
     found = prepared_by_hoomd(theta, there, start, (1, 2, 3))
     # HOOMD-blue may be of single precision.
     np.testing.assert_allclose(found.positions, ours.positions, atol=1e-5)
-    relaxed = bridge.relax(found, theta)
+    relaxed = bridge.relax(theta, found)
     np.testing.assert_allclose(relaxed.positions, ours.positions, atol=1e-8)
 
 
@@ -82,7 +82,7 @@ def test_its_packings_are_like_ours(text: str) -> None:
         theta = campaign.potential.theta()
         order = Order(campaign, theta, theta, 0)
         packings = [fresh_member(order, k).packing for k in range(30)]
-        energies.append([float(bridge.energy(p, theta)) / 64 for p in packings if p is not None])
+        energies.append([float(bridge.energy(theta, p)) / 64 for p in packings if p is not None])
     (a, b), error = np.mean(energies, axis=1), np.std(energies, axis=1) / np.sqrt(30)
     assert abs(a - b) < 4 * np.hypot(*error)
     assert len(energies[0]) == len(energies[1]) == 30
@@ -120,7 +120,7 @@ def test_without_it_a_campaign_is_refused() -> None:
 def as_hoomd_logs(path: Path, *modes: str) -> Path:
     """A packing as runs in these modes would have written it, a frame each."""
     reference = Path(__file__).parents[1] / "data" / "reference" / "hm2d_n128_a6_s2.gsd"
-    ((packing, theta),) = bridge.read_gsd(reference, slice(1))
+    ((theta, packing),) = bridge.read_gsd(reference, slice(1))
     n_types, upper = theta.near.n_types, np.triu_indices(theta.near.n_types)
     frames = []
     for step, mode in enumerate(modes):

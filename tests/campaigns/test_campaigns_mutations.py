@@ -33,7 +33,7 @@ def packings() -> list[bridge.Packing]:
     start = ensemble.make_start(SOFT, 16, 0.95, 2, 3, 7)
     assert start.boxes is not None
     made = [bridge.Packing.of(x, start.typeid, start.boxes[0]) for x in start.positions]
-    return [bridge.relax(p, SOFT).wrapped() for p in made]
+    return [bridge.relax(SOFT, p).wrapped() for p in made]
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def same(a: bridge.Packing, b: bridge.Packing) -> bool:
 
 def run(good: Path, ending: str, number: int, path: Path, packings: Any) -> Counter[str]:
     data = (good / f"t.{ending}").read_bytes()
-    energies = [float(bridge.energy(p, SOFT)) for p in packings]
+    energies = [float(bridge.energy(SOFT, p)) for p in packings]
     total: Counter[str] = Counter()
     for seed in range(number):
         rng = np.random.default_rng([ENDINGS.index(ending), seed])

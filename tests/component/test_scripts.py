@@ -34,6 +34,6 @@ def test_script(script: str, component: None, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for file in tmp_path.glob("*.gsd"):
         # What HOOMD wrote holds all that an analysis asks.
-        for packing, theta in bridge.read_gsd(file):
+        for theta, packing in bridge.read_gsd(file):
             assert packing.positions.shape[1] == 2
             assert theta.potential in ("harmonic_morse", "four_term")

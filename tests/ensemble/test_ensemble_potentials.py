@@ -369,5 +369,5 @@ def test_morse_quench_is_a_minimum_for_the_bridge() -> None:
     assert done.converged.all()
     frame = next(iter(done.frames()))
     packing = bridge.Packing(frame.positions, frame.typeid, frame.box)
-    relaxed = bridge.relax(packing, theta)
+    relaxed = bridge.relax(theta, packing)
     assert np.abs(np.asarray(relaxed.positions) - frame.positions).max() < 1e-8

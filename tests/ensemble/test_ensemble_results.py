@@ -63,11 +63,11 @@ def test_the_bridge_takes_them(pressed: ensemble.Ensemble) -> None:
     for given in (pressed, pressed.packings, iter(pressed.packings)):
         found = list(bridge.packings_of(given))
         assert len(found) == 3
-        for k, (packing, theta) in enumerate(found):
+        for k, (theta, packing) in enumerate(found):
             assert np.array_equal(packing.positions, pressed.positions[k])
             assert np.array_equal(packing.typeid, pressed.typeid[k])
             assert packing.density == pytest.approx(pressed.density[k], rel=1e-14)
-            assert bridge.energy(packing, theta) == pytest.approx(pressed.energy[k], rel=1e-12)
+            assert bridge.energy(theta, packing) == pytest.approx(pressed.energy[k], rel=1e-12)
     for wrong in (None, 3, [pressed], "pressed.gsd", [None]):
         with pytest.raises(InputError, match="an Ensemble, or frames"):
             list(bridge.packings_of(wrong))

@@ -52,7 +52,7 @@ def closed_form(rate: np.ndarray, strain: float) -> tuple[float, np.ndarray, flo
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_crystal_of_springs(mode: str, sign: int) -> None:
     theta = bridge.SoftSphere(diameters=[1.0], stiffness=STIFFNESS)
-    curve = bridge.stress_strain(triangular(6), theta, mode, max_strain=sign * 0.06, step=0.02)
+    curve = bridge.stress_strain(theta, triangular(6), mode, max_strain=sign * 0.06, step=0.02)
     assert not curve.events
     assert curve.nonaffine_squared.max() < 1e-22
     for k, strain in enumerate(curve.strain):
@@ -71,7 +71,7 @@ def packings(theta: Any, n: int, density: float, dimension: int) -> Any:
         if found.converged[0]:
             try:
                 packing = Packing(found.positions[0], found.typeid, found.boxes[0])
-                yield bridge.relax(packing, theta)
+                yield bridge.relax(theta, packing)
             except AmorphError:
                 continue
 
@@ -81,8 +81,8 @@ def test_mirror_images_are_sheared_the_other_way() -> None:
     packing = next(packings(theta, 48, 1.4, 2))
     mirror = np.diag([-1.0, 1.0])
     image = packing.with_positions(packing.positions @ mirror)
-    a = bridge.stress_strain(packing, theta, max_strain=0.12, step=2e-3)
-    b = bridge.stress_strain(image, theta, max_strain=-0.12, step=2e-3)
+    a = bridge.stress_strain(theta, packing, max_strain=0.12, step=2e-3)
+    b = bridge.stress_strain(theta, image, max_strain=-0.12, step=2e-3)
     assert a.events
     assert len(a.events) == len(b.events)
     np.testing.assert_allclose(a.energy, b.energy, rtol=1e-8)
@@ -104,25 +104,25 @@ def test_events_lower_the_energy_at_fixed_strain(dimension: int) -> None:
         theta, n, density = bridge.SoftSphere([0.9, 1.1], [4.0, 5.0, 6.0]), 40, 1.6
     seen = 0
     for packing in packings(theta, n, density, dimension):
-        curve = bridge.stress_strain(packing, theta, max_strain=0.06, step=2e-3)
+        curve = bridge.stress_strain(theta, packing, max_strain=0.06, step=2e-3)
         for event in curve.events[:1]:
             seen += 1
             last = event.strain - event.resolution
-            before = bridge.stress_strain(packing, theta, max_strain=last, step=2e-3)
+            before = bridge.stress_strain(theta, packing, max_strain=last, step=2e-3)
             assert not before.events
             shear = np.eye(dimension)
             shear[0, 1] = event.resolution
             brought = bridge.deform(before.final, shear)
-            after = bridge.relax(brought, theta)
-            assert bridge.energy(brought, theta) - bridge.energy(after, theta) == pytest.approx(
+            after = bridge.relax(theta, brought)
+            assert bridge.energy(theta, brought) - bridge.energy(theta, after) == pytest.approx(
                 event.energy_drop, rel=1e-2
             )
             assert event.energy_drop > 0
             if dimension == 2:
                 # Towards the event a mode goes to zero as the fourth root of the distance. Of
                 # spheres that only touch, contacts are lost, and minima with them, all at once.
-                soft = bridge.lowest_frequencies(before.final, theta, 1)[2]
-                assert 0 < soft < 0.5 * bridge.lowest_frequencies(packing, theta, 1)[2]
+                soft = bridge.lowest_frequencies(theta, before.final, 1)[2]
+                assert 0 < soft < 0.5 * bridge.lowest_frequencies(theta, packing, 1)[2]
         if seen >= 3:
             return
     pytest.fail("no plastic events")

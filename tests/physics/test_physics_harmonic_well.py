@@ -67,7 +67,7 @@ def modes(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Stiffnesses and directions of a well's vibrations, translations left out."""
     theta, x, types, box = wells()[name]
     d = x.shape[1]
-    values, vectors = np.linalg.eigh(bridge.hessian(Packing(x, types, box), theta))
+    values, vectors = np.linalg.eigh(bridge.hessian(theta, Packing(x, types, box)))
     assert np.abs(values[:d]).max() < 1e-9
     assert values[d] > 1e-2
     return values[d:], vectors[:, d:]

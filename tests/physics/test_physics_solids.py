@@ -46,22 +46,22 @@ def test_pressure_and_bulk_modulus_are_derivatives_by_volume(theta: Any) -> None
     why = []
     for seed in range(20):
         batch = ensemble.quench(theta, N, DENSITY, 2, 1, seed=seed, threads=1)
-        packing = bridge.relax(Packing(batch.positions[0], batch.typeid, batch.boxes[0]), theta)
+        packing = bridge.relax(theta, Packing(batch.positions[0], batch.typeid, batch.boxes[0]))
         classes = class_of(packing, theta)
         volume = packing.volume
         energies, pressures, volumes = [], [], []
         crossed = False
         for step in (-1e-5, 1e-5):
-            there = bridge.relax(scaled(packing, 1 + step), theta)
+            there = bridge.relax(theta, scaled(packing, 1 + step))
             crossed |= bool((class_of(there, theta) != classes).any())
-            energies.append(bridge.energy(there, theta))
-            pressures.append(float(-np.trace(bridge.stress(there, theta)) / 2))
+            energies.append(bridge.energy(theta, there))
+            pressures.append(float(-np.trace(bridge.stress(theta, there)) / 2))
             volumes.append(there.volume)
         if crossed:
             why.append(seed)
             continue
         width = volumes[1] - volumes[0]
-        found = bridge.measure(packing, theta, ["pressure", "bulk_modulus"]).values
+        found = bridge.measure(theta, packing, ["pressure", "bulk_modulus"]).values
         p, b = found["pressure"], found["bulk_modulus"]
         assert p == pytest.approx(-(energies[1] - energies[0]) / width, rel=1e-6)
         stiffness = -volume * (pressures[1] - pressures[0]) / width
@@ -86,7 +86,7 @@ def test_a_triangular_crystal_at_rest_has_a_third(diameter: float) -> None:
     crystal = Packing.of(x, np.zeros(36, dtype=int), np.diag([6 * spacing, 3 * height]))
     # u'' at σ jumps from k to 2 a² B: choose parameters where it does not.
     smooth = theta.replace(stiffness=2 * theta.alpha**2 * theta.binding)
-    found = bridge.measure(bridge.relax(crystal, smooth), smooth, ["poisson_ratio", "pressure"])
+    found = bridge.measure(smooth, bridge.relax(smooth, crystal), ["poisson_ratio", "pressure"])
     assert found.values["poisson_ratio"] == pytest.approx(1 / 3, abs=1e-9)
     assert abs(found.values["pressure"]) < 1e-9
 
@@ -98,7 +98,7 @@ def test_random_solids_are_isotropic_on_average(theta: Any) -> None:
     tensors = []
     for k in np.flatnonzero(batch.converged):
         try:
-            packing = bridge.relax(Packing(batch.positions[k], batch.typeid, batch.boxes[0]), theta)
+            packing = bridge.relax(theta, Packing(batch.positions[k], batch.typeid, batch.boxes[0]))
             tensors.append(np.asarray(bridge.elastic_tensor(theta, packing)))
         except (bridge.NotAMinimumError, bridge.RelaxationError):
             continue

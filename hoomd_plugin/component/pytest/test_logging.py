@@ -65,8 +65,8 @@ def written(sim, path, *forces):
 
 
 def energy(path):
-    ((packing, theta),) = bridge.read_gsd(path)
-    return float(bridge.energy(packing, theta))
+    ((theta, packing),) = bridge.read_gsd(path)
+    return float(bridge.energy(theta, packing))
 
 
 @pytest.mark.parametrize("kind", ["HarmonicMorse", "HarmonicMorseReduced", "SoftSphere", "Morse"])
@@ -160,8 +160,8 @@ def test_bonds_are_refused_and_exclusions_too(tmp_path):
     sim.run(1)
     path = written(sim, tmp_path / "d.gsd", force)
     with pytest.warns(UserWarning, match="40 bonds have no springs"):
-        ((packing, theta),) = bridge.read_gsd(path)
-    assert float(bridge.energy(packing, theta)) == pytest.approx(force.energy, rel=1e-5)
+        ((theta, packing),) = bridge.read_gsd(path)
+    assert float(bridge.energy(theta, packing)) == pytest.approx(force.energy, rel=1e-5)
 
 
 def test_bodies_are_refused(tmp_path):

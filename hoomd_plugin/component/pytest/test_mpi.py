@@ -86,8 +86,8 @@ def test_two_ranks_move_as_one(tmp_path):
     np.testing.assert_allclose(two["first"], one["first"], atol=1e-12)
     np.testing.assert_allclose(two["position"], one["position"], atol=1e-9)
     assert two["energy"] == pytest.approx(one["energy"], rel=1e-10)
-    ((packing, theta),) = bridge.read_gsd(tmp_path / "ranks2.gsd")
-    assert float(bridge.energy(packing, theta)) == pytest.approx(two["energy"], rel=1e-5)
+    ((theta, packing),) = bridge.read_gsd(tmp_path / "ranks2.gsd")
+    assert float(bridge.energy(theta, packing)) == pytest.approx(two["energy"], rel=1e-5)
 
 
 FARM = """
@@ -129,7 +129,7 @@ def test_a_farm_of_ranks_prepares_one_ensemble(tmp_path):
     frames = [
         np.asarray(packing.positions)
         for rank in (0, 1)
-        for packing, _ in bridge.read_gsd(tmp_path / f"farm{rank}.gsd")
+        for _, packing in bridge.read_gsd(tmp_path / f"farm{rank}.gsd")
     ]
     np.testing.assert_array_equal(np.stack(frames), whole.positions)
 

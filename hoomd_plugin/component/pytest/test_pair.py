@@ -118,10 +118,10 @@ def test_forces_are_those_of_jax(name, dimension, device):
     sim = simulation(positions, typeid, box, device())
     attach(sim, force)
     state = bridge.Packing.of(positions=positions, typeid=typeid, box=box)
-    theirs = bridge.forces(state, THETAS[name])
+    theirs = bridge.forces(THETAS[name], state)
     scale = np.abs(theirs).max()
     np.testing.assert_allclose(force.forces[:, :dimension], theirs, atol=1e-12 * scale)
-    assert force.energy == pytest.approx(bridge.energy(state, THETAS[name]), rel=1e-12)
+    assert force.energy == pytest.approx(bridge.energy(THETAS[name], state), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", list(THETAS))
