@@ -146,6 +146,11 @@ def frame_of(theta: Theta, packing: Packing, log: Mapping[str, ArrayLike] | None
     Raises `InputError` for what is no packing or potential, or cannot be logged.
     """
     check(theta=theta, packing=packing)
+    if packing.fixed is not None and packing.fixed.any():
+        raise InputError(
+            f"{int(packing.fixed.sum())} particles are fixed, which a frame cannot say: write the "
+            "packing without it (dataclasses.replace(packing, fixed=None)), and the mask beside it."
+        )
     wrapped = packing.wrapped()
     near, springs = theta.near, theta.springs
     n_types = int(np.max(packing.typeid)) + 1 if near is None else near.n_types

@@ -172,8 +172,8 @@ class PairPotential(ABC):
 
     @staticmethod
     @abstractmethod
-    def pair_stiffness(pair: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """The largest u''(r), of NumPy parameters."""
+    def pair_stiffness(pair: Mapping[str, Any]) -> Any:
+        """The largest u''(r)."""
 
     @staticmethod
     @abstractmethod
@@ -292,10 +292,9 @@ class HarmonicMorse(_MorseWell, PairPotential):
         return sigma, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
 
     @classmethod
-    def pair_stiffness(  # noqa: D102
-        cls, pair: Mapping[str, NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
-        return np.maximum(cls.core_stiffness(pair), 2 * pair["alpha"] ** 2 * pair["binding"])
+    def pair_stiffness(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
+        core, well = cls.core_stiffness(pair), 2 * pair["alpha"] ** 2 * pair["binding"]
+        return (jnp if isinstance(well, jax.Array) else np).maximum(core, well)
 
 
 class HarmonicMorseReduced(HarmonicMorse):
@@ -354,9 +353,7 @@ class SoftSphere(PairPotential):
         return (pair["sigma"],)
 
     @staticmethod
-    def pair_stiffness(  # noqa: D102
-        pair: Mapping[str, NDArray[np.float64]],
-    ) -> NDArray[np.float64]:
+    def pair_stiffness(pair: Mapping[str, Any]) -> Any:  # noqa: D102
         return pair["stiffness"] / pair["sigma"] ** 2
 
     @staticmethod
@@ -403,9 +400,7 @@ class Morse(_MorseWell, PairPotential):
         return sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
 
     @staticmethod
-    def pair_stiffness(  # noqa: D102
-        pair: Mapping[str, NDArray[np.float64]],
-    ) -> NDArray[np.float64]:
+    def pair_stiffness(pair: Mapping[str, Any]) -> Any:  # noqa: D102
         # at the bottom of the well; the wall below it is steeper
         return 2 * pair["alpha"] ** 2 * pair["binding"]
 
@@ -470,9 +465,7 @@ class FourTerm(PairPotential):
         return cls.onset * pair["r_cut"], pair["r_cut"]
 
     @classmethod
-    def pair_stiffness(  # noqa: D102
-        cls, pair: Mapping[str, NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
+    def pair_stiffness(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
         # From a little inside the lowest point outwards, as the engine has it: the wall below is
         # steeper without bound.
         def of_one(one: dict[str, Array]) -> Array:
@@ -487,7 +480,8 @@ class FourTerm(PairPotential):
             return jnp.max(jnp.abs(second(one["r_cut"] * within)))
 
         flat = {k: jnp.ravel(jnp.asarray(v)) for k, v in pair.items()}
-        return np.asarray(jax.vmap(of_one)(flat)).reshape(np.shape(pair["r_cut"]))
+        found = jax.vmap(of_one)(flat).reshape(np.shape(pair["r_cut"]))
+        return found if isinstance(pair["r_cut"], jax.Array) else np.asarray(found)
 
     @staticmethod
     def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..matter.mechanics import State, interactions, listed
 from ..matter.springs import Theta
+from .rules import is_loose
 
 __all__ = ["contacts_of", "find_rattlers"]
 
@@ -60,7 +61,7 @@ def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArr
 
     What a contact is, `contacts_of` says. A particle is a rattler if its contacts leave it free to
     move, that is if they do not span space, or if they all push and are fewer than d + 1. Contacts
-    with rattlers do not count.
+    with rattlers do not count. A particle that is fixed is none.
 
     Parameters
     ----------
@@ -73,6 +74,7 @@ def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArr
     i, j, units, counts, attracts = listed(theta, state, found)
     n, d = state.positions.shape
     out = np.zeros(n, dtype=bool)
+    movable = True if state.fixed is None else ~np.asarray(state.fixed)
     while True:
         live = counts & ~out[i] & ~out[j]
         ends = np.concatenate([i[live], j[live]])
@@ -84,8 +86,7 @@ def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArr
             for b in range(a, d):
                 outer = np.tile(units[live, a] * units[live, b], 2)
                 moment[:, a, b] = moment[:, b, a] = np.bincount(ends, outer, n)
-        flat = np.linalg.eigvalsh(moment)[:, 0] < 1e-9
-        found = ~out & (flat | (~pulls & (number < d + 1)))
+        found = movable & ~out & is_loose(moment, number, pulls)
         if not found.any():
             return out
         out |= found

@@ -16,7 +16,7 @@ from amorph.handover.showing import shown
 
 from ..errors import NotAMinimumError, RelaxationError, SingularHessianError
 from ..matter.arguments import check
-from ..matter.mechanics import State, energy_of, forces_of, interactions, state_of
+from ..matter.mechanics import State, driving_forces_of, energy_of, interactions, state_of
 from ..matter.packing import Packing
 from ..matter.pairs import within
 from ..matter.springs import Theta
@@ -114,12 +114,12 @@ class Work:
 
 @jax.jit
 def _forces(theta: Theta, state: State) -> Array:
-    return forces_of(theta, state)
+    return driving_forces_of(theta, state)
 
 
 @jax.jit
 def _held_forces(theta: Theta, state: State) -> Array:
-    return forces_of(theta, state, held=True)
+    return driving_forces_of(theta, state, held=True)
 
 
 @jax.jit
@@ -152,7 +152,7 @@ def _fire(
     origin = state.positions
 
     def at(positions: Array) -> Array:
-        return forces_of(theta, replace(state, positions=positions))
+        return driving_forces_of(theta, replace(state, positions=positions))
 
     def going(carry: tuple[Array, ...]) -> Array:
         x, _, f, _, _, _, steps = carry

@@ -21,7 +21,7 @@ from amorph.handover.showing import shown
 
 from ..errors import NotAMinimumError, NotFiniteError, SingularHessianError
 from ..matter.arguments import check
-from ..matter.mechanics import State, energy_of, forces_of, state_of
+from ..matter.mechanics import State, driving_forces_of, energy_of, state_of
 from ..matter.packing import Packing
 from ..matter.pairs import find_pairs
 from ..matter.springs import Theta
@@ -30,6 +30,7 @@ from ..precision import require_float64
 from ..solve.factors import SMALLEST_PIVOT, SOLVERS, Factor, factorise, lowest_mode
 from ..solve.sparse import NotPositiveError
 from .rattlers import find_rattlers
+from .rules import round_off_force
 
 __all__ = ["Response", "default_tolerance", "response", "round_off_force"]
 
@@ -56,11 +57,6 @@ def default_tolerance(theta: Theta, packing: Packing) -> float:
     return limit
 
 
-def round_off_force(stiffness: Any, length: Any) -> Any:
-    """max(1e-12, 8 eps k_max L), of numbers or arrays: what rest means, see `default_tolerance`."""
-    return np.maximum(1e-12, 8 * float(np.finfo(np.float64).eps) * stiffness * length)
-
-
 def force_tolerance(theta: Theta, packing: Packing, tolerance: float | None) -> float:
     """The tolerance asked for, or the default; raises `InputError` for an impossible one."""
     return default_tolerance(theta, packing) if tolerance is None else checked_tolerance(tolerance)
@@ -76,8 +72,8 @@ def _loads(theta: Any, state: State) -> tuple[Array, Array, Array | None]:
     """Energy, forces, and Ξ without rattlers for a packing with a box."""
     xi = None
     if state.box is not None:
-        xi = jnp.where(state.rattlers[:, None, None], 0.0, strain_forces(theta, state))
-    return energy_of(theta, state), forces_of(theta, state), xi
+        xi = jnp.where(state.still[:, None, None], 0.0, strain_forces(theta, state))
+    return energy_of(theta, state), driving_forces_of(theta, state), xi
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from ..errors import ConvergenceError
 from ..matter.mechanics import Interactions, State, hessian_of, interactions, listed
 from .blas import one_blas_thread
 from .krylov import WEAK, Krylov
+from .rigid import rigid_modes
 from .sparse import BACKENDS, NotPositiveError, Pattern, SparseHessian, direct
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "factorise",
     "held_hessian",
     "lowest_mode",
-    "rigid_modes",
 ]
 
 # Up to this many degrees of freedom dense algebra is as fast (measured on two cores: a relaxation
@@ -53,25 +53,6 @@ SOLVERS = ("auto", "dense", "direct", *BACKENDS, "krylov")
 """How the Hessian can be dealt with; ``direct`` is the first of the libraries installed."""
 
 
-def rigid_modes(state: State) -> NDArray[np.float64]:
-    """Orthonormal rigid motions of the particles that are held, (N d, d or more)."""
-    x = np.asarray(state.positions)
-    n, d = x.shape
-    held = np.where(np.asarray(state.rattlers), 0.0, 1.0)
-    modes = [held[:, None] * np.eye(d)[a] for a in range(d)]
-    if state.box is None:
-        centred = x - np.sum(held[:, None] * x, axis=0) / np.sum(held)
-        for a, b in [(0, 1)] if d == 2 else [(0, 1), (0, 2), (1, 2)]:
-            turn = np.zeros((d, d))
-            turn[a, b], turn[b, a] = 1.0, -1.0
-            modes.append(held[:, None] * (centred @ turn.T))
-    columns = np.stack([m.reshape(n * d) for m in modes], axis=1)
-    if state.box is not None:
-        return columns / np.sqrt(np.sum(held))
-    basis, _ = np.linalg.qr(columns)
-    return basis
-
-
 def held_hessian(
     theta: Any, state: State, rigid: Any, stiffness: Array | None = None
 ) -> tuple[Array, Array]:
@@ -81,7 +62,7 @@ def held_hessian(
     motions of the others carry it too. By default it is H's mean diagonal element.
     """
     n, d = state.positions.shape
-    free = jnp.repeat(state.rattlers, d)
+    free = jnp.repeat(state.still, d)
     matrix = jnp.where(free[:, None] | free[None, :], 0.0, hessian_of(theta, state))
     if stiffness is None:
         stiffness = jnp.trace(matrix) / jnp.maximum(n * d - jnp.sum(free), 1)
@@ -114,7 +95,7 @@ class Factor(ABC):
 
     def __init__(self, state: State, rigid: NDArray[np.float64]) -> None:
         self._shape = tuple(state.positions.shape)
-        self._free = np.repeat(np.asarray(state.rattlers), self._shape[1])
+        self._free = np.repeat(np.asarray(state.still), self._shape[1])
         self.rigid = rigid
 
     def project(self, loads: NDArray[np.float64]) -> NDArray[np.float64]:
