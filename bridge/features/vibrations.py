@@ -20,7 +20,7 @@ from ..matter.arguments import check
 from ..matter.mechanics import Interactions, State, hessian_of, interactions, listed, sum_over_pairs
 from ..matter.packing import Packing
 from ..matter.springs import Theta
-from ..minima.responses import Response, remember, response
+from ..minima.responses import Response, keep, response
 from ..solve.blas import one_blas_thread
 from ..solve.factors import Dense, held_hessian
 
@@ -214,7 +214,7 @@ def response_with(
     found = response(theta, packing, tolerance=tolerance, reach=reach, solver=solver)
     if n_modes and not has_modes(found, theta, n_modes):
         found = with_modes(found, theta, n_modes)
-        remember(theta, packing, reach, found)
+        keep(theta, packing, reach, found)
     return found
 
 

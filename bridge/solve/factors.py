@@ -98,6 +98,10 @@ class Factor(ABC):
         self._free = np.repeat(np.asarray(state.still), self._shape[1])
         self.rigid = rigid
 
+    def is_of(self, state: State) -> bool:
+        """Whether the same particles are still in a state: its factor may serve there too."""
+        return np.array_equal(self._free[:: self._shape[1]], np.asarray(state.still))
+
     def project(self, loads: NDArray[np.float64]) -> NDArray[np.float64]:
         """Take rigid motions and rattlers out of (N d, k)."""
         out = loads - self.rigid @ (self.rigid.T @ loads)
