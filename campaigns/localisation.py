@@ -44,7 +44,7 @@ class Localisation:
     shear_spread: float
 
 
-def localisation(packing: bridge.Packing, theta: bridge.PairPotential) -> Localisation:
+def localisation(theta: bridge.PairPotential, packing: bridge.Packing) -> Localisation:
     """The localisation of a packing at rest, in a box.
 
     Raises as `amorph.bridge.response` does.

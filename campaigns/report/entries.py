@@ -218,8 +218,8 @@ def view_of(frame: Frame, label: str = "") -> pictures.View:
     )
 
 
-def last_packing(entry: Entry) -> tuple[bridge.Packing, bridge.PairPotential]:
-    """The (first) packing of a design's last step, at rest, and its potential.
+def last_packing(entry: Entry) -> tuple[bridge.PairPotential, bridge.Packing]:
+    """The potential of a design's last step, and its (first) packing at rest.
 
     Raises as `amorph.handover.GSDReader` and `amorph.bridge.relax` do.
     """
@@ -227,7 +227,7 @@ def last_packing(entry: Entry) -> tuple[bridge.Packing, bridge.PairPotential]:
         frame = reader.read(reader.n_frames - 1)
     assert frame.potential is not None
     theta = bridge.from_arrays(frame.potential, frame.parameters)
-    return bridge.relax(theta, bridge.Packing.from_frame(frame)), theta
+    return theta, bridge.relax(theta, bridge.Packing.from_frame(frame))
 
 
 def _symbol(feature: str) -> str:

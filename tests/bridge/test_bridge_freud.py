@@ -132,13 +132,13 @@ def test_other_windows(discs: list[Packing]) -> None:
 def test_smooth_psi_is_freuds_weighted(discs: list[Packing]) -> None:
     """freud's own list, with our weights: `weighted=True` divides by their sum, as we do."""
     packing = discs[2]
-    listed, weight = weighted_list(packing, P0, FLOAT32)
+    listed, weight = weighted_list(P0, packing, FLOAT32)
     order = freud.order.Hexatic(8, weighted=True).compute(system(packing), neighbors=listed)
     assert (np.bincount(listed[:, 0], weight, minlength=128) >= 1).all(), "nothing saturates"
     assert bridge.bond_order(P0, packing, 8) == pytest.approx(order.particle_order, abs=FLOAT32)
 
 
-def weighted_list(packing: Packing, theta: PairPotential, least: float) -> tuple[Any, np.ndarray]:
+def weighted_list(theta: PairPotential, packing: Packing, least: float) -> tuple[Any, np.ndarray]:
     sigma = sigma_of(theta)
     listed = neighbours(packing, 1.4 * theta.arrays()["diameters"].max())
     i, j = listed[:, 0], listed[:, 1]
@@ -223,7 +223,7 @@ def test_steinhardt_with_a_cutoff(spheres: list[Packing]) -> None:
 def test_smooth_steinhardt_is_freuds_weighted(spheres: list[Packing]) -> None:
     """But for the average: freud weighs the neighbours' bonds, not the neighbours."""
     packing = spheres[1]
-    listed, _ = weighted_list(packing, SPHERES, FLOAT32)
+    listed, _ = weighted_list(SPHERES, packing, FLOAT32)
     for degree in DEGREES:
         order = freud.order.Steinhardt(degree, weighted=True)
         order.compute(system(packing), neighbors=listed)
