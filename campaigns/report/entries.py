@@ -1,4 +1,4 @@
-"""What a run directory tells: its designs, which of them are shown, and their packings."""
+"""The contents of a run directory: its designs, which of them are shown, their packings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +35,7 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """How the design ended, or `running`."""
+        """The design's outcome, or `running`."""
         return str(self.outcome["status"])
 
     @property
@@ -79,7 +79,7 @@ class Entry:
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """The number of steps taken."""
         if self.history is not None:
             return int(self.history.step[-1])
         return int(self.outcome.get("steps") or 0)
@@ -169,7 +169,7 @@ def read_entries(directory: Path) -> tuple[bool, list[Entry]]:
 
 
 def choose(entries: Sequence[Entry]) -> dict[str, str]:
-    """Which designs are shown in full, by name, and why."""
+    """The designs to show in full, by name, and why."""
     if len(entries) <= MAX_SHOWN:
         return {e.name: "" for e in entries}
     picked: dict[str, str] = {}
