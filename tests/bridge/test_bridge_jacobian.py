@@ -413,7 +413,7 @@ def test_second_order_refuses_what_rattlers_decide(references: Any) -> None:
 
 
 def test_rank_and_susceptibilities(theta2: Any, solid: Packing) -> None:
-    """Disordered packings are fully independent (P1); a clone of a feature is not."""
+    """Disordered packings respond independently (Zu et al. 2024); a clone of a feature does not."""
     found = bridge.jacobian(theta2, solid, ["elastic_constants"], "diameters/particle")
     assert found.rank() == 6
     u, s, wt = found.svd()

@@ -143,7 +143,7 @@ def test_slopes_of_split_frequencies() -> None:
 
 
 def test_projection_of_a_deformation(theta2: Any, solid: Packing) -> None:
-    """Over all modes the weights sum to 1; a mode projected on modes is itself (P2, eq. 1)."""
+    """Over all modes the weights sum to 1; a mode on modes is itself (Zhu et al., eq. 1)."""
     n = solid.n_particles
     modes = bridge.lowest_modes(theta2, solid, 2 * n)
     assert modes.vectors.shape[2] == 2 * n - modes.n_zero
