@@ -1,13 +1,13 @@
 """What relaxing, measuring and differentiating one packing costs against its size.
 
-Packings (harmonic-Morse, a = 6, two types; P0's standard case in two dimensions; in three density
-2.0 and half the binding, with which they are free of stress: at P0's they are in tension, and large
-ones tear) are quenched by the engine and written to a folder, from which they are taken when the
-script is run again. Each size is measured in a process of its own: re-minimisation to the bridge's
-tolerance, which includes the proof of the minimum and the linear response; the elastic tensor;
-Poisson's ratio with its gradient by all parameters. The second time in a process counts, without
-compilation. Memory is the process's peak resident set at the end, the first pass and JAX's compiler
-included.
+Packings (harmonic-Morse, a = 6, two types; in two dimensions with the density and binding of Zu and
+Goodrich, Commun. Mater. 5 (2024); in three density 2.0 and half the binding, with which they are
+free of stress: else they are in tension, and large ones tear) are quenched by the engine and
+written to a folder, from which they are taken when the script is run again. Each size is measured
+in a process of its own: re-minimisation to the bridge's tolerance, which includes the proof of the
+minimum and the linear response; the elastic tensor; Poisson's ratio with its gradient by all
+parameters. The second time in a process counts, without compilation. Memory is the process's peak
+resident set at the end, the first pass and JAX's compiler included.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _ZLIB = b"\x78"
 
 @dataclass(frozen=True)
 class CompiledCode:
-    """Where compiled code is kept, and how much of it there is.
+    """The folder of compiled code, and how much of it there is.
 
     Attributes
     ----------

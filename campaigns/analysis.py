@@ -1,4 +1,4 @@
-"""What is measured of a frame: a row of properties for each frame of trajectories.
+"""A row of properties for each frame of trajectories.
 
 `analyze` gives the rows one at a time, in this process; `amorph.campaigns.analyzing` spreads them
 over processes and keeps what is finished.
@@ -51,7 +51,7 @@ def default_features(
     registered: Iterable[str] | None = None,
     theta: bridge.Theta | None = None,
 ) -> list[str]:
-    """What is measured unless told otherwise: every listed feature that is defined for a packing.
+    """The features measured by default: every listed one that is defined for a packing.
 
     Of those in the registry, or of those named; theta tells a network of springs.
     """
@@ -69,7 +69,7 @@ def default_features(
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of every frame.
+    """The properties asked of every frame.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Request:
         return bridge.from_arrays(self.potential, dict(self.parameters))
 
     def features_of(self, theta: bridge.Theta, packing: bridge.Packing) -> tuple[str, ...]:
-        """What is measured of a packing."""
+        """The features to measure of a packing."""
         if self.features is not None:
             return self.features
         names = default_features(packing, self.registered, theta)
@@ -193,7 +193,7 @@ class Selection:
 
     @property
     def n_rows(self) -> int:
-        """How many frames there are in all."""
+        """The number of frames in all files."""
         return int(self._ends[-1])  # type: ignore[attr-defined]
 
     def at(self, row: int) -> tuple[int, int]:
@@ -203,7 +203,7 @@ class Selection:
         return k, self.frames[k][row - (ends[k - 1] if k else 0)]
 
     def where(self, first: int, stop: int) -> str:
-        """What rows first to stop - 1 are, in words: the files and frames."""
+        """The files and frames of rows first to stop - 1, in words."""
         parts = []
         row = first
         while row < stop:
@@ -370,7 +370,7 @@ def _plain(value: Any) -> Any:
 
 
 def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
-    """What is measured of a packing, relaxed first: see `analyze` for the keys.
+    """Relax a packing and measure it: see `analyze` for the keys.
 
     Raises as `amorph.bridge.relax` and `amorph.bridge.measure` do, `NotFiniteError`; and
     `NotAtRestError` where the request is strict.

@@ -70,7 +70,7 @@ class DesignSettings(Table):
 
     @property
     def n_packings(self) -> int:
-        """How many packings a step measures: one, or P0's 8 for an ensemble."""
+        """The number of packings a step measures: by default one, of an ensemble 8."""
         return self.packings or (1 if self.kind == "individual" else 8)
 
     @property
@@ -276,7 +276,7 @@ class Campaign(Table):
         return (0.0 if zero_allowed else 1e-3), math.inf
 
     def components(self, parameter: str) -> list[str]:
-        """What the components of a parameter are called: types (A, B) or pairs (AA, AB, BB)."""
+        """The names of a parameter's components: types (A, B) or pairs (AA, AB, BB)."""
         types = type_names(len(self.potential.diameters))
         return component_names(self.potential.kind, parameter, types)
 

@@ -1,12 +1,12 @@
 """Are gradients predictive? Exact derivatives beside finite changes of the parameters.
 
-Of followed packings the loss's change is compared with the one that its gradient predicts (P0,
-Fig. 1b). Of an ensemble the derivative of the mean, by differences with common random starts, is
-compared with the mean of the derivatives (P0, Fig. S1). The two are not the same: a feature jumps
-where a packing falls into another minimum, or a pair crosses a distance where u'' does, and no
-packing's own derivative knows of it; and near such an instability the derivatives are unbounded.
-What crossings add to the derivative of the mean is known, however (`amorph.bridge.jumps`): the mean
-is shown with it and without.
+Of followed packings the loss's change is compared with the one that its gradient predicts (Zu
+and Goodrich, Commun. Mater. 5 (2024), Fig. 1b). Of an ensemble the derivative of the mean, by
+differences with common random starts, is compared with the mean of the derivatives (Fig. S1
+there). The two are not the same: a feature jumps where a packing falls into another minimum, or a
+pair crosses a distance where u'' does, and no packing's own derivative knows of it; and near such
+an instability the derivatives are unbounded. The jump terms of the mean are known, however
+(`amorph.bridge.sensitivity.jumps`): the mean is shown with them and without.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ LIMITS = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 @dataclass(frozen=True, eq=False)
 class GradientCheck:
-    """What was found. C: free parameters, H: changes, R: packings, J: objectives.
+    """The result. C: free parameters, H: changes, R: packings, J: objectives.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class GradientCheck:
         return cut.mean(axis=0), cut.std(axis=0, ddof=1) / np.sqrt(len(cut))
 
     def summary(self) -> dict[str, Any]:
-        """What ``gradient.json`` tells."""
+        """The contents of ``gradient.json``."""
         out: dict[str, Any] = {
             "packings": len(self.value),
             "failed": self.failed,
@@ -163,7 +163,7 @@ def _or_none(values: Floats) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class _Probe:
-    """What the packings of a check share."""
+    """Everything that the packings of a check share."""
 
     order: Order
     changed: tuple[tuple[tuple[bridge.PairPotential | None, ...], ...], ...]

@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What the members of a step share.
+    """Everything that the members of a step share.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Member:
     failure: str = ""
 
     def slope(self, parameter: str) -> NDArray[np.float64]:
-        """What a packing has to say of the derivative by a parameter: its own, and crossings."""
+        """A packing's part of the mean's derivative by a parameter: its own, and its jump terms."""
         own = self.slopes[parameter]
         return own + self.crossing_slopes[parameter] if self.crossing_slopes else own
 

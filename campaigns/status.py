@@ -1,4 +1,4 @@
-"""How far a run is, from what it leaves on disk; asked while it runs, or afterwards."""
+"""The state of a run, from what it has on disk, while it runs or afterwards."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Which type a particle of a text file is: by number, by name, never by guess."""
+"""The types of a text file's particles: by number, by name, never by guess."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

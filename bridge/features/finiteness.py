@@ -1,4 +1,4 @@
-"""That what is measured and differentiated is finite; where it is not, what and why.
+"""Checks that values and derivatives are finite, with errors that name the one that is not.
 
 Only small results are looked at. The eigenvalue that tells whether the packing is to blame is
 computed once something is wrong.

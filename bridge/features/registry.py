@@ -109,7 +109,7 @@ class Feature:
         return not self.modes
 
     def range_in(self, dimension: int) -> tuple[float, float]:
-        """What is possible for an isotropic solid; infinite where nothing is known."""
+        """The range possible for an isotropic solid; infinite where nothing is known."""
         return (self.bounds or {}).get(dimension, (-np.inf, np.inf))
 
     def __call__(self, theta: Theta, packing: Packing) -> "NDArray[np.float64] | float":

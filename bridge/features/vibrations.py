@@ -377,7 +377,7 @@ def density_of_states(
 
 
 def _checked_bins(bins: "int | ArrayLike") -> "int | NDArray[np.float64]":
-    """How many bins, or their edges; raises `InputError` for what is neither."""
+    """The number of bins, or their edges; raises `InputError` for anything else."""
     edges = real_numbers("bins", bins, "a whole number, or ascending edges")
     if edges.ndim == 0:
         return count("bins", np.asarray(bins).item())

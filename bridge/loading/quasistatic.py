@@ -101,7 +101,7 @@ class Move:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """How a packing is led along F = exp(strain · L).
+    """The deformation path of a packing, F = exp(strain · L).
 
     Attributes: theta; rate, L (d, d); limit, the largest |F| at rest; resolution, the smallest
     part of the strain; check, whether each step is taken back to see if it can be.
@@ -170,7 +170,7 @@ class Path:
             return (move if move is not None else self.lost(here, to)), 2.0 * max(part, size)
 
     def lost(self, here: Point, to: float) -> Move:
-        """Where the packing goes when its minimum cannot be followed.
+        """Relax to the state that the packing falls into when its minimum cannot be followed.
 
         Contacts that open or close can stop Newton at a minimum that goes on: it is an event only
         if the way back does not lead back.
@@ -230,7 +230,7 @@ class Path:
         return float(np.sum(stress * self.rate)), stress
 
     def contact_changes(self, here: Point, move: Move) -> int:
-        """How many pairs crossed a distance where u'' jumps; those of rattlers do not count."""
+        """The number of pairs that crossed a distance where u'' jumps, rattlers' left out."""
         there, gradient = move.point, move.gradient
         free = self.rattlers(here) & self.rattlers(there)
         moved = there.packing.positions - here.packing.positions @ gradient.T

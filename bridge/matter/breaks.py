@@ -1,4 +1,4 @@
-"""Where u'' of a pair jumps, and by how much."""
+"""The jumps of a pair's u'': their distances and sizes."""
 
 from typing import Any
 

@@ -114,7 +114,7 @@ def packings_of(frames: "Frame | HasFrames | Iterable[Frame]") -> Iterator[tuple
 
 
 def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
-    """What a frame's particles interact by: its potential, its springs, or both.
+    """The interactions of a frame's particles: its potential, its springs, or both.
 
     ``near`` takes the place of the frame's pair potential; its springs stay.
 

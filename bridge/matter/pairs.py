@@ -105,7 +105,7 @@ def find_pairs(
 def _images(
     fractions: NDArray[np.float64], rim: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Which particles have images within a rim around the box, and in which boxes these lie."""
+    """The particles with images in a rim around the box, and the boxes these images lie in."""
     n, d = fractions.shape
     which, image = np.arange(n), np.zeros((n, d))
     for axis in range(d):
@@ -146,7 +146,7 @@ def find_bonds(springs: Springs | None, packing: Packing) -> Pairs | None:
 
 
 def within(near: PairPotential | None, packing: Packing, pairs: Pairs, reach: float) -> Pairs:
-    """Those of listed pairs that `find_pairs` would list; the list must have them all."""
+    """The listed pairs that `find_pairs` would list; the list must contain them all."""
     if near is None:
         return pairs
     count = int(pairs.count)

@@ -163,7 +163,7 @@ class PairPotential(ABC):
     @staticmethod
     @abstractmethod
     def pair_cutoff(pair: Mapping[str, Any]) -> Any:
-        """Where u(r) ends."""
+        """The distance beyond which u(r) is zero."""
 
     @staticmethod
     @abstractmethod
@@ -204,7 +204,7 @@ def _xplor(r: Array, r_on: Array, r_cut: Array) -> Array:
 
 
 class _MorseWell:
-    """What the potentials with a Morse well share: it is cut from σ + 5/a to σ + 9.9/a."""
+    """Base of the potentials with a Morse well, switched off from σ + 5/a to σ + 9.9/a."""
 
     onset, cutoff = MORSE_SWITCH
     _values: dict[str, Any]
@@ -229,7 +229,7 @@ class _MorseWell:
 
 
 class HarmonicMorse(_MorseWell, PairPotential):
-    """The harmonic-Morse potential, P0's form.
+    """The harmonic-Morse potential: a harmonic core and a Morse well.
 
     u(r) = (k/2)(σ - r)² - B for r < σ, B[exp(-2a(r-σ)) - 2 exp(-a(r-σ))] S(r) beyond, where
     σ = (D_i + D_j)/2 and S is the XPLOR switch from σ + 5/a to σ + 9.9/a.
@@ -298,11 +298,12 @@ class HarmonicMorse(_MorseWell, PairPotential):
 
 
 class HarmonicMorseReduced(HarmonicMorse):
-    """The harmonic-Morse potential, P1's form: its core is (k/2)(1 - r/σ)² - B.
+    """The harmonic-Morse potential with the core (k/2)(1 - r/σ)² - B.
 
-    Everything else, the cutoff (P1 gives none) and the parameters are `HarmonicMorse`'s; k is an
-    energy. Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids",
-    eq. 1.
+    Everything else and the parameters are `HarmonicMorse`'s; k is an energy.
+
+    Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids", eq. 1, which
+    gives no cutoff.
     """
 
     potential = "harmonic_morse_reduced"

@@ -26,7 +26,7 @@ UNMOVED = 1e-8
 
 @dataclass(frozen=True)
 class Departure:
-    """How far a packing at rest is from where it began.
+    """The distance of a packing at rest from where it began.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ def _pairs(theta: Theta, packing: Packing, further: float = 0.0) -> Pairs:
 def _neighbours(
     theta: Theta, packing: Packing, pairs: Pairs, held: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Those of some pairs that are neighbours in a packing, each as one number."""
+    """The listed pairs that are neighbours in a packing, each as one number."""
     assert theta.near is not None
     diameters = np.asarray(theta.near.diameters)[packing.typeid]
     count = int(pairs.count)

@@ -57,7 +57,7 @@ _contacts = jax.jit(contacts_of)
 
 
 def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArray[np.bool_]:
-    """Which particles are rattlers, (N,), found recursively.
+    """A mask of the rattlers, (N,) bool, found recursively.
 
     What a contact is, `contacts_of` says. A particle is a rattler if its contacts leave it free to
     move, that is if they do not span space, or if they all push and are fewer than d + 1. Contacts

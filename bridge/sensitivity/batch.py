@@ -104,10 +104,10 @@ def _values_shown(values: NDArray[np.float64]) -> str:
 
 
 def measure_batch(
+    theta: "PairPotential | Sequence[PairPotential]",
     positions: ArrayLike,
     typeid: ArrayLike,
     boxes: ArrayLike,
-    theta: "PairPotential | Sequence[PairPotential]",
     features: "str | Feature | Sequence[str | Feature]" = (),
     gradients: "str | Feature | Sequence[str | Feature]" = (),
     *,
@@ -120,6 +120,8 @@ def measure_batch(
 
     Parameters
     ----------
+    theta:
+        A pair potential, or one for each replica, of one kind and number of types.
     positions:
         (R, N, d), near minima: quenched to forces of 1e-4 or less, else single packings' way is
         taken, which is slower.
@@ -127,8 +129,6 @@ def measure_batch(
         (N,) or (R, N).
     boxes:
         (d, d) or (R, d, d).
-    theta:
-        A pair potential, or one for each replica, of one kind and number of types.
     features, gradients:
         What to measure, and what to differentiate by all parameters of types, at fixed box; one
         alone stands for itself.

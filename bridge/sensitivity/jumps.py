@@ -1,4 +1,4 @@
-"""What the mean over packings gains where pairs cross a distance at which u'' jumps.
+"""Jump terms: the part of a mean's derivative due to pairs that cross where u'' jumps.
 
 A feature f made of second derivatives of the energy jumps by Δf when a pair crosses such a distance
 b. A packing's own derivative knows nothing of that, but a mean over packings goes smoothly: pairs
@@ -39,8 +39,9 @@ from ..minima.responses import Response
 __all__ = ["Jumps", "jumps_of"]
 
 # The kernel holds this many pairs a particle, and between these numbers, but is no wider than this
-# part of the smallest diameter. (At P0's parameters the nearest 0.08 lie within 0.003 σ; kernels of
-# 0.003 σ and 0.01 σ give the same sum within its error, one of 0.03 σ twice as much.)
+# part of the smallest diameter. (With diameters 0.8 and 1.0, a = 6 and density 1.6 the nearest 0.08
+# lie within 0.003 σ; kernels of 0.003 σ and 0.01 σ give the same sum within its error, one of
+# 0.03 σ twice as much.)
 PAIRS_A_PARTICLE = 0.08
 FEWEST, MOST = 8, 256
 WIDEST = 0.01
@@ -170,13 +171,12 @@ def jumps_of(
     rows: int,
     tensor: Any,
 ) -> Jumps:
-    """What features gain when a pair crosses a distance at which u'' jumps.
+    """The pairs close to a jump of u'', and the steps of features as each of them crosses it.
 
-    They have so many components together, and the packing has this elastic tensor, if any.
-
-    It is what they gain through the elastic tensor: a feature that does not take it from
-    `elastic_tensor_of` has no step. A pair whose crossing would leave a saddle has none either:
-    what comes then is a rearrangement.
+    `rows` is the features' number of components, `tensor` the packing's elastic tensor, or None.
+    Steps are those through the elastic tensor: a feature that does not take it from
+    `elastic_tensor_of` has none. Neither has a pair whose crossing would leave a saddle, since the
+    packing then rearranges.
 
     Raises `FeatureError` for features of vibrational modes.
     """

@@ -13,7 +13,7 @@ from amorph.bridge.minima.relaxing import Work, run_newton
 from amorph.handover import AmorphError, BoxTooSmallError, InputError, UnknownTypeError
 
 
-def proven(packing: Packing, theta: Any, rattlers: int = 0) -> None:
+def proven(theta: Any, packing: Packing, rattlers: int = 0) -> None:
     """At rest, and every eigenvalue positive but the zero modes."""
     force = np.sqrt((bridge.forces(theta, packing) ** 2).sum(axis=1).max())
     assert force <= bridge.default_tolerance(theta, packing)
@@ -34,7 +34,7 @@ def test_back_to_the_same_minimum(size: float, theta2: Any, solid: Packing) -> N
     assert found.moved == pytest.approx(
         np.sqrt(((found.packing.positions - solid.positions - push) ** 2).sum(1).max())
     )
-    proven(found.packing, theta2)
+    proven(theta2, found.packing)
 
 
 def test_rounded_to_float32(theta2: Any, solid: Packing) -> None:
@@ -42,7 +42,7 @@ def test_rounded_to_float32(theta2: Any, solid: Packing) -> None:
     found = bridge.relaxation(theta2, rounded)
     assert found.moved < 1e-5
     assert found.fire_steps == 0, "Newton alone is enough from here"
-    proven(found.packing, theta2)
+    proven(theta2, found.packing)
 
 
 def test_already_at_rest(theta2: Any, solid: Packing) -> None:
@@ -71,7 +71,7 @@ def test_from_random_starts(theta2: Any, solid: Packing) -> None:
             found = bridge.relaxation(theta2, start)
         except AmorphError:
             continue
-        proven(found.packing, theta2, int(found.response.rattlers.sum()))
+        proven(theta2, found.packing, int(found.response.rattlers.sum()))
         assert bridge.energy(theta2, found.packing) < before
         assert found.response.energy == pytest.approx(
             bridge.energy(theta2, found.packing), rel=1e-12
@@ -94,7 +94,7 @@ def test_a_perfect_square_lattice_is_left_or_named() -> None:
         return
     assert found.moved > 1e-3
     assert bridge.energy(theta, found.packing) < bridge.energy(theta, lattice) - 1e-3
-    proven(found.packing, theta, int(found.response.rattlers.sum()))
+    proven(theta, found.packing, int(found.response.rattlers.sum()))
 
 
 def test_cluster(theta2: Any, solid: Packing) -> None:
@@ -125,7 +125,7 @@ def test_cluster(theta2: Any, solid: Packing) -> None:
 
 
 def test_rattlers_of_the_reference(references: Any) -> None:
-    packing, theta, expected = references["soft2d_n128_rattlers_s12"]
+    theta, packing, expected = references["soft2d_n128_rattlers_s12"]
     rattlers = bridge.response(theta, packing, tolerance=1e-11).rattlers
     assert rattlers.sum() == expected["n_rattlers"] == 4
     i, j, vector = _nearest(packing)
@@ -172,7 +172,6 @@ def test_not_at_rest_at_other_parameters(theta2: Any, solid: Packing) -> None:
     other = theta2.replace(stiffness=1.1 * theta2.stiffness)
     with pytest.raises(bridge.NotAMinimumError):
         bridge.poisson_ratio(other, solid)
-    assert bridge.poisson_ratio(theta2, solid) == bridge.poisson_ratio(theta2, solid)
 
 
 def test_below_jamming() -> None:
@@ -181,7 +180,7 @@ def test_below_jamming() -> None:
     packing = Packing.of(apart, np.zeros(36, dtype=int), np.eye(2) * 6)
     for act in (bridge.relax, bridge.response):
         with pytest.raises(bridge.SingularHessianError, match="below jamming"):
-            act(packing, theta)
+            act(theta, packing)
     x = ensemble.random_positions(36, packing.box, 1, seed=1)[0]
     with pytest.raises(AmorphError) as failure:
         bridge.relax(theta, packing.with_positions(x))
@@ -258,15 +257,15 @@ def test_float64_switched_off(theta2: Any, solid: Packing) -> None:
     fresh = solid.with_positions(solid.positions)
     for act in (bridge.relax, bridge.energy, bridge.forces, bridge.hessian, bridge.response):
         with pytest.raises(bridge.PrecisionError, match="jax_enable_x64"):
-            act(fresh, theta2)
+            act(theta2, fresh)
 
 
 @pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(
     "act",
     [
-        lambda p, t: bridge.measure(t, p, ["poisson_ratio"]),
-        lambda p, t: bridge.measure(t, p, (), ["bulk_modulus"]),
+        lambda t, p: bridge.measure(t, p, ["poisson_ratio"]),
+        lambda t, p: bridge.measure(t, p, (), ["bulk_modulus"]),
         bridge.bond_contributions,
         bridge.lowest_frequencies,
     ],
@@ -275,7 +274,7 @@ def test_float64_switched_off(theta2: Any, solid: Packing) -> None:
 def test_float64_switched_off_after_relaxing(act: Any, theta2: Any, solid: Packing) -> None:
     """The response is remembered with the packing; precision is checked at each entry."""
     with pytest.raises(bridge.PrecisionError, match="jax_enable_x64"):
-        act(solid, theta2)
+        act(theta2, solid)
 
 
 @pytest.mark.usefixtures("float32")
@@ -327,7 +326,7 @@ def test_misspelt_features(theta2: Any, solid: Packing, solid3: Packing, spheres
         bridge.measure(theta2, solid, (), ["psi_8_sharp"])
     with pytest.raises(bridge.FeatureError, match="already"):
         bridge.register(bridge.FEATURES["pressure"])
-    with pytest.raises(bridge.FeatureError, match="a potential and a Packing"):
+    with pytest.raises(InputError, match=r"packing is .*: it must be a Packing"):
         bridge.pressure(theta2, theta2)
 
 
@@ -435,6 +434,6 @@ def test_bounded_newton_steps_settle_what_plain_ones_do_not(theta2: Any) -> None
         refused += 1
         assert run_newton(bounded, limit, bounded=True)[0]
         end = start.with_positions(bounded.state.positions)
-        proven(end, theta2)
+        proven(theta2, end)
         assert bridge.energy(theta2, end) < bridge.energy(theta2, start)
     assert refused >= 4

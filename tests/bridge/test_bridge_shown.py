@@ -75,7 +75,7 @@ def test_measurements(solid: bridge.Packing) -> None:
     assert repr(table).startswith("Jacobian: 7 components of features by 16 parameters\n")
     assert lines(table)["with respect to"].strip() == "diameters/particle"
     batch = bridge.measure_batch(
-        np.stack([solid.positions] * 2), solid.typeid, solid.box, THETA, "pressure"
+        THETA, np.stack([solid.positions] * 2), solid.typeid, solid.box, "pressure"
     )
     assert repr(batch).startswith("BatchMeasurement: 2 of 2 packings measured\n")
     assert lines(batch)["pressure"].strip().startswith(f"mean {found.values['pressure']:.6g}")
