@@ -293,14 +293,14 @@ def run_newton(
     """
     taken = 0
     first = np.zeros_like(work.origin)
-    seen = surveyed(work.theta, work.state, 0.0)
+    seen = surveyed(work.theta, work.state)
     while True:
         rattlers = rattlers_among(work.theta, work.state, seen.contacts)
         loose = bool(rattlers.any())
         if loose and not rattlers.all():
             if not settle_rattlers(work, rattlers):
                 return False, taken, first
-            seen = surveyed(work.theta, work.state, 0.0)
+            seen = surveyed(work.theta, work.state)
         work.state = replace(work.state, rattlers=rattlers)
         force = float(seen.largest)
         if force <= tolerance:
@@ -317,7 +317,7 @@ def run_newton(
             step, left = _steps(work, old, forces, force, tolerance)
             if left is not None:
                 first = step
-                seen = surveyed(work.theta, work.state, 0.0)
+                seen = surveyed(work.theta, work.state, left)
                 continue
         step, left = _one_factorisation(work, forces, force, tolerance, solver, bounded)
         if step is not None:
@@ -325,7 +325,7 @@ def run_newton(
             first = step if not first.any() else first
         if left is None:
             return False, taken, first
-        seen = surveyed(work.theta, work.state, 0.0)
+        seen = surveyed(work.theta, work.state, left)
 
 
 def _one_factorisation(

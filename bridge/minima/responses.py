@@ -81,14 +81,14 @@ class Survey:
     strain_forces: Any = None
 
 
-def survey(theta: Any, state: State, residual: Any) -> Survey:
+def survey(theta: Any, state: State, residual: Any = None) -> Survey:
     """Forces and contacts of a state, from one pass over its pairs.
 
-    Forces up to ``residual``, and up to the largest that are left, do not make a contact.
+    Forces up to ``residual``, by default up to the largest that is left, do not make a contact.
     """
     forces = driving_forces_of(theta, state)
     most = jnp.sqrt(jnp.max(jnp.sum(forces**2, axis=1)))
-    return Survey(forces, most, contacts_of(theta, state, jnp.maximum(residual, most)))
+    return Survey(forces, most, contacts_of(theta, state, most if residual is None else residual))
 
 
 surveyed = jax.jit(survey)

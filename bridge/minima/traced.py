@@ -71,7 +71,7 @@ class Found:
 
         return State(
             positions=self.positions,
-            typeid=typeid,
+            typeid=jnp.asarray(typeid),
             box=box,
             pairs=shifted(self.pairs, self.crossed, self.beyond),
             nonaffine=self.nonaffine,
@@ -79,7 +79,7 @@ class Found:
             bonds=None
             if self.bonds is None
             else shifted(self.bonds, self.bonds_crossed, self.bonds_beyond),
-            fixed=fixed,
+            fixed=None if fixed is None else jnp.asarray(fixed),
             status=self.status,
         )
 
