@@ -158,7 +158,7 @@ class PairPotential(ABC):
     def pair_energy(r: Array, pair: Mapping[str, Array]) -> Array:
         """u(r) for distances r > 0 and parameters of pairs of the same shape."""
 
-    # What follows is arithmetic on parameters of pairs, NumPy's or JAX's.
+    # The functions below take pairs' parameters as NumPy or JAX arrays.
 
     @staticmethod
     @abstractmethod
@@ -474,8 +474,8 @@ class FourTerm(PairPotential):
     def pair_stiffness(  # noqa: D102
         cls, pair: Mapping[str, NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        # From a little inside the lowest point outwards, as the engine has it: the wall below is
-        # steeper without bound.
+        # From slightly inside the minimum outwards, as in the engine: the wall below is steeper
+        # without bound.
         def of_one(one: dict[str, Array]) -> Array:
             def energy(r: Array) -> Array:
                 return cls.pair_energy(r, one)
