@@ -376,16 +376,17 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
     `NotAtRestError` where the request is strict.
     """
     theta = snapshot.theta
-    rest = bridge.relaxation(theta, snapshot.packing, tolerance=request.tolerance)
-    rattlers = rest.response.rattlers
-    away = bridge.departure(theta, snapshot.packing, rest.packing, rattlers)
+    packing = bridge.relax(theta, snapshot.packing, tolerance=request.tolerance)
+    rattlers = bridge.response(theta, packing, tolerance=request.tolerance).rattlers
+    away = bridge.departure(theta, snapshot.packing, packing, rattlers)
+    steps = np.sum((packing.positions - snapshot.packing.positions) ** 2, axis=1)
     status, message = _judged(away, snapshot.converged)
     if request.strict and status != "ok":
         raise NotAtRestError(message)
-    asked = request.features_of(theta, rest.packing)
+    asked = request.features_of(theta, packing)
     found = bridge.measure(
         theta,
-        rest.packing,
+        packing,
         [f for f in asked if f != FREQUENCIES],
         request.gradients,
         tolerance=request.tolerance,
@@ -397,12 +398,12 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
         "n_rattlers": int(rattlers.sum()),
         "max_force": found.response.max_force,
         "tolerance": found.response.tolerance,
-        "moved": rest.moved,
+        "moved": float(np.sqrt(np.max(steps))),
         "neighbours_changed": away.changed,
     }
     out.update({name: _plain(value) for name, value in found.values.items()})
     if FREQUENCIES in asked:
-        out[FREQUENCIES] = bridge.lowest_frequencies(theta, rest.packing).tolist()
+        out[FREQUENCIES] = bridge.lowest_frequencies(theta, packing).tolist()
     out["gradients"] = {
         name: {p: v.tolist() for p, v in slope.arrays().items()}
         for name, slope in found.gradients.items()

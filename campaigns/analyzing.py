@@ -45,7 +45,7 @@ __all__ = ["Analyzed", "Chunk", "analyze_table", "analyze_to_file"]
 
 # Particles in the frames of a chunk: a second or a few of work, which a kill may cost.
 PARTICLES_PER_CHUNK = 4096
-# Files up to this size are known again by their checksum, larger ones by when they were changed.
+# Files up to this size are identified by checksum, larger ones by modification time.
 CHECKSUM_LIMIT = 1 << 30
 
 Progress = Callable[[int, int], object]
@@ -190,7 +190,7 @@ def _computed(
 
 
 def _identity(path: Path) -> dict[str, Any]:
-    """Size and checksum of a file, or its time where it is large: they tell whether it changed."""
+    """A file's size and checksum, or its modification time where it is large."""
     status = path.stat()
     if status.st_size > CHECKSUM_LIMIT:
         return {"size": status.st_size, "modified_ns": status.st_mtime_ns}

@@ -38,9 +38,9 @@ PART = 0.1
 """By which part of the last step the parameters are changed, in both senses."""
 WITHIN = 1.0
 """As far as this part of the last step the next pair crossing is looked for."""
-# How little before and beyond a crossing a packing is looked at, in parts of the way there.
+# Just before and just beyond a crossing a packing is measured: so far, as a part of the way there.
 BESIDE = 1e-3
-# How often its place is sought.
+# Iterations to find its place.
 ATTEMPTS = 8
 
 

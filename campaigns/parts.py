@@ -135,7 +135,7 @@ class Parts:
         except OSError as error:
             raise self._cannot_write(error) from error
         try:
-            # Without a manifest, what lies there is left from a table that was finished.
+            # Without a manifest these files are leftovers of a finished table.
             if discard or not self._manifest.exists():
                 self._clear()
             # What was begun is compared as it is read back: tuples are lists in JSON.

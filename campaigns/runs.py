@@ -50,7 +50,7 @@ class Watcher:
         """Something the user should know."""
 
 
-# Of a design's directory; what is longer is cut, and its number tells it from others.
+# Longest name of a design's directory; longer ones are cut, and told apart by their number.
 _LONGEST_NAME = 100
 
 

@@ -17,8 +17,8 @@ from ..solve.factors import lowest_mode
 
 __all__ = ["check_finite", "check_slopes", "check_values"]
 
-# A lowest eigenvalue below this part of H's mean diagonal element is the edge of stability: what
-# grows as its inverse has lost half of its digits there.
+# A packing is at the edge of stability if its lowest eigenvalue is below this fraction of H's mean
+# diagonal element: quantities that grow as its inverse have lost half of their digits.
 EDGE = 1e-8
 _MOST = 3
 

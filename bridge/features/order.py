@@ -40,7 +40,7 @@ def bond_order_of(theta: Theta, state: State, k: int, window: Window) -> Array:
     """Σ_j w e^{ikθ} / D(Σ_j w) of each particle, (N,) complex; see `bond_order`."""
     unit = pair_terms(theta, state).unit
     weight = window.weights(theta, state)
-    # Without an angle: its derivative would be singular where its branch is cut.
+    # No arctan2: its derivative is singular at the branch cut.
     z = weight * (unit[:, 0] + 1j * unit[:, 1]) ** k
     order = sum_over_neighbours(state, z, z * (-1) ** k)  # j sees the bond the other way round
     return order / saturating(sum_over_neighbours(state, weight, weight))

@@ -101,8 +101,8 @@ class Feature:
         check_kind("a feature's reach", self.reach, Callable, "a function of theta")
 
     @property
-    def has_crossings(self) -> bool:
-        """Whether it is known what it gains when a pair crosses a distance at which u'' jumps.
+    def has_jump_terms(self) -> bool:
+        """Whether its step is known where a pair crosses a distance at which u'' jumps.
 
         It is where it takes second derivatives of the energy from the elastic tensor alone.
         """

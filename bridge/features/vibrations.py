@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-# Squared frequencies that differ by more than this part belong to no common group.
+# Squared frequencies that differ by more than this, relatively, are in different groups.
 CLOSED = 1e-6
 # The largest matrix whose whole spectrum is computed: some minutes on one core.
 MOST_DENSE = 12_000
@@ -194,7 +194,7 @@ def with_modes(found: Response, theta: Theta, n_modes: int) -> Response:
         if number < n_modes:
             raise InputError(f"the packing has {number} modes, fewer than {n_modes}.")
         values, vectors = _lowest(found, theta, number, vectors=True)
-        # A degenerate group is had whole: its mean has a derivative where its members have none.
+        # Take degenerate groups whole: their mean has a derivative where single members have none.
         closed = values[-1] - values[n_modes - 1] > CLOSED * values[-1]
         if closed or number < n_modes + extra:
             return replace(found, state=replace(found.state, modes=vectors))
@@ -243,7 +243,7 @@ def _lowest(
     except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise ConvergenceError(f"the lowest modes were not found: {error}.") from error
     order = np.argsort(-values)
-    # One more power of H⁻¹ would not change them: eigenvalues to round-off of the solutions.
+    # Converged: one more power of H⁻¹ would change eigenvalues by round-off alone.
     return 1.0 / values[order], modes[:, order].reshape(n, d, number) if vectors else None
 
 

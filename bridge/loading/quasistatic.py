@@ -26,8 +26,8 @@ from .deformation import deformation
 
 __all__ = ["PlasticEvent"]
 
-# A packing has come back to where it was if no particle is farther away than this part of the
-# smallest diameter: far above what is left of a minimisation, far below any rearrangement.
+# Two minima are the same if no particle moved by more than this fraction of the smallest diameter:
+# far above the minimiser's error, far below any rearrangement.
 RETURNED = 1e-5
 
 
@@ -236,7 +236,7 @@ class Path:
         moved = there.packing.positions - here.packing.positions @ gradient.T
         moved = moved - moved[~free].mean(axis=0)
         moved[free] = 0.0
-        # by how much a pair may lengthen affinely, half of it for each end
+        # the largest affine change of a pair's length, half of it for each end
         stretch = np.linalg.norm(gradient.T @ gradient - np.eye(len(gradient)), 2)
         crossing, pairs = crossed(
             (self.theta, here.packing),

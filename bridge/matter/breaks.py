@@ -8,7 +8,7 @@ from jax import Array
 
 __all__ = ["curvature_jumps"]
 
-# u'' on either side of a break is taken this part of it away.
+# u'' is evaluated at this relative distance on either side of a break.
 BESIDE = 1e-9
 
 

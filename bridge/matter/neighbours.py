@@ -97,7 +97,7 @@ class Window:
         return f"{self.inner:g} to {self.outer:g} {self.unit}"
 
 
-# About the gap of g(r/σ) after the first shell, and its middle.
+# A window around the gap of g(r/σ) after the first shell, and a sharp cut in its middle.
 FIRST_SHELL = Window(1.15, 1.4)
 FIRST_SHELL_SHARP = Window.sharp(1.275)
 WITHIN_LARGEST_DIAMETER = Window.sharp(1.0, "largest_diameter")

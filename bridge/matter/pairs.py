@@ -16,7 +16,7 @@ from .springs import Springs
 
 __all__ = ["CHUNK", "PairList", "Pairs", "find_bonds", "find_pairs"]
 
-# Sums over many pairs are taken in pieces of this size, whose intermediate values stay in cache.
+# Sums over many pairs are split into pieces of this size, so that temporaries stay in cache.
 CHUNK = 1 << 14
 
 

@@ -158,7 +158,7 @@ class PairPotential(ABC):
     def pair_energy(r: Array, pair: Mapping[str, Array]) -> Array:
         """u(r) for distances r > 0 and parameters of pairs of the same shape."""
 
-    # What follows is arithmetic on parameters of pairs, NumPy's or JAX's.
+    # The functions below take pairs' parameters as NumPy or JAX arrays.
 
     @staticmethod
     @abstractmethod

@@ -10,6 +10,7 @@ import pytest
 
 from amorph import bridge
 from amorph.bridge import Packing
+from amorph.bridge.minima.relaxing import relaxation
 
 ALL = ["energy", "stress", "elastic_tensor", "bulk_modulus", "shear_modulus", "poisson_ratio"]
 
@@ -243,7 +244,7 @@ def test_triangular_crystal(potential: str, spacing: float) -> None:
     else:
         e = np.exp(-a * (spacing - 1))
         slope, curvature = 2 * a * b * (e - e * e), 2 * a * a * b * (2 * e * e - e)
-    crystal = bridge.relaxation(theta, triangular(6, spacing))
+    crystal = relaxation(theta, triangular(6, spacing))
     assert crystal.moved < 1e-12
     v = values(theta, crystal.packing)
     root = np.sqrt(3)

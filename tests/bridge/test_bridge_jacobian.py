@@ -13,6 +13,7 @@ import pytest
 
 from amorph import bridge
 from amorph.bridge import Packing, PairPotential
+from amorph.bridge.minima.relaxing import relaxation
 from amorph.handover import AmorphError, InputError
 
 STEP = 2e-6
@@ -81,7 +82,7 @@ def differences(
         ends = []
         for sign in (1, -1):
             theta, packing = at(sign * h)
-            relaxed = bridge.relaxation(theta, packing)
+            relaxed = relaxation(theta, packing)
             if relaxed.moved > 1e-3 or (relaxed.response.rattlers != rattlers).any():
                 raise Crossed("moved")
             if start is not None and (classes(theta, relaxed.packing) != start).any():

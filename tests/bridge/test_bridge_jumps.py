@@ -124,7 +124,7 @@ def test_the_gain_is_the_derivative_of_a_weighted_sum_of_distances(
         return (weight * ((vector**2).sum(axis=1) ** 0.5 - sigma)).sum()
 
     chosen = [by_type(name) for name in theta.arrays()] + [of_strain()]
-    _, both = by_choices(features, theta, found, chosen, crossings=True)
+    _, both = by_choices(features, theta, found, chosen, jump_terms=True)
     _, plain = by_choices(features, theta, found, chosen)
     _, expected = by_choices([bridge.Feature("distances", distances)], theta, found, chosen)
     rows = len(plain)
@@ -132,12 +132,12 @@ def test_the_gain_is_the_derivative_of_a_weighted_sum_of_distances(
     scale = np.abs(expected).max()
     np.testing.assert_allclose(both[rows], expected[0], atol=1e-11 * scale)
     assert np.all(both[rows + 1 :] == 0)
-    measured = bridge.measure(theta, packing, (), features, crossings=True)
+    measured = bridge.measure(theta, packing, (), features, jump_terms=True)
     n_types = len(theta.diameters)
     np.testing.assert_allclose(
-        measured.crossings["poisson_ratio"].diameters, both[rows, :n_types], rtol=1e-12
+        measured.jump_terms["poisson_ratio"].diameters, both[rows, :n_types], rtol=1e-12
     )
-    assert not bridge.measure(theta, packing, (), features).crossings
+    assert not bridge.measure(theta, packing, (), features).jump_terms
 
 
 @pytest.mark.parametrize("solver", ["direct", "krylov"])
@@ -177,9 +177,9 @@ def test_the_derivative_of_the_mean() -> None:
     theta = potential(sizes)
     own, gained, differences = [], [], []
     for packing in packings(theta):
-        found = bridge.measure(theta, packing, (), names, crossings=True)
+        found = bridge.measure(theta, packing, (), names, jump_terms=True)
         own.append([found.gradients[n].diameters for n in names])
-        gained.append([found.crossings[n].diameters for n in names])
+        gained.append([found.jump_terms[n].diameters for n in names])
     for k in (0, 1):
         changed = [potential(sizes + s * step * np.eye(2)[k]) for s in (1, -1)]
         ends = [
@@ -209,15 +209,15 @@ def test_where_no_pair_is_close_there_is_nothing() -> None:
     box = 0.9 * np.array([[8.0, 4.0], [0.0, 8 * np.sqrt(0.75)]])
     packing = Packing.of(points, np.zeros(64, dtype=np.int64), box)
     theta = bridge.HarmonicMorse(diameters=[1.0], binding=0.1, stiffness=5.0, alpha=10.0)
-    found = bridge.measure(theta, packing, (), ["bulk_modulus"], crossings=True)
+    found = bridge.measure(theta, packing, (), ["bulk_modulus"], jump_terms=True)
     assert abs(float(found.gradients["bulk_modulus"].diameters[0])) > 1e-3
-    assert all(np.all(v == 0) for v in found.crossings["bulk_modulus"].arrays().values())
+    assert all(np.all(v == 0) for v in found.jump_terms["bulk_modulus"].arrays().values())
 
 
 def test_frequencies_are_refused() -> None:
     packing = quenched(MORSE, 2, 64, 1.6, 1)
     with pytest.raises(bridge.FeatureError, match="leave crossings out"):
-        bridge.measure(MORSE, packing, (), ["frequencies_2"], crossings=True)
+        bridge.measure(MORSE, packing, (), ["frequencies_2"], jump_terms=True)
 
 
 def test_springs_are_smooth(theta2: PairPotential, solid: Packing) -> None:
@@ -226,6 +226,6 @@ def test_springs_are_smooth(theta2: PairPotential, solid: Packing) -> None:
     springs = bridge.Springs(np.ones(len(length)), 0.999 * length)
     packing = Packing.of(solid.positions, solid.typeid, solid.box, bonds.pairs)
     packing = bridge.relax(springs, packing)
-    found = bridge.measure(springs, packing, (), ["poisson_ratio"], crossings=True)
+    found = bridge.measure(springs, packing, (), ["poisson_ratio"], jump_terms=True)
     assert np.any(found.gradients["poisson_ratio"].arrays()["stiffness"] != 0)
-    assert all(np.all(v == 0) for v in found.crossings["poisson_ratio"].arrays().values())
+    assert all(np.all(v == 0) for v in found.jump_terms["poisson_ratio"].arrays().values())

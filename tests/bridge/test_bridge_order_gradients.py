@@ -11,6 +11,7 @@ import pytest
 from amorph import bridge
 from amorph.bridge import Feature, Packing, PairPotential, Window
 from amorph.bridge.matter.mechanics import state_of
+from amorph.bridge.minima.relaxing import relaxation
 from amorph.handover import AmorphError
 
 EDGES = np.linspace(0.7, 1.3, 7)
@@ -86,7 +87,7 @@ def by_diameters(
                 moved = diameters.copy()
                 moved[k] += sign * h
                 changed = theta.replace(diameters=moved)
-                relaxed = bridge.relaxation(changed, packing)
+                relaxed = relaxation(changed, packing)
                 if (
                     relaxed.moved > 1e-3
                     or (classes(changed, relaxed.packing) != before).any()

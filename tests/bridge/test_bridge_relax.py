@@ -9,7 +9,7 @@ import pytest
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
-from amorph.bridge.minima.relaxing import Work, run_newton
+from amorph.bridge.minima.relaxing import Work, relaxation, run_newton
 from amorph.handover import AmorphError, BoxTooSmallError, InputError, UnknownTypeError
 
 
@@ -27,7 +27,7 @@ def proven(theta: Any, packing: Packing, rattlers: int = 0) -> None:
 def test_back_to_the_same_minimum(size: float, theta2: Any, solid: Packing) -> None:
     rng = np.random.default_rng(1)
     push = size * rng.standard_normal(solid.positions.shape)
-    found = bridge.relaxation(theta2, solid.with_positions(solid.positions + push))
+    found = relaxation(theta2, solid.with_positions(solid.positions + push))
     back = found.packing.positions - solid.positions
     back -= back.mean(axis=0)
     assert np.abs(back).max() < 1e-9
@@ -39,14 +39,14 @@ def test_back_to_the_same_minimum(size: float, theta2: Any, solid: Packing) -> N
 
 def test_rounded_to_float32(theta2: Any, solid: Packing) -> None:
     rounded = solid.with_positions(solid.positions.astype(np.float32))
-    found = bridge.relaxation(theta2, rounded)
+    found = relaxation(theta2, rounded)
     assert found.moved < 1e-5
     assert found.fire_steps == 0, "Newton alone is enough from here"
     proven(theta2, found.packing)
 
 
 def test_already_at_rest(theta2: Any, solid: Packing) -> None:
-    found = bridge.relaxation(theta2, solid)
+    found = relaxation(theta2, solid)
     assert found.moved < 1e-12
     assert found.newton_steps <= 1
     assert found.response.tolerance == bridge.default_tolerance(theta2, solid)
@@ -68,7 +68,7 @@ def test_from_random_starts(theta2: Any, solid: Packing) -> None:
         start = Packing(x, solid.typeid, solid.box)
         before = bridge.energy(theta2, start)
         try:
-            found = bridge.relaxation(theta2, start)
+            found = relaxation(theta2, start)
         except AmorphError:
             continue
         proven(theta2, found.packing, int(found.response.rattlers.sum()))
@@ -89,7 +89,7 @@ def test_a_perfect_square_lattice_is_left_or_named() -> None:
     with pytest.raises(bridge.NotAMinimumError, match="eigenvalue"):
         bridge.response(theta, lattice)
     try:
-        found = bridge.relaxation(theta, lattice)
+        found = relaxation(theta, lattice)
     except (bridge.NotAMinimumError, bridge.RelaxationError):
         return
     assert found.moved > 1e-3
@@ -137,7 +137,7 @@ def test_rattlers_of_the_reference(references: Any) -> None:
     # Pushed against their neighbours they are rattlers still, and come to rest.
     pushed = packing.positions.copy()
     pushed[rattlers] += 0.02
-    found = bridge.relaxation(theta, packing.with_positions(pushed))
+    found = relaxation(theta, packing.with_positions(pushed))
     np.testing.assert_array_equal(found.response.rattlers, rattlers)
     nu = bridge.poisson_ratio(theta, found.packing)
     assert nu == pytest.approx(expected["poisson_ratio"], rel=1e-8)
@@ -203,14 +203,14 @@ def test_box_too_small(theta2: Any, solid: Packing) -> None:
         bridge.lowest_frequencies, bridge.bond_contributions, bridge.pressure,
     ):  # fmt: skip
         with pytest.raises(BoxTooSmallError, match="less than twice"):
-            act(solid, wide)
+            act(wide, solid)
 
 
 def test_unknown_type(solid: Packing) -> None:
     one = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
     for act in (bridge.relax, bridge.energy, bridge.response, bridge.poisson_ratio):
         with pytest.raises(UnknownTypeError, match="1 types"):
-            act(solid, one)
+            act(one, solid)
 
 
 def test_coincident_particles(theta2: Any, solid: Packing) -> None:
@@ -224,11 +224,8 @@ def test_coincident_particles(theta2: Any, solid: Packing) -> None:
 def test_no_nan_stands_for_a_failure(name: str, theta2: Any, solid: Packing) -> None:
     x = solid.positions.copy()
     x[3] = x[4]
-    try:
-        found = getattr(bridge, name)(solid.with_positions(x), theta2)
-    except AmorphError:
-        return
-    assert np.isfinite(found).all(), f"bridge.{name} returned NaN without an error"
+    with pytest.raises(InputError, match="is not finite: two particles coincide"):
+        getattr(bridge, name)(theta2, solid.with_positions(x))
 
 
 def test_steps_run_out(theta2: Any, solid: Packing) -> None:
@@ -383,7 +380,7 @@ def test_a_dangling_particle_comes_to_rest_or_is_named() -> None:
     """It hangs in one well: no rattler to be pushed away, and nothing for Newton's method."""
     theta = bridge.Morse([1.0], 1.0, 50.0)
     x = [[0.0, 0.0], [1.0, 0.0], [0.5, 0.8660254], [2.01, 0.01]]
-    found = bridge.relaxation(theta, Packing.of(x, [0] * 4), max_steps=50_000)
+    found = relaxation(theta, Packing.of(x, [0] * 4), max_steps=50_000)
     assert found.response.rattlers.tolist() == [False, False, False, True]
     r = np.linalg.norm(found.packing.positions[3] - found.packing.positions[1])
     assert r == pytest.approx(1.0, abs=1e-12)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
+from amorph.bridge.minima.relaxing import relaxation
 
 THETA = bridge.SoftSphere(diameters=[1.0, 1.1], stiffness=[1.0, 1.2, 1.4])
 
@@ -61,7 +62,7 @@ def test_rest_and_response(solid: bridge.Packing) -> None:
     assert shown["energy"].strip().startswith(f"{energy:.10g} ({energy / 16:.6g} a particle")
     assert shown["rattlers"].strip() == "0"
     assert f"{found.max_force:.2e}" in shown["largest force"]
-    rest = bridge.relaxation(THETA, solid)
+    rest = relaxation(THETA, solid)
     assert lines(rest)["moved"].strip() == f"{rest.moved:.3g} at most"
 
 

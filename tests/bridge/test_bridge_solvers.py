@@ -11,6 +11,7 @@ from amorph import bridge, ensemble
 from amorph.bridge import Packing
 from amorph.bridge.matter.mechanics import state_of
 from amorph.bridge.minima.rattlers import find_rattlers
+from amorph.bridge.minima.relaxing import relaxation
 from amorph.bridge.solve.factors import factorise, lowest_mode
 from amorph.bridge.solve.sparse import Pattern, SparseHessian, installed
 from amorph.handover import InputError
@@ -67,7 +68,7 @@ def test_cluster(solver: str, dimension: int) -> None:
 @pytest.mark.parametrize("solver", ["dense", *SPARSE])
 def test_relaxes_to_the_same_minimum(solver: str, theta2: Any, solid: Packing) -> None:
     push = 1e-5 * np.random.default_rng(1).standard_normal(solid.positions.shape)
-    found = bridge.relaxation(theta2, solid.with_positions(solid.positions + push), solver=solver)
+    found = relaxation(theta2, solid.with_positions(solid.positions + push), solver=solver)
     back = found.packing.positions - solid.positions
     assert np.abs(back - back.mean(axis=0)).max() < 1e-9
     assert found.response.solver == solver
