@@ -46,24 +46,36 @@ poisson_ratio = register(
         poisson_ratio_of,
         describe="Poisson's ratio ν",
         bounds={2: (-1.0, 1.0), 3: (-1.0, 0.5)},
+        stationary=True,
     )
 )
-bulk_modulus = register(Feature("bulk_modulus", bulk_modulus_of, describe="bulk modulus B"))
-shear_modulus = register(Feature("shear_modulus", shear_modulus_of, describe="shear modulus G"))
-pressure = register(Feature("pressure", pressure_of, describe="pressure p"))
-_stress = register(Feature("stress", stress_of, scalar=False, describe="stress"))
+bulk_modulus = register(
+    Feature("bulk_modulus", bulk_modulus_of, describe="bulk modulus B", stationary=True)
+)
+shear_modulus = register(
+    Feature("shear_modulus", shear_modulus_of, describe="shear modulus G", stationary=True)
+)
+pressure = register(Feature("pressure", pressure_of, describe="pressure p", stationary=True))
+_stress = register(Feature("stress", stress_of, scalar=False, describe="stress", stationary=True))
 elastic_tensor = register(
-    Feature("elastic_tensor", elastic_tensor_of, scalar=False, describe="elastic tensor")
+    Feature(
+        "elastic_tensor",
+        elastic_tensor_of,
+        scalar=False,
+        describe="elastic tensor",
+        stationary=True,
+    )
 )
 lowest_modulus = register(
     Feature(
         "lowest_modulus",
         lowest_modulus_of,
         describe="smallest eigenvalue of the elastic tensor",
+        stationary=True,
     )
 )
 youngs_modulus = register(
-    Feature("youngs_modulus", youngs_modulus_of, describe="Young's modulus E")
+    Feature("youngs_modulus", youngs_modulus_of, describe="Young's modulus E", stationary=True)
 )
 youngs_moduli = register(
     Feature(
@@ -72,10 +84,17 @@ youngs_moduli = register(
         scalar=False,
         describe="Young's moduli along the axes",
         listed=False,
+        stationary=True,
     )
 )
 anisotropy = register(
-    Feature("anisotropy", anisotropy_of, describe="universal elastic anisotropy", listed=False)
+    Feature(
+        "anisotropy",
+        anisotropy_of,
+        describe="universal elastic anisotropy",
+        listed=False,
+        stationary=True,
+    )
 )
 elastic_constants = register(
     Feature(
@@ -84,6 +103,7 @@ elastic_constants = register(
         scalar=False,
         describe="elastic constants",
         listed=False,
+        stationary=True,
     )
 )
 stress_components = register(
@@ -93,9 +113,12 @@ stress_components = register(
         scalar=False,
         describe="components of the stress",
         listed=False,
+        stationary=True,
     )
 )
-_energy = register(Feature("energy", energy_of, needs_box=False, describe="energy U"))
+_energy = register(
+    Feature("energy", energy_of, needs_box=False, describe="energy U", stationary=True)
+)
 psi_8 = register(bond_order_feature(8))
 psi_8_sharp = register(bond_order_feature(8, WITHIN_LARGEST_DIAMETER))
 coordination = register(
@@ -105,6 +128,7 @@ coordination = register(
         needs_box=False,
         differentiable=False,
         describe="mean contact number Z, rattlers left out",
+        stationary=True,
     )
 )
 
@@ -120,6 +144,7 @@ def _frequencies(n: int) -> Feature:
         describe=f"the {n} lowest frequencies ω",
         modes=n,
         per_mode=True,
+        stationary=True,
     )
 
 

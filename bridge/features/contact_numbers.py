@@ -162,6 +162,7 @@ def coordination_feature(window: Window = FIRST_SHELL, *, name: str | None = Non
         needs_pairs=True,
         differentiable=window.differentiable,
         describe="mean number of neighbours Z",
+        stationary=True,
     )
 
 

@@ -53,8 +53,7 @@ class Feature:
     name:
         Its name in the registry, in tables and in campaign files.
     function:
-        (theta, state) -> array, traceable by JAX. `state.nonaffine` may be used in expressions
-        that are stationary in it, as the elastic tensor's is.
+        (theta, state) -> array, traceable by JAX.
     reach:
         How far pairs must be listed, given theta, where it looks beyond the potential's cutoff.
     dimensions:
@@ -76,6 +75,10 @@ class Feature:
         Whether its component k belongs to mode k.
     listed:
         Whether `amorph analyze` measures it unless told otherwise.
+    stationary:
+        Whether its derivative by `state.nonaffine` (and `state.modes`) is zero at a minimum, as the
+        elastic tensor's is: then one adjoint solve is all that its gradient takes. Where it is not
+        said, that derivative is taken too, and a second solve with it.
     bounds:
         What is possible for an isotropic solid in 2 and 3 dimensions, if anything is known.
     """
@@ -92,6 +95,7 @@ class Feature:
     modes: int = 0
     per_mode: bool = False
     listed: bool = True
+    stationary: bool = False
     bounds: Mapping[int, tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:

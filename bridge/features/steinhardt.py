@@ -175,6 +175,7 @@ def steinhardt_feature(
         + (", neighbour-averaged" if averaged else "")
         + (", sharp" if window.is_sharp else ""),
         bounds={3: (0.0, 1.0)},
+        stationary=True,
     )
 
 

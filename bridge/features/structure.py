@@ -267,4 +267,5 @@ def pair_distribution_feature(
         differentiable=spread is not None,
         scalar=False,
         describe="pair distribution function g(r)",
+        stationary=True,
     )

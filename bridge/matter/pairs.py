@@ -31,9 +31,9 @@ class Pairs:
     Attributes: i, j (M,) int32; shift (M, d) float64; count, the number of real pairs.
     """
 
-    i: NDArray[np.int32]
-    j: NDArray[np.int32]
-    shift: NDArray[np.float64]
+    i: Any
+    j: Any
+    shift: Any
     count: Any
 
 

@@ -82,8 +82,8 @@ def _searched(
         inverse = Dense()
         return inverse, search(how, inverse, *given)
     if _traced(packing):
-        arrays = [None if v is None else np.asarray(v) for v in given[1:]]
-        packing = Packing(arrays[0], arrays[2], arrays[1], arrays[3], fixed=arrays[4])
+        own: Any = [None if v is None else np.asarray(v) for v in given[1:]]
+        packing = Packing(own[0], own[2], own[1], own[3], fixed=own[4])
     found = relaxation(
         theta, packing, tolerance=how.tolerance, reach=how.reach, solver=solver
     ).response

@@ -314,9 +314,9 @@ def run_newton(
         old, factor = factor, None
         if old is not None and old.is_of(work.state):
             # That of a state nearby is as good, as long as each step gains as much.
-            step, left = _steps(work, old, forces, force, tolerance)
+            begun, left = _steps(work, old, forces, force, tolerance)
             if left is not None:
-                first = step
+                first = begun
                 seen = surveyed(work.theta, work.state, left)
                 continue
         step, left = _one_factorisation(work, forces, force, tolerance, solver, bounded)
@@ -363,7 +363,7 @@ def _steps(
     No force where the first step was refused, and taken back.
     """
     sigma = work.theta.size_range()[0]
-    first = None
+    first: NDArray[np.float64] | None = None
     for chord in range(MOST_CHORDS):
         if chord or step is None:
             step = factor.solve(forces[:, :, None], rough=True)[:, :, 0]

@@ -250,9 +250,9 @@ def same_interactions(one: Theta, other: Theta) -> bool:
     """Whether two potentials are of one kind and have the same parameters, bit for bit."""
     if one is other:
         return True
-    leaves, tree = jax.tree_util.tree_flatten(one)
-    others, other_tree = jax.tree_util.tree_flatten(other)
-    return tree == other_tree and all(
+    leaves, others = jax.tree_util.tree_leaves(one), jax.tree_util.tree_leaves(other)
+    alike: bool = jax.tree_util.tree_structure(one) == jax.tree_util.tree_structure(other)
+    return alike and all(
         a is b or np.array_equal(np.asarray(a), np.asarray(b))
         for a, b in zip(leaves, others, strict=True)
     )

@@ -54,12 +54,16 @@ def is_loose(moment: Any, number: Any, pulls: Any) -> Any:
     return (lowest < SPANNING) | (~pulls & (number < d + 1))
 
 
-def on_rattlers(load: Any, rattlers: Any) -> Any:
-    """Whether a load (N, d, ...) acts on rattlers, whose places no parameter determines."""
+def on_rattlers(load: Any, rattlers: Any, scale: Any = 0.0) -> Any:
+    """Whether loads (N, d, k) act on rattlers, whose places no parameter determines.
+
+    ``scale`` is the size of the loads that these belong to, if it is above theirs.
+    """
     xp = _numpy_of(load, rattlers)
     size = xp.abs(load)
-    loose = xp.where(rattlers.reshape(-1, *[1] * (load.ndim - 1)), size, 0.0)
-    return xp.max(loose) > 1e-12 * xp.maximum(xp.max(size), 1.0)
+    loose = xp.where(rattlers[:, None, None], size, 0.0)
+    largest = xp.maximum(xp.max(size, initial=0.0), scale)
+    return xp.max(loose, initial=0.0) > 1e-12 * xp.maximum(largest, 1.0)
 
 
 def along_rigid(load: Any, rigid: Any) -> Any:

@@ -21,7 +21,7 @@ from .rattlers import contacts_of
 from .rules import is_loose, round_off_force, step_is_accepted
 from .status import Status
 
-__all__ = ["Found", "Search", "bonds_of", "pairs_near", "rattlers_of", "search"]
+__all__ = ["Found", "Search", "number_of_pairs", "search"]
 
 MOST_NEWTON = 12
 # A pair may come into reach while its packing relaxes: lists reach this much farther, in units of
@@ -93,15 +93,17 @@ class Search:
     tolerance: float | None
 
 
-def pairs_near(
-    theta: Any, x: Array, typeid: Any, box: Any, reach: Any, capacity: int
-) -> tuple[Pairs, Array, Array]:
-    """The pairs nearer than their cutoff or a reach, a list of fixed length.
+def number_of_pairs(theta: Any, x: Array, typeid: Any, box: Any, reach: float) -> Array:
+    """How many places for pairs a search for the minimum of a packing needs."""
+    _, _, _, near = _nearness(theta, x, typeid, box, reach, SKIN * smallest_size(theta))
+    return jnp.sum(near)
 
-    Returns the pairs with their shifts, how many boxes lie between their ends (M, d), and by how
-    much places past the last one are put out of reach (M, d). The count may exceed the capacity.
-    """
-    n, d = x.shape
+
+def _nearness(
+    theta: Any, x: Array, typeid: Any, box: Any, reach: Any, skin: Any
+) -> tuple[Array, Array, Array, Array]:
+    """Of all pairs (N, N): vectors, boxes between, how far they are listed, and which i < j are."""
+    n = x.shape[0]
     vector = x[None] - x[:, None]
     crossed = jnp.zeros_like(vector)
     if box is not None:
@@ -109,9 +111,21 @@ def pairs_near(
         vector = vector + crossed @ box.T
     types = jnp.asarray(typeid)
     parameters = theta.near.of_pairs(types[:, None], types[None])
-    cutoff = jnp.maximum(theta.near.kind.pair_cutoff(parameters), reach[0]) + reach[1]
+    cutoff = jnp.maximum(theta.near.kind.pair_cutoff(parameters), reach) + skin
     near = jnp.sum(vector**2, axis=-1) < cutoff**2
-    near &= jnp.arange(n)[:, None] < jnp.arange(n)[None]
+    return vector, crossed, cutoff, near & (jnp.arange(n)[:, None] < jnp.arange(n)[None])
+
+
+def pairs_near(
+    theta: Any, x: Array, typeid: Any, box: Any, reach: float, skin: Any, capacity: int
+) -> tuple[Pairs, Array, Array]:
+    """The pairs nearer than their cutoff or a reach, and a skin: a list of fixed length.
+
+    Returns the pairs with their shifts, how many boxes lie between their ends (M, d), and by how
+    much places past the last one are put out of reach (M, d). The count may exceed the capacity.
+    """
+    d = x.shape[1]
+    _, crossed, cutoff, near = _nearness(theta, x, typeid, box, reach, skin)
     i, j = jnp.nonzero(near, size=capacity, fill_value=0)
     count = jnp.sum(near)
     real = (jnp.arange(capacity) < count)[:, None]
@@ -182,7 +196,7 @@ def search(
         nobody = jnp.zeros(0, dtype=jnp.int32)
         pairs, crossed, beyond = Pairs(nobody, nobody, none, jnp.zeros((), int)), none, none
     else:
-        pairs, crossed, beyond = pairs_near(theta, x, typeid, box, (how.reach, skin), how.capacity)
+        pairs, crossed, beyond = pairs_near(theta, x, typeid, box, how.reach, skin, how.capacity)
     joined, bonds_crossed = bonds_of(theta, x, box, bonds)
     bonds_beyond = None if joined is None else jnp.zeros_like(x[:1])
     nobody = jnp.zeros(n, dtype=bool)

@@ -23,7 +23,6 @@ from amorph.handover import (
     UnknownTypeError,
     check_box,
     check_box_matrix,
-    widths,
 )
 from amorph.handover.arguments import count, one_or_several, real_numbers, whole_numbers
 from amorph.handover.showing import shown, spread_shown
@@ -31,22 +30,23 @@ from amorph.handover.showing import shown, spread_shown
 from ..errors import FeatureError
 from ..features.registry import Feature, check_features, features_of
 from ..matter.arguments import check
-from ..matter.mechanics import State, forces_of
+from ..matter.mechanics import forces_of
 from ..matter.packing import Packing
-from ..matter.pairs import Pairs, capacity
+from ..matter.pairs import capacity
 from ..matter.potentials import PairPotential
-from ..matter.strains import strain_forces
-from ..minima.rattlers import contacts_of
-from ..minima.relaxing import NEWTON_MOVE, relax
-from ..minima.responses import checked_tolerance, round_off_force
+from ..minima.relaxing import relax
+from ..minima.responses import checked_tolerance
+from ..minima.rules import along_rigid, on_rattlers, round_off_force
+from ..minima.status import Status
+from ..minima.traced import Search, number_of_pairs, search
 from ..precision import require_float64
 from ..solve.blas import one_blas_thread
-from ..solve.factors import SMALLEST_PIVOT, held_hessian
+from ..solve.dense import Dense
+from ..solve.differentiable import Operands, solve, through_response
 from .measuring import measure
 
 __all__ = ["BatchMeasurement", "measure_batch"]
 
-MOST_NEWTON = 12
 # Bytes of the Hessians held at once; temporary arrays take a few times as much.
 CHUNK_BYTES = {"cpu": 2**29, "gpu": 2**33}
 
@@ -151,6 +151,8 @@ def measure_batch(
     """
     require_float64()
     check(tolerance=tolerance)
+    if tolerance is not None:
+        checked_tolerance(tolerance)
     x = real_numbers("positions", positions, "(R, N, d) numbers")
     if x.ndim != 3 or x.shape[2] not in (2, 3) or 0 in x.shape:
         raise InputError(f"positions have shape {x.shape}: they must be (R, N, d).")
@@ -173,7 +175,7 @@ def measure_batch(
         if f.modes:
             raise FeatureError(f"{f.name}: modes are for single packings: use measure.")
     reach = max((f.reach(t) for f in (*plain, *differentiated) for t in one), default=0.0)
-    cutoffs = np.stack([np.maximum(t.cutoffs(), reach) for t in one])
+    longest = np.array([max(t.longest_cutoff(), reach) for t in one])
     if int(types.max()) >= one[0].n_types or int(types.min()) < 0:
         raise UnknownTypeError(
             f"typeids reach from {int(types.min())} to {int(types.max())}, but the potential has "
@@ -181,34 +183,31 @@ def measure_batch(
         )
     alike = given.ndim == 2 or len(given) == 1
     for k in range(1 if alike else r):
-        own = cutoffs if alike or len(one) == 1 else cutoffs[k]
-        check_box(check_box_matrix(box[k]), float(own.max()))
+        own = longest.max() if alike or len(one) == 1 else longest[k]
+        check_box(check_box_matrix(box[k]), float(own))
+    if tolerance is None:
+        _check_limits(one, box)
 
     where = device or jax.devices()[0]
     most = max(1, CHUNK_BYTES.get(where.platform, 2**33) // (8 * (n * d) ** 2))
     size = most if chunk is None else count("chunk", chunk)
-    limits = _limits(one, box, tolerance)
     stacked = jax.tree_util.tree_map(lambda *v: jnp.stack(v), *one)
     done: list[dict[str, Any]] = []
-    names = (plain, differentiated)
     for start in range(0, r, size):
         part = slice(start, min(start + size, r))
-        # Pad the last chunk to full size, so that nothing is recompiled.
+        # The last chunk is filled up, so that nothing is compiled anew.
         index = np.minimum(np.arange(start, start + min(size, r)), r - 1)
         each = index if len(one) > 1 else np.zeros(len(index), dtype=int)
         arguments = (
             jax.tree_util.tree_map(lambda v, e=each: v[e], stacked),
-            x[index], types[index], box[index], cutoffs[each], limits[index],
-            np.array([one[e].size_range()[0] for e in each]),
+            x[index], types[index], box[index],
         )  # fmt: skip
-        found = _run(names, jax.device_put(arguments, where))
+        arguments = jax.device_put(arguments, where)
+        found = _run(plain, differentiated, reach, tolerance, arguments)
         done.append({k: _cut(v, part.stop - part.start) for k, v in found.items()})
         if progress is not None:
             progress(part.stop, r)
     whole = {k: _joined([one_part[k] for one_part in done]) for k in done[0]}
-    # In a box this narrow another image of a particle may come nearer than the one that is listed.
-    narrow = np.array([widths(b).min() for b in box]) < 2 * (cutoffs.max() + SKIN)
-    whole["ok"] = whole["ok"] & ~narrow
     return _finished(whole, x, types, box, one, plain, differentiated, tolerance)
 
 
@@ -222,17 +221,11 @@ def _spread(name: str, values: NDArray[Any], shape: tuple[int, ...], replicas: i
     return np.broadcast_to(values, (replicas, *shape))
 
 
-def _limits(
-    thetas: Sequence[PairPotential], box: NDArray[np.float64], tolerance: float | None
-) -> NDArray[np.float64]:
-    """The largest |F| of each replica at rest: see `default_tolerance`."""
-    if tolerance is not None:
-        return np.full(len(box), checked_tolerance(tolerance))
-    stiffness = np.array([t.max_stiffness() for t in thetas])
-    out: NDArray[np.float64] = round_off_force(stiffness, np.linalg.norm(box, axis=1).max(axis=1))
-    if not np.isfinite(out).all():
+def _check_limits(thetas: Sequence[PairPotential], box: NDArray[np.float64]) -> None:
+    """Raise `InputError` where the largest |F| at rest is beyond what numbers can hold."""
+    stiffness = max(t.max_stiffness() for t in thetas)
+    if not np.isfinite(round_off_force(stiffness, float(np.linalg.norm(box, axis=1).max()))):
         raise InputError("theta: the stiffest pair's u'' is beyond what numbers can hold.")
-    return out
 
 
 def _cut(value: Any, count: int) -> Any:
@@ -244,169 +237,71 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 
 @one_blas_thread
-def _run(names: tuple[tuple[Feature, ...], ...], arguments: tuple[Any, ...]) -> dict[str, Any]:
+def _run(
+    plain: tuple[Feature, ...],
+    differentiated: tuple[Feature, ...],
+    reach: float,
+    tolerance: float | None,
+    arguments: tuple[Any, ...],
+) -> dict[str, Any]:
     """The fast way for a chunk, its lists of pairs as long as they must be."""
-    counts = np.asarray(_count(*arguments[1:5]))
-    return dict(jax.block_until_ready(_batch(*names, capacity(int(counts.max())), *arguments)))
+    most = int(np.max(_counts(*arguments, reach)))
+    how = Search(capacity(most), reach, tolerance)
+    return dict(jax.block_until_ready(_batch(plain, differentiated, how, *arguments)))
 
 
-def _near(x: Array, typeid: Array, box: Array, cutoffs: Array) -> tuple[Array, Array]:
-    """All pairs' image shifts (N, N, d), and which are nearer than their cutoff, i < j."""
-    vector = x[None] - x[:, None]
-    shift = -jnp.round(vector @ jnp.linalg.inv(box).T) @ box.T
-    distance = jnp.sum((vector + shift) ** 2, axis=-1)
-    n = x.shape[0]
-    upper = jnp.arange(n)[:, None] < jnp.arange(n)[None]
-    return shift, upper & (distance < cutoffs[typeid[:, None], typeid[None]] ** 2)
+@partial(jax.jit, static_argnums=4)
+def _counts(theta: Any, x: Array, typeid: Array, box: Array, reach: float) -> Array:
+    def of(one: tuple[Any, Array, Array, Array]) -> Array:
+        return number_of_pairs(one[0], one[1], one[2], one[3], reach)
 
-
-# Extra reach of pair lists, for pairs that come into range while a packing relaxes (length).
-SKIN = 0.1
-
-
-@jax.jit
-def _count(x: Array, typeid: Array, box: Array, cutoffs: Array) -> Array:
-    def one(x: Array, typeid: Array, box: Array, cutoffs: Array) -> Array:
-        return jnp.sum(_near(x, typeid, box, cutoffs + SKIN)[1])
-
-    return lax.map(lambda a: one(*a), (x, typeid, box, cutoffs))
+    return lax.map(of, (theta, x, typeid, box))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _batch(
-    plain: tuple[Feature, ...], differentiated: tuple[Feature, ...], size: int, *arguments: Any
+    plain: tuple[Feature, ...], differentiated: tuple[Feature, ...], how: Search, *arguments: Any
 ) -> dict[str, Any]:
-    return jax.vmap(partial(_one, plain, differentiated, size))(*arguments)
-
-
-def _listed(x: Array, typeid: Array, box: Array, cutoffs: Array, size: int) -> Pairs:
-    shift, near = _near(x, typeid, box, cutoffs + SKIN)
-    i, j = jnp.nonzero(near, size=size, fill_value=0)
-    count = jnp.sum(near)
-    real = (jnp.arange(size) < count)[:, None]
-    far = jnp.zeros(x.shape[1]).at[0].set(10.0 * (jnp.max(cutoffs) + 1.0))
-    at: Any = i.astype(jnp.int32), j.astype(jnp.int32), jnp.where(real, shift[i, j], far)
-    return Pairs(at[0], at[1], at[2], count)
-
-
-def _rattlers(theta: Any, state: State, residual: Array) -> Array:
-    """As `find_rattlers`, traced."""
-    n, d = state.positions.shape
-    (contact,) = contacts_of(theta, state, residual)
-    outer = contact.unit[:, :, None] * contact.unit[:, None, :]
-
-    def more(out: Array) -> Array:
-        live = contact.counts & ~out[contact.i] & ~out[contact.j]
-        weight = jnp.where(live, 1.0, 0.0)
-        ends = jnp.concatenate([contact.i, contact.j])
-        number = jnp.zeros(n).at[ends].add(jnp.tile(weight, 2))
-        pulls = jnp.zeros(n).at[ends].add(jnp.tile(weight * contact.attracts, 2)) > 0
-        moment = (
-            jnp.zeros((n, d, d)).at[ends].add(jnp.tile(weight[:, None, None] * outer, (2, 1, 1)))
-        )
-        flat = jnp.linalg.eigvalsh(moment)[:, 0] < 1e-9
-        return out | flat | (~pulls & (number < d + 1))
-
-    none = jnp.zeros(n, dtype=bool)
-    return lax.while_loop(
-        lambda c: jnp.any(c[0] != c[1]), lambda c: (c[1], more(c[1])), (none, more(none))
-    )[1]
+    return jax.vmap(partial(_one, plain, differentiated, how))(*arguments)
 
 
 def _one(
     plain: tuple[Feature, ...],
     differentiated: tuple[Feature, ...],
-    size: int,
+    how: Search,
     theta: Any,
     x: Array,
     typeid: Array,
     box: Array,
-    cutoffs: Array,
-    limit: Array,
-    sigma: Array,
 ) -> dict[str, Any]:
-    """Newton to the minimum, W, values and gradients of one packing; `ok` tells whether it went."""
-    n, d = x.shape
-    pairs = _listed(x, typeid, box, cutoffs, size)
-    state = State(x, typeid, box, pairs, None, jnp.zeros(n, dtype=bool))
-
-    def largest(v: Array) -> Array:
-        return jnp.sqrt(jnp.max(jnp.sum(v**2, axis=1)))
-
-    def forces(at: Array) -> Array:
-        return forces_of(theta, replace(state, positions=at))
-
-    def rigid(rattlers: Array) -> Array:
-        held = jnp.where(rattlers, 0.0, 1.0)
-        modes = jnp.stack(
-            [(held[:, None] * jnp.eye(d)[a]).reshape(n * d) for a in range(d)], axis=1
-        )
-        return modes / jnp.sqrt(jnp.maximum(jnp.sum(held), 1.0))
-
-    def factor(at: Array, rattlers: Array) -> tuple[Array, Array]:
-        there = replace(state, positions=at, rattlers=rattlers)
-        matrix, stiffness = held_hessian(theta, there, rigid(rattlers))
-        lower = jnp.linalg.cholesky(matrix, symmetrize_input=False)
-        pivot = jnp.min(jnp.diagonal(lower)) ** 2 / stiffness  # NaN where not positive definite
-        return lower, pivot > SMALLEST_PIVOT
-
-    def going(carry: tuple[Array, ...]) -> Array:
-        _, force, _, good, steps = carry
-        return good & (force > limit) & (steps < MOST_NEWTON)
-
-    def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        at, force, pull, _, steps = carry
-        rattlers = _rattlers(theta, replace(state, positions=at), force)
-        lower, positive = factor(at, rattlers)
-        load = jnp.where(rattlers[:, None], 0.0, pull).reshape(n * d)
-        move = jax.scipy.linalg.cho_solve((lower, True), load).reshape(n, d)
-        there = at + move
-        new = forces(there)
-        smaller = largest(new)
-        good = positive & (largest(move) <= NEWTON_MOVE * sigma)
-        good &= (smaller <= 0.5 * force) | (smaller <= limit)
-        return there, smaller, new, good, steps + 1
-
-    first = forces(x)
-    begin: Any = (x, largest(first), first, jnp.array(True), jnp.zeros((), dtype=int))
-    at, force, _, good, _ = lax.while_loop(going, step, begin)
-    rattlers = _rattlers(theta, replace(state, positions=at), limit)
-    lower, positive = factor(at, rattlers)
-    state = replace(state, positions=at, rattlers=rattlers)
-    held = ~rattlers[:, None, None]
-
-    def solve(load: Array) -> Array:
-        flat = load.reshape(n * d, -1)
-        flat = flat - rigid(rattlers) @ (rigid(rattlers).T @ flat)
-        found = jax.scipy.linalg.cho_solve((lower, True), flat)
-        return jnp.where(held, found.reshape(load.shape), 0.0)
-
-    state = replace(state, nonaffine=solve(jnp.where(held, strain_forces(theta, state), 0.0)))
-    ok = good & positive & (force <= limit) & ~jnp.all(rattlers)
-    # Check that no pair came into range from beyond the list.
-    ok &= largest(at - x) < 0.5 * SKIN
-    out: dict[str, Any] = {"positions": at}
+    """The minimum, values and gradients of one packing; `ok` tells whether it has them."""
+    inverse = Dense()
+    found = search(how, inverse, theta, x, box, typeid, None, None)
+    state = found.state(typeid, box, None)
+    operands = Operands(theta, state, found.rigid, found.lower)
+    ok = found.status == Status.OK
+    out: dict[str, Any] = {"positions": found.positions}
     out["values"] = {f.name: f.function(theta, state) for f in plain}
     out["gradients"] = {}
     if differentiated:
 
-        def of(theta: Any, positions: Array) -> tuple[Array, list[Array]]:
-            values = [
-                f.function(theta, replace(state, positions=positions)) for f in differentiated
-            ]
+        def of(theta: Any, positions: Array, nonaffine: Array) -> tuple[Array, list[Array]]:
+            there = replace(state, positions=positions, nonaffine=nonaffine)
+            values = [f.function(theta, there) for f in differentiated]
             return jnp.concatenate([jnp.ravel(v) for v in values]), values
 
-        y, pull_back, values = jax.vjp(of, theta, at, has_aux=True)
-        by_theta, by_position = jax.vmap(pull_back)(jnp.eye(len(y)))
+        y, pull_back, values = jax.vjp(of, theta, found.positions, found.nonaffine, has_aux=True)
+        by_theta, by_position, by_response = jax.vmap(pull_back)(jnp.eye(len(y)))
+        if not all(f.stationary for f in differentiated):
+            more_theta, more_position = jax.vmap(
+                partial(through_response, inverse, operands, theta)
+            )(by_response)
+            by_theta = jax.tree_util.tree_map(jnp.add, by_theta, more_theta)
+            by_position = by_position + more_position
         loads = by_position.transpose(1, 2, 0)
-        scale = jnp.maximum(jnp.max(jnp.abs(loads)), 1.0)
-        # No gradient where it depends on a rattler's place: single packings raise `RattlerError`.
-        ok &= jnp.max(jnp.where(held, 0.0, jnp.abs(loads))) <= 1e-12 * scale
-        # The same where it depends on the place of the packing as a whole.
-        along = rigid(rattlers).T @ loads.reshape(n * d, -1)
-        length = jnp.sqrt(jnp.max(jnp.sum(loads**2, axis=(0, 1))))
-        ok &= jnp.max(jnp.abs(along)) <= 1e-7 * jnp.maximum(length, 1e-5)
-        adjoint = solve(loads)
+        # Single packings say these by name.
+        ok &= ~on_rattlers(loads, state.rattlers) & ~along_rigid(loads, found.rigid)
+        adjoint = solve(inverse, operands, loads)
         _, force_pull_back = jax.vjp(lambda t: -forces_of(t, state), theta)
         through = jax.vmap(lambda a: force_pull_back(a)[0])(adjoint.transpose(2, 0, 1))
         total = jax.tree_util.tree_map(lambda a, b: a - b, by_theta, through)

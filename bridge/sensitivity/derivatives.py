@@ -23,8 +23,10 @@ from ..features.registry import Feature
 from ..features.vibrations import squared_between, squared_frequencies
 from ..matter.mechanics import Interactions, Resolved, State, interactions, resolved, strained
 from ..matter.springs import Theta
-from ..matter.strains import strain_basis
+from ..matter.strains import strain_basis, strain_forces
 from ..minima.responses import Response
+from ..minima.rules import along_rigid, on_rattlers
+from ..solve.differentiable import hessian_times
 from .jumps import jumps_of
 from .parameters import Choice, Slopes
 
@@ -48,22 +50,45 @@ def _partials(
     with_strain: bool,
     with_tensor: bool,
 ) -> tuple[Any, ...]:
-    """Values, and partial derivatives by each pair's parameters, positions and the strain.
+    """Values, and partial derivatives by pairs' parameters, positions, the strain, and by W.
 
     The elastic tensor comes with the values: a feature that is made of it has computed it.
     """
     own = resolved(theta, state)
     zero = jnp.zeros(len(strain_basis(state.positions.shape[1]))) if with_strain else None
 
-    def of(own: Resolved, positions: Array, strain: Any) -> tuple[Array, Any]:
+    # Stationary features have no derivative by W.
+    nonaffine = None if all(f.stationary for f in features) else state.nonaffine
+
+    def of(own: Resolved, positions: Array, strain: Any, nonaffine: Any) -> tuple[Array, Any]:
         there = moved(state, positions, strain)
+        if nonaffine is not None:
+            there = replace(there, nonaffine=nonaffine)
         values = [f.function(own, there) for f in features]
         tensor = elastic_tensor_of(own, there) if with_tensor else None
         return jnp.concatenate([jnp.ravel(v) for v in values]), (values, tensor)
 
-    y, pull_back, found = jax.vjp(of, own, jnp.asarray(state.positions), zero, has_aux=True)
-    by_own, by_position, by_strain = jax.vmap(pull_back)(jnp.eye(len(y)))
-    return found, by_own, by_position, by_strain
+    here = (own, jnp.asarray(state.positions), zero, nonaffine)
+    y, pull_back, found = jax.vjp(of, *here, has_aux=True)
+    return found, *jax.vmap(pull_back)(jnp.eye(len(y)))
+
+
+@partial(jax.jit, static_argnums=3)
+def _by_response(theta: Theta, state: State, mu: Array, with_strain: bool) -> tuple[Any, ...]:
+    """Derivatives of μ·(Ξ - H W) by pairs' parameters, positions and the strain, for rows of μ.
+
+    With μ = H⁻¹ ∂f/∂W they are what a feature f gains by the motion of W, which follows H W = Ξ.
+    """
+    zero = jnp.zeros(len(strain_basis(state.positions.shape[1]))) if with_strain else None
+
+    def of(own: Resolved, positions: Array, strain: Any) -> Array:
+        there = moved(state, positions, strain)
+        left = strain_forces(own, there) - hessian_times(own, there, state.nonaffine)
+        return jnp.einsum("nda,rnda->r", left, mu)
+
+    here = (resolved(theta, state), jnp.asarray(state.positions), zero)
+    _, pull_back = jax.vjp(of, *here)
+    return tuple(jax.vmap(pull_back)(jnp.eye(len(mu))))
 
 
 @jax.jit
@@ -124,20 +149,16 @@ def check_loads(
     that changes when the packing moves as a whole.
     """
     rows = np.split(loads, np.cumsum(sizes)[:-1])
-    scale = max(float(np.max(np.abs(loads), initial=0.0)), 1.0)
-    for f, load in zip(features, rows, strict=True):
-        loose = load[:, found.rattlers]
-        if loose.size and float(np.max(np.abs(loose))) > 1e-12 * scale:
+    scale = float(np.max(np.abs(loads), initial=0.0))
+    for f, row in zip(features, rows, strict=True):
+        load = row.transpose(1, 2, 0)
+        if found.rattlers.any() and on_rattlers(load, found.rattlers, scale):
             raise RattlerError(
                 f"the gradient of {f.name!r} depends on where {int(found.rattlers.sum())} rattlers "
                 "lie, which the parameters do not determine: remove them, or choose a feature of "
                 "the backbone."
             )
-        flat = load.reshape(len(load), -1)
-        along = flat @ found.factor.rigid
-        if float(np.max(np.abs(along), initial=0.0)) > 1e-7 * max(
-            float(np.max(np.linalg.norm(flat, axis=1), initial=0.0)), 1e-5
-        ):
+        if along_rigid(load, found.factor.rigid):
             raise FeatureError(
                 f"the gradient of {f.name!r} depends on where the packing as a whole lies, or how "
                 "it is turned, which the parameters do not determine."
@@ -157,10 +178,18 @@ def partials(
     Those by positions are (rows, N, d). Last comes the elastic tensor if it is wanted, else None.
     Raises as `check_loads` does.
     """
-    (y, moduli), by_own, by_position, by_strain = _partials(
+    (y, moduli), by_own, by_position, by_strain, by_response = _partials(
         tuple(features), theta, found.state, strain, tensor
     )
     values = [np.asarray(v) for v in y]
+    if by_response is not None and np.any(by_response):
+        w = np.asarray(by_response)  # (rows, N, d, a)
+        columns = w.transpose(1, 2, 0, 3).reshape(*w.shape[1:3], -1)
+        mu = found.solve(columns).reshape(*w.shape[1:3], w.shape[0], -1).transpose(2, 0, 1, 3)
+        more = _by_response(theta, found.state, mu, strain)
+        by_own, by_position, by_strain = jax.tree_util.tree_map(
+            jnp.add, (by_own, by_position, by_strain), more
+        )
     loads = np.asarray(by_position)
     check_loads(features, [v.size for v in values], found, loads)
     return values, by_own, loads, by_strain, moduli
@@ -232,7 +261,9 @@ def coupling(first: int, last: int) -> Feature:
     def of(theta: Any, state: State) -> Array:
         return squared_between(theta, state, state.modes[:, :, first:last])
 
-    return Feature(f"coupling of modes {first} to {last - 1}", of, needs_box=False, modes=last)
+    return Feature(
+        f"coupling of modes {first} to {last - 1}", of, needs_box=False, modes=last, stationary=True
+    )
 
 
 def by_choices(

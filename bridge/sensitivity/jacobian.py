@@ -24,6 +24,7 @@ from ..matter.packing import Packing
 from ..matter.springs import Theta
 from ..matter.strains import strain_basis, strain_forces
 from ..minima.responses import Response
+from ..solve.differentiable import hessian_times
 from .derivatives import by_choices, coupling, degenerate_groups, partials
 from .measuring import row_names
 from .parameters import Choice, choices, of_strain
@@ -243,29 +244,37 @@ def _relaxed_box(
     return matrix[:n_rows] - by_box[:n_rows] @ answer
 
 
+def _bent(start: Any, path: tuple[Any, Any], gamma: Array) -> Any:
+    """start + γ first + (γ²/2) second; None where there is nothing, zeros for what is not known."""
+    if start is None:
+        return None
+    first, second = path
+    out = start + gamma * first
+    return out if second is None else out + 0.5 * gamma**2 * second
+
+
+def _twice(at: Any) -> tuple[Any, Any]:
+    """First and second derivatives of a function of γ at γ = 0."""
+    zero, one = jnp.zeros(()), jnp.ones(())
+    return jax.jvp(lambda g: jax.jvp(at, (g,), (one,))[1], (zero,), (one,))
+
+
 @partial(jax.jit, static_argnums=0)
 def _second(
-    features: tuple[Feature, ...],
-    state: State,
-    own: Resolved,
-    change: Resolved,
-    first: tuple[Any, Any],
-    second: Any,
+    features: tuple[Feature, ...], state: State, own: Resolved, change: Resolved, x: Any, w: Any
 ) -> tuple[list[Array], list[Array]]:
-    """First and second derivatives of features along a path: R + γ R₁ + γ² R₂/2, W + γ W₁."""
-    positions, nonaffine = first
+    """First and second derivatives of features along R + γ R₁ + γ² R₂/2 and the same of W."""
 
     def at(gamma: Array) -> list[Array]:
         along = jax.tree_util.tree_map(lambda p, c: p + gamma * c, own, change)
         there = replace(
-            state, positions=state.positions + gamma * positions + 0.5 * gamma**2 * second
+            state,
+            positions=_bent(state.positions, x, gamma),
+            nonaffine=_bent(state.nonaffine, w, gamma),
         )
-        if state.nonaffine is not None:
-            there = replace(there, nonaffine=state.nonaffine + gamma * nonaffine)
         return [f.function(along, there) for f in features]
 
-    zero, one = jnp.zeros(()), jnp.ones(())
-    return jax.jvp(lambda g: jax.jvp(at, (g,), (one,))[1], (zero,), (one,))
+    return _twice(at)
 
 
 @jax.jit
@@ -276,32 +285,29 @@ def _force_changes(
 
     def at(gamma: Array) -> Array:
         along = jax.tree_util.tree_map(lambda p, c: p + gamma * c, own, change)
-        there = replace(state, positions=state.positions + gamma * first)
-        return jnp.where(state.rattlers[:, None], 0.0, forces_of(along, there))
+        return forces_of(
+            along, replace(state, positions=_bent(state.positions, (first, None), gamma))
+        )
 
-    zero, one = jnp.zeros(()), jnp.ones(())
-    return jax.jvp(lambda g: jax.jvp(at, (g,), (one,))[1], (zero,), (one,))
+    return _twice(at)
 
 
 @jax.jit
-def _nonaffine_change(state: State, own: Resolved, change: Resolved, first: Any) -> Array:
-    """The derivative of Ξ - H W at fixed W along the path: H W₁."""
+def _response_changes(
+    state: State, own: Resolved, change: Resolved, x: Any, w: Any
+) -> tuple[Array, Array]:
+    """First and second derivatives of Ξ - H W along R + γ R₁ + γ² R₂/2 and W + γ W₁.
+
+    At W₁ = 0 the first is H W₁, at W₁ the second is H W₂.
+    """
 
     def at(gamma: Array) -> Array:
         along = jax.tree_util.tree_map(lambda p, c: p + gamma * c, own, change)
-        there = replace(state, positions=state.positions + gamma * first)
+        there = replace(state, positions=_bent(state.positions, x, gamma))
+        now = _bent(state.nonaffine, (w, None), gamma)
+        return strain_forces(along, there) - hessian_times(along, there, now)
 
-        def pushed(w: Array) -> Array:
-            def forces(x: Array) -> Array:
-                return forces_of(along, replace(there, positions=x))
-
-            return -jax.jvp(forces, (there.positions,), (w,))[1]
-
-        moved_by = jax.vmap(pushed, in_axes=2, out_axes=2)(state.nonaffine)
-        held = ~state.rattlers[:, None, None]
-        return jnp.where(held, strain_forces(along, there) - moved_by, 0.0)
-
-    return jax.jvp(at, (jnp.zeros(()),), (jnp.ones(()),))[1]
+    return _twice(at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -378,10 +384,17 @@ def second_order(
     first = found.solve(np.asarray(pushed)[:, :, None])[:, :, 0]
     _, pushed = _force_changes(state, own, change, first)
     second = found.solve(np.asarray(pushed)[:, :, None])[:, :, 0]
-    nonaffine = None
+    path = (first, second)
+    response_path: Any = (None, None)
     if state.nonaffine is not None:
-        nonaffine = found.solve(np.asarray(_nonaffine_change(state, own, change, first)))
-    slopes, curvatures = _second(tuple(wanted), state, own, change, (first, nonaffine), second)
+        still = np.zeros_like(state.nonaffine)
+        pushed, _ = _response_changes(state, own, change, path, still)
+        bent = found.solve(np.asarray(pushed))
+        response_path = (bent, None)
+        if not all(f.stationary for f in wanted):  # else W₂ plays no part
+            _, pushed = _response_changes(state, own, change, path, bent)
+            response_path = (bent, found.solve(np.asarray(pushed)))
+    slopes, curvatures = _second(tuple(wanted), state, own, change, path, response_path)
     now = [np.asarray(f.function(own, state)) for f in wanted]
     check_values([f.name for f in wanted], now, theta, found)
     for order, arrays in (("first", slopes), ("second", curvatures)):

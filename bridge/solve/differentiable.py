@@ -19,8 +19,17 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from ..matter.mechanics import State, forces_of
+from ..matter.strains import strain_forces
 
-__all__ = ["Inverse", "Operands", "hessian_times", "project", "solve"]
+__all__ = [
+    "Inverse",
+    "Operands",
+    "hessian_times",
+    "left_over",
+    "project",
+    "solve",
+    "through_response",
+]
 
 
 @jax.tree_util.register_dataclass
@@ -98,6 +107,32 @@ def _operator_change(
         return _operator(jax.tree_util.tree_unflatten(tree, whole), vectors)
 
     return jax.jvp(at, ([leaves[k] for k in places],), (changes,))[1]
+
+
+def through_response(
+    inverse: Inverse, operands: Operands, theta: Any, load: Array
+) -> tuple[Any, Array]:
+    """What a function that depends on W by ``load`` = ∂f/∂W (N, d, a) gains by W's own motion.
+
+    W follows theta and the positions by H W = Ξ. With μ = H⁻¹ ∂f/∂W it is the derivative of
+    μ·(Ξ - H W), at fixed μ and W, by theta and by positions (N, d): what f has directly is to be
+    added before its adjoint is solved for. theta may have each pair's own parameters.
+    """
+    mu = solve(inverse, operands, load)
+    return left_over(theta, operands.state, mu)
+
+
+@jax.jit
+def left_over(theta: Any, state: State, mu: Array) -> tuple[Any, Array]:
+    """The derivatives of μ·(Ξ - H W) at fixed μ and W by theta and by positions."""
+
+    def of(theta: Any, x: Array) -> Array:
+        there = replace(state, positions=x)
+        left = strain_forces(theta, there) - hessian_times(theta, there, state.nonaffine)
+        return jnp.vdot(mu, left)
+
+    found: tuple[Any, Array] = jax.grad(of, argnums=(0, 1))(theta, state.positions)
+    return found
 
 
 def solve(inverse: Inverse, operands: Operands, load: Array) -> Array:

@@ -210,3 +210,132 @@ CELLS = [
 @pytest.mark.parametrize(("transformation", "system", "solver"), CELLS)
 def test_transformations(transformation: str, system: str, solver: str, systems: Any) -> None:
     tried(transformation, systems(system), solver)
+
+
+def differences(f: Callable[[float], Any], h: float) -> Any:
+    """A derivative by differences of fourth order."""
+    near = {s: np.asarray(f(s * h)) for s in (-2, -1, 1, 2)}
+    return (8 * (near[1] - near[-1]) - (near[2] - near[-2])) / (12 * h)
+
+
+def test_of_the_box(systems: Any) -> None:
+    s = systems("plane")
+    packing = s.packings[0]
+    change = np.array([[0.7, -0.3], [0.0, 0.4]])
+
+    def moved(step: Any) -> Packing:
+        # Particles stay where they are in space: they come to rest anyway.
+        return Packing(packing.positions, packing.typeid, packing.box + step * change)
+
+    def f(box: Any) -> Any:
+        there = jax.tree_util.tree_map(lambda v: v, packing)
+        object.__setattr__(there, "box", box)
+        return elastic(s.theta, there)
+
+    slope = np.vdot(jax.grad(f)(jnp.asarray(packing.box)), change)
+    expected = differences(lambda h: elastic(s.theta, moved(h)), 1e-5)
+    assert slope == pytest.approx(expected, rel=FIRST)
+
+
+def elastic(theta: Any, packing: Packing) -> Any:
+    state = bridge.minimum(theta, packing)
+    return jnp.sum(state.nonaffine**2) + bridge.feature("poisson_ratio").function(theta, state)
+
+
+def test_of_fixed_particles(systems: Any) -> None:
+    s = systems("plane")
+    rest = s.packings[0]
+    fixed = np.zeros(rest.n_particles, dtype=bool)
+    fixed[[2, 7, 11]] = True
+    packing = bridge.relax(s.theta, Packing(rest.positions, rest.typeid, rest.box, fixed=fixed))
+    rng = np.random.default_rng(2)
+    change = np.where(fixed[:, None], rng.standard_normal(rest.positions.shape), 0.0)
+
+    def f(x: Any) -> Any:
+        there = jax.tree_util.tree_map(lambda v: v, packing)
+        object.__setattr__(there, "positions", x)
+        return expression(s.theta, there)
+
+    slope = np.vdot(jax.grad(f)(jnp.asarray(packing.positions)), change)
+
+    def moved(h: float) -> Any:
+        return expression(s.theta, packing.with_positions(packing.positions + h * change))
+
+    assert slope == pytest.approx(differences(moved, 1e-5), rel=FIRST)
+    # Where they stand is what was given, and nothing moves as a whole.
+    state = bridge.minimum(s.theta, packing)
+    np.testing.assert_array_equal(state.positions[fixed], packing.positions[fixed])
+    response = bridge.response(s.theta, packing)
+    assert response.factor.rigid.shape[1] == 0
+    assert bridge.forces(s.theta, packing)[~fixed] == pytest.approx(0.0, abs=1e-12)
+    assert np.abs(bridge.forces(s.theta, packing)[fixed]).max() > 1e-3
+    by_theta = jax.grad(expression)(s.theta, packing)
+    along = differences(lambda h: expression(s.at(h), packing), 1e-5)
+    assert dot(by_theta, s.direction) == pytest.approx(along, rel=FIRST)
+
+
+def test_second_derivatives_are_those_of_second_order(systems: Any) -> None:
+    s = systems("plane")
+    packing = s.packings[0]
+    names = {k: np.asarray(v) for k, v in s.direction._values.items()}
+    features = ["poisson_ratio", "bulk_modulus", "pressure", "energy"]
+    expected = bridge.second_order(s.theta, packing, features, names)
+
+    def along(step: Any) -> Any:
+        theta = _along(s, step)
+        state = bridge.minimum(theta, packing)
+        return [bridge.feature(name).function(theta, state) for name in features]
+
+    found = jax.jacfwd(jax.jacfwd(along))(jnp.zeros(()))
+    for name, value in zip(features, found, strict=True):
+        assert float(value) == pytest.approx(expected.curvatures[name], rel=1e-8)
+
+
+def test_a_feature_that_is_not_stationary(systems: Any) -> None:
+    s = systems("plane")
+    packing = s.packings[0]
+    squares = bridge.Feature("squares", lambda _, state: jnp.sum(state.nonaffine**2))
+    found = bridge.measure(s.theta, packing, (), [squares]).gradients["squares"]
+    by_jax = jax.grad(lambda t: squares.function(t, bridge.minimum(t, packing)))(s.theta)
+    for a, b in zip(
+        jax.tree_util.tree_leaves(found), jax.tree_util.tree_leaves(by_jax), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max())
+    strained = bridge.jacobian(s.theta, packing, [squares], "strain").matrix[0]
+    axes = np.array([[1.0, 0.0], [0.0, 0.0]])
+
+    def pulled(h: float) -> Any:
+        there = bridge.deform(packing, np.eye(2) + h * axes, flip=False)
+        return jnp.sum(bridge.minimum(s.theta, there).nonaffine ** 2)
+
+    assert strained[0] == pytest.approx(differences(pulled, 1e-5), rel=FIRST)
+    twice = bridge.second_order(
+        s.theta, packing, [squares], {k: np.asarray(v) for k, v in s.direction._values.items()}
+    )
+    along = jax.jacfwd(
+        jax.jacfwd(lambda h: squares.function(_along(s, h), bridge.minimum(_along(s, h), packing)))
+    )(jnp.zeros(()))
+    assert twice.curvatures["squares"] == pytest.approx(float(along), rel=1e-8)
+
+
+def test_no_minimum_inside_of_a_transformation(systems: Any) -> None:
+    s = systems("plane")
+    packing = s.packings[0]
+    rng = np.random.default_rng(1)
+    pushed = packing.positions + 0.1 * rng.standard_normal(packing.positions.shape)
+    apart = packing.positions * 3.0
+    found = jax.jit(
+        lambda x: [
+            bridge.minimum(s.theta, Packing(p, packing.typeid, packing.box), max_pairs=size)
+            for p, size in ((x[0], None), (x[1], None), (x[2], 3))
+        ]
+    )(np.stack([packing.positions, pushed, packing.positions]))
+    assert [int(state.status) for state in found] == [0, 1, 5]
+    bridge.check_status(found[0])
+    assert np.isfinite(found[0].positions).all()
+    assert np.isnan(found[1].positions).all() and np.isnan(found[1].nonaffine).all()
+    with pytest.raises(bridge.errors.RelaxationError, match="did not bring it to rest"):
+        bridge.check_status(found[1])
+    with pytest.raises(Exception, match="max_pairs"):
+        bridge.check_status(found[2])
+    del apart
