@@ -251,8 +251,8 @@ def same_interactions(one: Theta, other: Theta) -> bool:
     if one is other:
         return True
     leaves, others = jax.tree_util.tree_leaves(one), jax.tree_util.tree_leaves(other)
-    alike: bool = jax.tree_util.tree_structure(one) == jax.tree_util.tree_structure(other)
-    return alike and all(
+    kinds: list[Any] = [jax.tree_util.tree_structure(t) for t in (one, other)]
+    return bool(kinds[0] == kinds[1]) and all(
         a is b or np.array_equal(np.asarray(a), np.asarray(b))
         for a, b in zip(leaves, others, strict=True)
     )
