@@ -135,8 +135,8 @@ class _Chunks:
 def _known_here(name: str) -> None:
     try:
         bridge.feature(name)
-    except bridge.FeatureError as error:
-        raise bridge.FeatureError(
+    except bridge.errors.FeatureError as error:
+        raise bridge.errors.FeatureError(
             f"feature {name!r} was registered in the main process alone: analyse with workers=1, "
             "or register it in a module that the script imports outside of `if __name__ == "
             f"'__main__':`. ({error})"

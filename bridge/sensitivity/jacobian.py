@@ -185,7 +185,7 @@ def jacobian(
     columns: list[str] = []
     column_slices: dict[str, slice] = {}
     for choice in chosen:
-        labels = choice.labels(found.state, theta)
+        labels = choice.labels(theta, found.state)
         column_slices[choice.name] = slice(len(columns), len(columns) + len(labels))
         columns += labels
     check_slopes(rows, columns, matrix, theta, found)
@@ -370,7 +370,7 @@ def second_order(
     own = resolved(theta, state)
     change = jax.tree_util.tree_map(jnp.zeros_like, own)
     for choice, (_, values) in zip(chosen, pairs, strict=True):
-        for name, spread in choice.spread(values, state, theta).items():
+        for name, spread in choice.spread(values, theta, state).items():
             change = _added(change, name, spread)
 
     zero = np.zeros_like(state.positions)

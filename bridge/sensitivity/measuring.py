@@ -144,7 +144,7 @@ def _not_finite(
 ) -> None:
     """Raise `NotFiniteError` for derivatives of features, or for jump terms."""
     rows = [name for f, value in zip(features, values, strict=True) for name in row_names(f, value)]
-    columns = [label for c in chosen for label in c.labels(found.state, theta)]
+    columns = [label for c in chosen for label in c.labels(theta, found.state)]
     check_slopes(rows, columns, matrix[: len(rows)], theta, found)
     jumps = "the jump term of the gradient of"
     check_slopes(rows, columns, matrix[len(rows) :], theta, found, what=jumps)
