@@ -186,7 +186,7 @@ def has_modes(theta: Theta, found: Response, n_modes: int) -> bool:
 def with_modes(theta: Theta, found: Response, n_modes: int) -> Response:
     """A response whose state has the lowest modes, one more than asked for if there is one.
 
-    The one above tells whether the last of them is degenerate; where it is, more are had.
+    The one above tells whether the last of them is degenerate; if it is, more are computed.
     """
     extra = 1
     while True:

@@ -39,7 +39,7 @@ def read_gsd(
 ) -> Iterator[tuple[Theta, Packing]]:
     """The packings of a GSD file with their potentials, frame by frame.
 
-    What is wrong with the arguments, or with the file as a whole, is raised by the call itself.
+    Errors in the arguments, or in the file as a whole, are raised by the call itself.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
 def frame_of(theta: Theta, packing: Packing, log: Mapping[str, ArrayLike] | None = None) -> Frame:
     """A packing and its potential as a frame of a GSD file; particles are put into the box.
 
-    Raises `InputError` for what is no packing or potential, or cannot be logged.
+    Raises `InputError` for anything but a packing and a potential, or values that cannot be logged.
     """
     check(theta=theta, packing=packing)
     wrapped = packing.wrapped()
@@ -174,7 +174,7 @@ def write_gsd(
     """Write packings with their potentials, a frame each; the file appears only when whole.
 
     Raises `OutputExistsError` unless `overwrite`, `OutputError` where it cannot be written,
-    `InputError` for what are no packings with their potentials.
+    `InputError` for anything but (theta, packing) pairs.
     """
     check_kind("packings", packings, Iterable, PAIRS)
 

@@ -67,7 +67,7 @@ def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArr
     theta, state:
         A packing at rest.
     residual:
-        Forces up to this size count as none: what is left in a packing not fully relaxed.
+        Forces up to this size count as none: the residual of a packing not fully relaxed.
     """
     found = [(c.i, c.j, c.unit, c.counts, c.attracts) for c in _contacts(theta, state, residual)]
     i, j, units, counts, attracts = listed(theta, state, found)

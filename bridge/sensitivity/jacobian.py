@@ -401,7 +401,7 @@ def second_order(
 def _pairs(
     direction: "Mapping[str, ArrayLike] | Sequence[tuple[str | Choice, ArrayLike]]",
 ) -> "list[tuple[str | Choice, NDArray[np.float64]]]":
-    """A direction's choices with their components; raises `InputError` for what is none."""
+    """A direction's choices with their components; raises `InputError` for anything else."""
     right = "changes by parameter, as {'diameters': [1.0, 0.0]}"
     items = direction.items() if isinstance(direction, Mapping) else direction
     check_kind("direction", items, (list, tuple, ItemsView), right)

@@ -92,7 +92,7 @@ def measure(
     tolerance:
         The largest |F| that counts as rest; by default `default_tolerance`.
     jump_terms:
-        Compute also what is to be added to the gradients before they are averaged over packings.
+        Compute also the terms to add to the gradients before they are averaged over packings.
 
     Raises
     ------

@@ -303,7 +303,7 @@ def test_at_fixed_pressure(theta2: Any, minima: Any, classes: Any) -> None:
 
 
 def test_at_fixed_stress(theta2: Any, minima: Any) -> None:
-    """What is held does not change, and the rest changes by the box's answer."""
+    """The stress held does not change, and the rest changes by the box's answer."""
     features = ["poisson_ratio", "bulk_modulus", "frequencies_4"]
     refused = 0
     for packing in minima(theta2, 48, 1.4, 2):

@@ -1,4 +1,4 @@
-"""What the mean over packings gains where pairs cross a distance at which u'' jumps."""
+"""Jump terms: the derivative of a mean where pairs cross a distance at which u'' jumps."""
 
 from typing import Any
 

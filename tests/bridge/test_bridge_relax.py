@@ -271,7 +271,7 @@ def test_float64_switched_off(theta2: Any, solid: Packing) -> None:
     ids=["measure", "gradient", "bonds", "frequencies"],
 )
 def test_float64_switched_off_after_relaxing(act: Any, theta2: Any, solid: Packing) -> None:
-    """The response is remembered with the packing; precision is checked at each entry."""
+    """The response is kept with the packing; precision is checked at each entry."""
     with pytest.raises(bridge.errors.PrecisionError, match="jax_enable_x64"):
         act(theta2, solid)
 
@@ -299,7 +299,7 @@ def test_float64_switched_off_in_a_context(theta2: Any, solid: Packing) -> None:
 
 
 def test_positions_changed_in_place_are_not_mistaken(theta2: Any, solid: Packing) -> None:
-    """What is remembered with a packing must not outlive its positions."""
+    """A cached response must not outlive the positions it was computed at."""
     packing = bridge.relax(theta2, solid.with_positions(solid.positions.copy()))
     bridge.pressure(theta2, packing)
     try:
@@ -389,7 +389,7 @@ def test_a_dangling_particle_comes_to_rest_or_is_named() -> None:
 
 
 def test_a_tolerance_asked_for_stays(theta2: Any, solid: Packing) -> None:
-    """What was relaxed to a larger force can be measured without saying so again."""
+    """A packing relaxed to a larger force can be measured without giving the tolerance again."""
     push = 1e-9 * np.random.default_rng(1).standard_normal(solid.positions.shape)
     loose = bridge.relax(theta2, solid.with_positions(solid.positions + push), tolerance=1e-6)
     assert np.abs(bridge.forces(theta2, loose)).max() > bridge.default_tolerance(theta2, loose)

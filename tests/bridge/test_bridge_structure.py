@@ -86,7 +86,7 @@ def test_smooth_tends_to_the_histogram(dimension: int, nearest_pairs: Any) -> No
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_smooth_conserves_pairs(dimension: int) -> None:
-    """What leaves a bin enters the next: the pairs within the outer edges stay as many."""
+    """Pairs that leave a bin enter the next: those within the outer edges stay as many."""
     packing = gas(50, dimension, 2)
     edges, width = np.linspace(0, 2.6, 14), 0.2
     fine = np.linspace(0, 2.6, 2)
