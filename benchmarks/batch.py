@@ -63,7 +63,7 @@ def main() -> None:
                     packing = bridge.Packing(x, batch.typeid, batch.boxes[0])
                     try:
                         differentiate(theta, bridge.relax(theta, packing))
-                    except bridge.NotAMinimumError:
+                    except bridge.errors.NotAMinimumError:
                         continue
                     ok += 1
             seconds = time.perf_counter() - began

@@ -87,7 +87,7 @@ def contenders(chosen: argparse.Namespace, ranks: Any, folder: Path) -> list[Con
 
 
 def options() -> argparse.ArgumentParser:
-    """What can be chosen."""
+    """The command line's options."""
     found = parser(__doc__.splitlines()[0], n=368, repetitions=5)
     found.add_argument("--packings", type=int, default=8, help="of a step (%(default)s)")
     found.add_argument("--ranks", type=int, default=2, help="MPI ranks (%(default)s)")

@@ -182,7 +182,7 @@ def measure(case: Case, replicas: int, repetitions: int, seed: int, peak: float)
 
 
 def instructions(potential: PairPotential) -> str:
-    """What was counted for a potential, in words."""
+    """The instructions counted for a potential, in words."""
     count = COUNTS[potential.potential]
     return f"{count.arithmetic} compute, {count.moves} move, for {WIDTH} pairs"
 

@@ -39,8 +39,9 @@ def packings(n: int, count: int, seed: int) -> list[Any]:
 
 def measured(frames: list[Any], k: int) -> dict[str, tuple[Array, Array]]:
     """ψ_k of every packing and every particle, (R,) and (R, N) complex, for each window."""
-    from amorph.bridge import FIRST_SHELL, WITHIN_LARGEST_DIAMETER, Window, bond_order
     from amorph.bridge import HarmonicMorse as Theta
+    from amorph.bridge import Window, bond_order
+    from amorph.bridge.matter.neighbours import FIRST_SHELL, WITHIN_LARGEST_DIAMETER
 
     theta = Theta(diameters=DIAMETERS, binding=BINDING, stiffness=STIFFNESS, alpha=ALPHA)
     cut = max(DIAMETERS)

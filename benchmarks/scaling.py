@@ -1,4 +1,4 @@
-"""What relaxing, measuring and differentiating one packing costs against its size.
+"""Costs of relaxing, measuring and differentiating one packing against its size.
 
 Packings (harmonic-Morse, a = 6, two types; in two dimensions with the density and binding of Zu and
 Goodrich, Commun. Mater. 5 (2024); in three density 2.0 and half the binding, with which they are

@@ -219,7 +219,7 @@ def _tidy(root: Path) -> None:
             if kept > LIMIT or (used >= before and not _whole(path)):
                 path.unlink(missing_ok=True)
     except OSError:
-        return  # read only, or full: what is there can still be taken
+        return  # read only, or full: existing entries can still be used
 
 
 def _whole(path: Path) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from amorph import bridge
 from amorph.bridge.matter.arguments import check
+from amorph.bridge.minima.departure import MOST_CHANGED, MOST_MOVED, Departure
 from amorph.handover import AmorphError, CorruptFrameError, FrameError, InputError
 from amorph.handover.arguments import file_path, one_or_several
 
@@ -152,12 +153,12 @@ class Request:
 
 
 def _names(argument: str, given: str | Sequence[str]) -> list[str]:
-    """Names as a list; one alone stands for itself. Raises `InputError` for what are none."""
+    """Names as a list; one alone stands for itself. Raises `InputError` for anything else."""
     return one_or_several(argument, given, str, 'names, as ["poisson_ratio"]')
 
 
 def paths_of(given: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[Path]:
-    """The paths of files; one alone stands for itself. Raises `InputError` for what are none."""
+    """The paths of files; one alone stands for itself. Raises `InputError` for anything else."""
     listed = one_or_several("paths", given, (str, PathLike), "the paths of files")
     if not listed:
         raise InputError("paths: there are none; name at least one file.")
@@ -255,7 +256,7 @@ def _first_usable(
 ) -> tuple[Source, int, Snapshot] | None:
     """The first frame that can be used, with its source; None where all that are tried are damaged.
 
-    What is wrong with a frame other than damage is mostly wrong with its file: it is raised, unless
+    Errors of a frame other than damage are mostly those of its file: they are raised, unless
     the file's last frame can be used.
     """
 
@@ -285,19 +286,19 @@ def _check_features(request: Request, packing: bridge.Packing, where: str) -> No
     asked = [f for f in (*(request.features or ()), *request.gradients) if f != FREQUENCIES]
     for f in map(bridge.feature, asked):
         if packing.dimension not in f.dimensions:
-            raise bridge.FeatureError(
+            raise bridge.errors.FeatureError(
                 f"{where}: feature {f.name!r} is defined in "
                 f"{' and '.join(map(str, f.dimensions))} dimensions, but the packing has "
                 f"{packing.dimension}: leave it out."
             )
         if f.needs_box and packing.box is None:
-            raise bridge.FeatureError(
+            raise bridge.errors.FeatureError(
                 f"{where}: feature {f.name!r} needs a volume, but the packing is a cluster in "
                 "open space: leave it out."
             )
     for f in map(bridge.feature, request.gradients):
         if not f.differentiable:
-            raise bridge.FeatureError(
+            raise bridge.errors.FeatureError(
                 f"feature {f.name!r} jumps: it has no gradient. Use a smooth form."
             )
 
@@ -337,7 +338,7 @@ class Rows:
             if snapshot.unused:
                 row["unused"] = "; ".join(snapshot.unused)
             row.update(measured_row(snapshot, self.request))
-        except bridge.PrecisionError:
+        except bridge.errors.PrecisionError:
             raise  # of the process, not of the frame
         except AmorphError as error:
             row["status"] = type(error).__name__
@@ -423,14 +424,14 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
     return out
 
 
-def _judged(away: bridge.Departure, converged: bool | None) -> tuple[str, str]:
+def _judged(away: Departure, converged: bool | None) -> tuple[str, str]:
     """A row's status, and why it is not ``ok``: whether what is measured is what the file holds."""
     if away.elsewhere:
         return OTHER_MINIMUM, (
             f"the packing came to rest elsewhere than the file has it: a particle moved by "
-            f"{away.moved:.2g} smallest diameters (more than {bridge.MOST_MOVED:g} is another "
+            f"{away.moved:.2g} smallest diameters (more than {MOST_MOVED:g} is another "
             f"minimum), {100 * away.changed:.2g} % of the neighbours are others (more than "
-            f"{100 * bridge.MOST_CHANGED:g} %). What is measured is that other packing. Is the "
+            f"{100 * MOST_CHANGED:g} %). What is measured is that other packing. Is the "
             "potential that of the file, are the types in its order, was it at rest?"
         )
     if converged is False:

@@ -135,8 +135,8 @@ class _Chunks:
 def _known_here(name: str) -> None:
     try:
         bridge.feature(name)
-    except bridge.FeatureError as error:
-        raise bridge.FeatureError(
+    except bridge.errors.FeatureError as error:
+        raise bridge.errors.FeatureError(
             f"feature {name!r} was registered in the main process alone: analyse with workers=1, "
             "or register it in a module that the script imports outside of `if __name__ == "
             f"'__main__':`. ({error})"
@@ -257,7 +257,7 @@ def analyze_to_file(
         As in `amorph.campaigns.analysis.analyze`; a frame that cannot be measured has a row that
         says so.
     output:
-        The table; the ending of its name says what it is.
+        The table; the ending of its name says of which format.
     workers:
         How many processes compute; by default one for each core that may be used, fewer if there
         is little to do. 1 computes in this process.

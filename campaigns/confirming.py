@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph import bridge
+from amorph.bridge.minima.following import next_crossing
 from amorph.handover import AmorphError
 
 from .files import Campaign
@@ -92,7 +93,7 @@ def next_crossed(order: Order, packing: bridge.Packing) -> Crossed | None:
 def _next(order: Order, packing: bridge.Packing, part: float, there: Any) -> float:
     """The part of the way at which the next pair crosses, extrapolated from `part`."""
     start, end = (order.before, packing), (_on_the_way(order, part), there)
-    return part * bridge.next_crossing(start, end, WITHIN / PART / part)
+    return part * next_crossing(start, end, WITHIN / PART / part)
 
 
 def _followed(order: Order, packing: bridge.Packing, part: float) -> Member | None:
@@ -132,7 +133,7 @@ class Probe:
         Why a packing could not be measured, if one could not.
     next_crossing:
         Of an individual design, where in this sense the next pair crosses a distance at which the
-        jump is no small one (``part``; see `amorph.bridge.next_crossing`), of which of its packings
+        jump is no small one (``part``; see `next_crossing`), of which of its packings
         (``packing``), and what each objective of this packing is just beyond (``value``); None
         where there is none within a whole step, or none was looked for.
     """

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph import bridge
+from amorph.bridge.matter.files import frame_of
 from amorph.handover import Frame
 
 from .confirming import (
@@ -64,7 +65,7 @@ class Step:
     state:
         Of the optimiser.
     rearranged, crossings, moved:
-        Of each packing, what happened in the step that led here: see `amorph.bridge.Followed`.
+        Of each packing, what happened in the step that led here: see `amorph.bridge.follow`.
     limited:
         Of each packing, whether its gradient was cut to the campaign's limit.
     before:
@@ -157,7 +158,11 @@ class Design:
                 )
             except NotFiniteError as error:
                 raise NotFiniteError(f"step {number}: {error}") from error
-            except (bridge.RelaxationError, bridge.NotAMinimumError, bridge.RattlerError) as error:
+            except (
+                bridge.errors.RelaxationError,
+                bridge.errors.NotAMinimumError,
+                bridge.errors.RattlerError,
+            ) as error:
                 raise DesignError(
                     f"step {number}: no packing to go on from at the new parameters: {error}"
                 ) from error
@@ -196,7 +201,7 @@ class Design:
         return Verdict(ended, Confirmation(holds, along, tolerance, (first, second)))
 
     def _along(self, step: Step) -> tuple[str, Arrays]:
-        """A change of the free parameters and what it is: the last step, or what stands for it."""
+        """A change of the free parameters, and its name: the last step, or one in place of it."""
         now = _plain(self._optimization.free.of(step.theta))
 
         def change(other: bridge.PairPotential) -> Arrays:
@@ -260,7 +265,7 @@ class Design:
             log["packings/positions"] = np.concatenate([p.positions for p in step.packings])
             log["packings/images"] = np.concatenate([_images(p) for p in step.packings])
             log["packings/typeid"] = np.stack([p.typeid for p in step.packings])
-        return bridge.frame_of(step.theta, step.packings[0], log)
+        return frame_of(step.theta, step.packings[0], log)
 
     def resume(self, frame: Frame, before: bridge.PairPotential | None = None) -> Step:
         """The step that a frame was written from, to the last bit; `before` as in `Step`."""

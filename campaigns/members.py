@@ -1,6 +1,6 @@
 """One packing's part of a design step: followed or prepared anew, measured, differentiated.
 
-What is here runs on any rank, and depends on nothing but what it is given.
+Everything here runs on any rank, and depends on its arguments alone.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph import bridge, ensemble
+from amorph.bridge.minima.responses import round_off_force
 from amorph.handover import AmorphError
 
 from .errors import NotFiniteError, RecordError
@@ -68,7 +69,7 @@ class Member:
         As the slopes, to be added to them (`amorph.bridge.sensitivity.jumps`); empty where the
         campaign leaves them out.
     rearranged, crossings, moved:
-        See `amorph.bridge.Followed`.
+        As `amorph.bridge.follow` tells them.
     failure:
         Why there is no value, or empty.
     """
@@ -98,7 +99,7 @@ def _down_to_rest(order: Order) -> Preparation:
     if preparation.method != "quench" or preparation.pressure is not None or not (n and density):
         return preparation
     length = (n / density) ** (1 / preparation.dimension)
-    rest = float(bridge.round_off_force(order.theta.max_stiffness(), length))
+    rest = float(round_off_force(order.theta.max_stiffness(), length))
     return preparation.model_copy(update={"tolerance": min(preparation.tolerance, rest)})
 
 
@@ -150,7 +151,7 @@ def _measured(order: Order, packing: bridge.Packing) -> Member:
     for f in features:
         shape = np.shape(measured.values[f.name])
         if shape:  # of a registered one that is not marked so
-            raise bridge.FeatureError(
+            raise bridge.errors.FeatureError(
                 f"feature {f.name!r} has shape {shape}: an objective needs a single number."
             )
     values = np.array([measured.values[f.name] for f in features])

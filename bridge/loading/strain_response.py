@@ -109,7 +109,7 @@ def tangent_stiffness(tensor: ArrayLike, stress: ArrayLike) -> NDArray[np.float6
     Raises
     ------
     InputError
-        For other shapes, or what is not finite.
+        For other shapes, or values that are not finite.
     """
     sigma = real_numbers("the stress", stress, "a (2, 2) or (3, 3) matrix")
     if sigma.shape not in ((2, 2), (3, 3)):

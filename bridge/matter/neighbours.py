@@ -65,7 +65,7 @@ class Window:
 
     @property
     def differentiable(self) -> bool:
-        """Whether what is built on it has derivatives by each pair's own parameters."""
+        """Whether features built on it have derivatives by each pair's own parameters."""
         return not self.is_sharp and self.unit != "largest_diameter"
 
     @property

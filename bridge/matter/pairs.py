@@ -138,7 +138,7 @@ def find_bonds(springs: Springs | None, packing: Packing) -> Pairs | None:
     vector = packing.positions[j] - packing.positions[i]
     shift = np.zeros_like(vector)
     if packing.box is not None:
-        # Exact for what is shorter than half the box's smallest width, which is checked.
+        # Exact below half the box's smallest width, which is checked.
         shift = -np.round(vector @ np.linalg.inv(packing.box).T) @ packing.box.T
         longest = float(np.sqrt(np.max(np.sum((vector + shift) ** 2, axis=1), initial=0.0)))
         check_box(packing.box, longest)

@@ -145,7 +145,7 @@ class PairPotential(ABC):
 
     def max_stiffness(self) -> float:
         """The largest u'' of any pair of types."""
-        with np.errstate(over="ignore"):  # whoever uses it as a scale refuses what is infinite
+        with np.errstate(over="ignore"):  # callers that use it as a scale refuse infinity
             return float(np.max(self.pair_stiffness(self.of_types())))
 
     def size_range(self) -> tuple[float, float]:

@@ -295,10 +295,10 @@ def follow(
 
     Parameters
     ----------
-    packing:
-        At rest at `theta`.
-    theta, new_theta:
-        Potentials of one kind and number of types.
+    theta, packing:
+        The old potential, and a packing at rest at it.
+    new_theta:
+        The new one, of the same kind and number of types.
     tolerance:
         As in `relax`.
 

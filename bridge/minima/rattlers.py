@@ -68,7 +68,7 @@ def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArr
     theta, state:
         A packing at rest.
     residual:
-        Forces up to this size count as none: what is left in a packing not fully relaxed.
+        Forces up to this size count as none: the residual of a packing not fully relaxed.
     """
     return rattlers_among(theta, state, _contacts(theta, state, residual))
 

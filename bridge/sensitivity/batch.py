@@ -146,8 +146,8 @@ def measure_batch(
     FeatureError
         For a feature that is not there, not defined here, not differentiable, or of modes.
     InputError, BoxTooSmallError, UnknownTypeError, PrecisionError
-        Before work starts, for what cannot be. What is wrong with one replica alone, positions or
-        results that are not finite among it, is in its `BatchMeasurement.status`.
+        Before work starts, for arguments that cannot be. Errors of one replica alone, such as
+        positions or results that are not finite, are in its `BatchMeasurement.status`.
     """
     require_float64()
     check(tolerance=tolerance)

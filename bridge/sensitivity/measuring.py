@@ -92,7 +92,7 @@ def measure(
     tolerance:
         The largest |F| that counts as rest; by default `default_tolerance`.
     jump_terms:
-        Compute also what is to be added to the gradients before they are averaged over packings.
+        Compute also the terms to add to the gradients before they are averaged over packings.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def _not_finite(
 ) -> None:
     """Raise `NotFiniteError` for derivatives of features, or for jump terms."""
     rows = [name for f, value in zip(features, values, strict=True) for name in row_names(f, value)]
-    columns = [label for c in chosen for label in c.labels(found.state, theta)]
+    columns = [label for c in chosen for label in c.labels(theta, found.state)]
     check_slopes(rows, columns, matrix[: len(rows)], theta, found)
     jumps = "the jump term of the gradient of"
     check_slopes(rows, columns, matrix[len(rows) :], theta, found, what=jumps)

@@ -59,7 +59,7 @@ def measured(path: Path) -> list[dict[str, float]]:
     for number, (theta, packing) in enumerate(bridge.read_gsd(path)):
         try:
             packing = bridge.relax(theta, packing)
-        except (bridge.RelaxationError, bridge.NotAMinimumError) as error:
+        except (bridge.errors.RelaxationError, bridge.errors.NotAMinimumError) as error:
             print(f"left out: {path}, frame {number}: {error}")
             continue
         held = ~bridge.response(theta, packing).rattlers

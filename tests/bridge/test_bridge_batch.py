@@ -117,7 +117,7 @@ def test_named_failures(theta2: Any, solid: Packing) -> None:
         bridge.measure_batch(theta2, x, types + 1, box, ["energy"])
     with pytest.raises(BoxTooSmallError):
         bridge.measure_batch(theta2, x, types, 0.5 * box, ["energy"])
-    with pytest.raises(bridge.FeatureError, match="modes"):
+    with pytest.raises(bridge.errors.FeatureError, match="modes"):
         bridge.measure_batch(theta2, x, types, box, ["frequencies_3"])
     with pytest.raises(InputError, match="tolerance"):
         bridge.measure_batch(theta2, x, types, box, ["energy"], tolerance=-1.0)

@@ -7,6 +7,7 @@ import pytest
 
 from amorph import bridge
 from amorph.bridge import Packing, Window
+from amorph.bridge.matter.neighbours import FIRST_SHELL
 from amorph.handover import InputError
 
 NEAR_JAMMING = bridge.SoftSphere(diameters=[0.8, 1.12], stiffness=[4.0, 5.0, 6.0])
@@ -46,7 +47,7 @@ def test_rattlers_are_left_out_and_counted(loose: Packing, nearest_pairs: Any) -
     assert found.excess >= 1
     measured = bridge.measure(NEAR_JAMMING, loose, ["coordination"]).values["coordination"]
     assert measured == pytest.approx(found.mean, abs=1e-12)
-    assert bridge.FEATURES["coordination"] is bridge.coordination
+    assert bridge.FEATURES["coordination"] is bridge.feature("coordination")
 
 
 def test_attractive_pairs_touch_up_to_their_cutoff(
@@ -76,7 +77,7 @@ def test_cluster_has_rotations_too() -> None:
     packing = bridge.relax(theta, Packing.of(corners, [0, 0, 0]))
     found = bridge.contacts(theta, packing)
     assert (found.n_contacts, found.excess, found.mean) == (3, 0, 2.0)
-    assert bridge.coordination(theta, packing) == 2.0
+    assert bridge.feature("coordination")(theta, packing) == 2.0
     # A fourth that hangs on one bond is a rattler, and its bond no contact.
     for order in ([0, 1, 2, 3], [3, 2, 1, 0]):
         hanging = np.vstack([packing.positions, packing.positions[0] - [1.0, 0.0]])[order]
@@ -96,7 +97,7 @@ def test_cluster_has_rotations_too() -> None:
 def test_not_at_rest_is_refused(loose: Packing) -> None:
     moved = loose.positions.copy()
     moved[0] += 0.1
-    with pytest.raises(bridge.NotAMinimumError, match="relax"):
+    with pytest.raises(bridge.errors.NotAMinimumError, match="relax"):
         bridge.contacts(NEAR_JAMMING, loose.with_positions(moved))
 
 
@@ -108,7 +109,7 @@ def test_smooth(loose: Packing, nearest_pairs: Any) -> None:
     sigma = NEAR_JAMMING.of_types()["sigma"][loose.typeid[i], loose.typeid[j]]
     s = np.linalg.norm(vector, axis=1) / sigma
     both = held[i] & held[j]
-    for window in (bridge.FIRST_SHELL, Window(1.0, 1.2)):
+    for window in (FIRST_SHELL, Window(1.0, 1.2)):
         t = np.clip((s - window.inner) / (window.outer - window.inner), 0, 1)
         w = 1 - 10 * t**3 + 15 * t**4 - 6 * t**5
         f = bridge.coordination_feature(window)

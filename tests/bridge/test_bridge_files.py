@@ -8,6 +8,7 @@ import pytest
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
+from amorph.bridge.matter.files import frame_of
 from amorph.bridge.minima.relaxing import relaxation
 from amorph.handover import (
     FrameError,
@@ -85,7 +86,7 @@ def test_another_potential(theta2: Any, solid: Packing, tmp_path: Path) -> None:
 def test_a_frame_without_potential(theta2: Any, solid: Packing, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    frame = replace(bridge.frame_of(theta2, solid), potential=None, parameters={})
+    frame = replace(frame_of(theta2, solid), potential=None, parameters={})
     write_gsd(tmp_path / "bare.gsd", [frame])
     with pytest.raises(PotentialMissingError, match="no potential"):
         list(bridge.read_gsd(tmp_path / "bare.gsd"))

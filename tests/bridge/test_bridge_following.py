@@ -7,6 +7,7 @@ import pytest
 
 from amorph import bridge
 from amorph.bridge import Packing
+from amorph.bridge.minima.following import next_crossing
 from amorph.handover import InputError
 
 
@@ -72,14 +73,14 @@ def test_the_next_crossing_is_where_a_pair_crosses(
 
     near = 1.0
     for _ in range(5):  # the nearer it is looked at from, the better its place is known
-        found = near * bridge.next_crossing((theta2, solid), there(near), 50.0 / near)
+        found = near * next_crossing((theta2, solid), there(near), 50.0 / near)
         near = 0.999 * found
     before, after = (classes(*there(found * s)) for s in (1 - 5e-4, 1 + 5e-4))
     assert (after != before).sum() == 1
     # A particle on the other side of the box is where it was.
     theta, packing = there(near)
     wrapped = packing.positions + np.round(np.eye(len(packing.positions), 2)) @ packing.box.T
-    again = bridge.next_crossing((theta2, solid), (theta, packing.with_positions(wrapped)), 2.0)
+    again = next_crossing((theta2, solid), (theta, packing.with_positions(wrapped)), 2.0)
     assert again == pytest.approx(found / near, rel=1e-6)
-    assert bridge.next_crossing((theta2, solid), there(near), 0.9) == np.inf
-    assert bridge.next_crossing((theta2, solid), (theta2, solid), 1.0) == np.inf
+    assert next_crossing((theta2, solid), there(near), 0.9) == np.inf
+    assert next_crossing((theta2, solid), (theta2, solid), 1.0) == np.inf

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
-from amorph.bridge import FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER, Packing, PairPotential, Window
+from amorph.bridge import Packing, PairPotential, Window
+from amorph.bridge.matter.neighbours import FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER
 
 FLOAT32 = 5e-5
 freud = pytest.importorskip("freud")
@@ -111,7 +112,7 @@ def test_feature_is_the_mean_over_particles(discs: list[Packing]) -> None:
     for name, k in zip(names, (4, 6, 8), strict=True):
         order = freud.order.Hexatic(k).compute(system(packing.wrapped()), neighbors=listed)
         assert found[name] == pytest.approx(np.abs(order.particle_order).mean(), abs=FLOAT32)
-    assert bridge.psi_8_sharp(DISCS, packing) == found["psi_8_sharp"]
+    assert bridge.feature("psi_8_sharp")(DISCS, packing) == found["psi_8_sharp"]
 
 
 def test_other_windows(discs: list[Packing]) -> None:
@@ -291,4 +292,6 @@ def test_contact_numbers(spheres: list[Packing]) -> None:
         listed.filter(both)
         assert np.array_equal(found.number, listed.neighbor_counts)
         assert found.mean == listed.neighbor_counts[held].mean()
-        assert bridge.coordination(SPHERES, relaxed) == pytest.approx(found.mean, abs=1e-12)
+        assert bridge.feature("coordination")(SPHERES, relaxed) == pytest.approx(
+            found.mean, abs=1e-12
+        )

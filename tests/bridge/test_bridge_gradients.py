@@ -151,9 +151,9 @@ def test_with_rattlers(minima: Any, classes: Any) -> None:
     n = int(bridge.response(theta, packing).rattlers.sum())
     assert 0 < n < 20
     # Features of the positions themselves depend on where a rattler lies.
-    with pytest.raises(bridge.RattlerError, match=f"{n} rattlers"):
+    with pytest.raises(bridge.errors.RattlerError, match=f"{n} rattlers"):
         bridge.measure(theta, packing, (), ["psi_8"])
-    assert np.isfinite(bridge.psi_8(theta, packing))
+    assert np.isfinite(bridge.feature("psi_8")(theta, packing))
 
 
 def test_gradient_of_arrays(theta2: Any, solid: Packing) -> None:

@@ -14,6 +14,7 @@ import pytest
 from amorph import bridge
 from amorph.bridge import Packing, PairPotential
 from amorph.bridge.minima.relaxing import relaxation
+from amorph.bridge.sensitivity.jacobian import Jacobian
 from amorph.handover import AmorphError, InputError
 
 STEP = 2e-6
@@ -93,7 +94,7 @@ def differences(
     return (4 * found[1] - found[0]) / 3
 
 
-def errors(slope: np.ndarray, expected: np.ndarray, jacobian: bridge.Jacobian) -> dict[str, float]:
+def errors(slope: np.ndarray, expected: np.ndarray, jacobian: Jacobian) -> dict[str, float]:
     """By feature, the largest error beside the largest component."""
     out = {}
     for name, rows in jacobian.row_slices.items():
@@ -302,13 +303,13 @@ def test_at_fixed_pressure(theta2: Any, minima: Any, classes: Any) -> None:
 
 
 def test_at_fixed_stress(theta2: Any, minima: Any) -> None:
-    """What is held does not change, and the rest changes by the box's answer."""
+    """The stress held does not change, and the rest changes by the box's answer."""
     features = ["poisson_ratio", "bulk_modulus", "frequencies_4"]
     refused = 0
     for packing in minima(theta2, 48, 1.4, 2):
         try:
             found = bridge.jacobian(theta2, packing, features, held="stress")
-        except bridge.NotAMinimumError:
+        except bridge.errors.NotAMinimumError:
             refused += 1
             continue
         stress = bridge.jacobian(theta2, packing, "stress_components", held="stress")
@@ -407,7 +408,7 @@ def test_second_order_refuses_what_rattlers_decide(references: Any) -> None:
     theta, packing, _ = references["soft2d_n128_rattlers_s12"]
     packing = bridge.relax(theta, packing)
     direction = {"diameters": np.eye(theta.n_types)[0]}
-    with pytest.raises(bridge.RattlerError):
+    with pytest.raises(bridge.errors.RattlerError):
         bridge.second_order(theta, packing, "psi_6", direction)
     found = bridge.second_order(theta, packing, "pressure", direction)
     assert np.isfinite(found.curvatures["pressure"])
@@ -439,11 +440,11 @@ def test_named_failures(theta2: Any, solid: Packing, spheres3: Any, solid3: Pack
         bridge.jacobian(theta2, solid, ["pressure"], held="volume")
     with pytest.raises(InputError, match="strain cannot change"):
         bridge.jacobian(theta2, solid, ["pressure"], "strain", held="pressure")
-    with pytest.raises(bridge.FeatureError, match="jumps"):
+    with pytest.raises(bridge.errors.FeatureError, match="jumps"):
         bridge.jacobian(theta2, solid, ["psi_8_sharp"])
     with pytest.raises(InputError, match="no 'xyz' here"):
         bridge.jacobian(theta2, solid, ["pressure"]).block("xyz", "diameters")
-    with pytest.raises(bridge.FeatureError, match="second order"):
+    with pytest.raises(bridge.errors.FeatureError, match="second order"):
         bridge.second_order(theta2, solid, ["frequencies_2"], {"diameters": [1.0, 0.0]})
     with pytest.raises(InputError, match="2 components"):
         bridge.second_order(theta2, solid, ["pressure"], {"diameters": [1.0]})
@@ -460,7 +461,7 @@ def test_named_failures(theta2: Any, solid: Packing, spheres3: Any, solid3: Pack
     def volume(theta: Any, state: Any) -> Any:
         return (theta.diameters[state.typeid] ** 2).sum()
 
-    with pytest.raises(bridge.FeatureError, match="pairs' own parameters"):
+    with pytest.raises(bridge.errors.FeatureError, match="pairs' own parameters"):
         bridge.jacobian(theta2, solid, bridge.Feature("volume", volume))
     cluster = bridge.relax(theta2, Packing.of(solid.positions, solid.typeid))
     with pytest.raises(InputError, match="volume"):
@@ -470,5 +471,5 @@ def test_named_failures(theta2: Any, solid: Packing, spheres3: Any, solid3: Pack
         return state.positions[0, 0]
 
     where = bridge.Feature("x of the first particle", first_particle)
-    with pytest.raises(bridge.FeatureError, match="as a whole"):
+    with pytest.raises(bridge.errors.FeatureError, match="as a whole"):
         bridge.jacobian(theta2, solid, [where])

@@ -1,4 +1,4 @@
-"""What the mean over packings gains where pairs cross a distance at which u'' jumps."""
+"""Jump terms: the derivative of a mean where pairs cross a distance at which u'' jumps."""
 
 from typing import Any
 
@@ -216,7 +216,7 @@ def test_where_no_pair_is_close_there_is_nothing() -> None:
 
 def test_frequencies_are_refused() -> None:
     packing = quenched(MORSE, 2, 64, 1.6, 1)
-    with pytest.raises(bridge.FeatureError, match="leave crossings out"):
+    with pytest.raises(bridge.errors.FeatureError, match="leave jump_terms out"):
         bridge.measure(MORSE, packing, (), ["frequencies_2"], jump_terms=True)
 
 

@@ -18,7 +18,7 @@ EDGES = np.linspace(0.7, 1.3, 7)
 PLANE = {
     "psi_1": bridge.feature("psi_1"),
     "psi_5": bridge.feature("psi_5"),
-    "psi_8": bridge.psi_8,
+    "psi_8": bridge.feature("psi_8"),
     "psi_6, by length": bridge.bond_order_feature(6, Window(1.2, 1.4, "length")),
     "g(r)": bridge.pair_distribution_feature(EDGES, 0.1),
     "g_01(r)": bridge.pair_distribution_feature(EDGES, 0.06, types=(0, 1)),
@@ -152,5 +152,5 @@ def test_coordination_with_rattlers(minima: Any, classes: Any) -> None:
         return bool(bridge.response(theta, packing).rattlers.any())
 
     check(theta, minima(theta, 64, 1.21, 2, tries=60), [f], classes, has_rattlers)
-    with pytest.raises(bridge.RattlerError):
+    with pytest.raises(bridge.errors.RattlerError):
         bridge.measure(theta, suited[-1], (), ["psi_6"])

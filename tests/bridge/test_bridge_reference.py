@@ -70,7 +70,7 @@ def test_reference(case: Any) -> None:
 
 
 def test_from_float32_positions(references: Any) -> None:
-    """What a HOOMD file holds: forces of 1e-6, from which the same minimum is found."""
+    """As in a HOOMD file: forces of 1e-6, from which the same minimum is found."""
     theta, packing, expected = references["hm2d_n128_a6_s2"]
     rounded = packing.with_positions(packing.positions.astype(np.float32))
     assert 1e-8 < np.abs(bridge.forces(theta, rounded)).max() < 1e-4

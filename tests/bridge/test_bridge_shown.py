@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
+from amorph.bridge.loading.deformation import deformation
 from amorph.bridge.minima.relaxing import relaxation
 
 THETA = bridge.SoftSphere(diameters=[1.0, 1.1], stiffness=[1.0, 1.2, 1.4])
@@ -94,7 +95,7 @@ def test_contacts_modes_and_g(solid: bridge.Packing) -> None:
     assert repr(states).startswith("DensityOfStates of 30 modes in 10 bins\n")
     bonds = bridge.bond_contributions(THETA, solid)
     assert f"sum B = {float(jnp.asarray(bonds.bulk).sum()):.6g}" in lines(bonds)["bulk"]
-    turned = bridge.deformation(solid, [[1.0, 0.0], [0.1, 1.0]])
+    turned = deformation(solid, [[1.0, 0.0], [0.1, 1.0]])
     assert "turned by" in repr(turned)
     same = bridge.follow(THETA, solid, THETA)
     assert lines(same)["minimum"].strip() == "the same"

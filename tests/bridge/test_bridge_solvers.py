@@ -79,7 +79,7 @@ def test_saddles_and_floppy_packings_are_refused(solver: str) -> None:
     spheres = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
     grid = 0.9 * np.stack(np.meshgrid(*[np.arange(6.0)] * 2, indexing="ij"), -1).reshape(-1, 2)
     lattice = Packing.of(grid, np.zeros(36, dtype=int), np.eye(2) * 5.4)
-    with pytest.raises(bridge.NotAMinimumError, match="eigenvalue"):
+    with pytest.raises(bridge.errors.NotAMinimumError, match="eigenvalue"):
         bridge.response(spheres, lattice, solver=solver)
 
     # Two rows of bonded spheres that slide past each other for free: unstressed, no rattlers.
@@ -87,7 +87,7 @@ def test_saddles_and_floppy_packings_are_refused(solver: str) -> None:
     chain = Packing.of(
         np.stack([np.arange(6.0), np.zeros(6)], axis=1), np.zeros(6, dtype=int), np.eye(2) * 6
     )
-    with pytest.raises(bridge.NotAMinimumError):
+    with pytest.raises(bridge.errors.NotAMinimumError):
         bridge.response(theta, chain, solver=solver)
 
 

@@ -213,8 +213,8 @@ def test_named_failures(solid: Packing, theta2: Any) -> None:
     )  # fmt: skip
     with pytest.raises(BoxTooSmallError):
         bridge.energy(bridge.Springs([1.0], [1.0]), apart)
-    with pytest.raises(bridge.FeatureError, match="springs have none"):
-        bridge.psi_8(springs, bridge.relax(springs, bonded))
+    with pytest.raises(bridge.errors.FeatureError, match="springs have none"):
+        bridge.feature("psi_8")(springs, bridge.relax(springs, bonded))
 
 
 def test_a_dangling_node(theta2: Any, solid: Packing) -> None:
@@ -246,4 +246,4 @@ def test_bonded_and_touching_is_one_contact(spheres3: Any, solid3: Packing) -> N
     found = bridge.contacts(both, packing)
     assert found.n_contacts == alone.n_contacts
     assert (found.pairs[:, 0] < found.pairs[:, 1]).all()
-    assert bridge.coordination(both, packing) == pytest.approx(alone.mean)
+    assert bridge.feature("coordination")(both, packing) == pytest.approx(alone.mean)

@@ -7,6 +7,7 @@ import pytest
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
+from amorph.bridge.features.vibrations import Modes
 from amorph.handover import AmorphError, InputError
 
 
@@ -102,7 +103,7 @@ def test_degenerate_modes(theta2: Any, solid: Packing) -> None:
         found.values["frequencies_5"] / 2,
         rtol=1e-9,
     )
-    with pytest.raises(bridge.DegenerateModesError, match="share a frequency"):
+    with pytest.raises(bridge.errors.DegenerateModesError, match="share a frequency"):
         bridge.jacobian(theta, lattice, ["frequencies_5"], "diameters/particle")
     mean = bridge.jacobian(
         theta, lattice, ["frequencies_5"], "diameters/particle", degenerate="mean"
@@ -173,7 +174,7 @@ def test_poisson_ratio_of_a_mode() -> None:
         (np.array([[0.0, 1.0], [-1.0, 0.0]]), None),
     ]:  # fmt: skip
         field = cluster.positions @ strain.T + 7.0
-        given = bridge.Modes(modes.frequencies[:1], field[:, :, None], modes.n_zero, theta, cluster)
+        given = Modes(modes.frequencies[:1], field[:, :, None], modes.n_zero, theta, cluster)
         symmetric = 0.5 * (strain + strain.T)
         np.testing.assert_allclose(given.strain()[0], symmetric, atol=1e-12)
         if expected is not None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
+from amorph.bridge.matter.files import frame_of
 from amorph.campaigns import cli
 from amorph.campaigns.analysis import analyze
 from amorph.campaigns.analyzing import analyze_to_file
@@ -58,7 +59,7 @@ def test_a_quench_cut_off_is_marked_and_counted(
     frame = next(iter(bridge.read_gsd(_written(nearly, tmp_path / "nearly.gsd"))))
     theta, packing = frame
     log = {"converged": np.array([0], dtype=np.uint8)}
-    write_gsd(tmp_path / "marked.gsd", [bridge.frame_of(theta, packing, log)])
+    write_gsd(tmp_path / "marked.gsd", [frame_of(theta, packing, log)])
     command = ["analyze", str(tmp_path / "cut.gsd"), str(tmp_path / "marked.gsd")]
     options = ["--features", "energy", "--workers", "1"]
     with pytest.raises(SystemExit) as ended:

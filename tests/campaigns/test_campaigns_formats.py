@@ -231,7 +231,7 @@ def test_clusters_and_what_ase_writes_itself(tmp_path: Path) -> None:
     assert "pressure" not in default_features(packing)
     row = next(analyze([tmp_path / "plain.xyz"], features=["energy"], theta=morse))
     assert row["energy"] == pytest.approx(-3.0)
-    with pytest.raises(bridge.FeatureError, match=r"plain\.xyz, frame 0.*volume"):
+    with pytest.raises(bridge.errors.FeatureError, match=r"plain\.xyz, frame 0.*volume"):
         next(analyze([tmp_path / "plain.xyz"], features=["pressure"], theta=morse))
 
 

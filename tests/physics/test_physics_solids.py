@@ -100,7 +100,7 @@ def test_random_solids_are_isotropic_on_average(theta: Any) -> None:
         try:
             packing = bridge.relax(theta, Packing(batch.positions[k], batch.typeid, batch.boxes[0]))
             tensors.append(np.asarray(bridge.elastic_tensor(theta, packing)))
-        except (bridge.NotAMinimumError, bridge.RelaxationError):
+        except (bridge.errors.NotAMinimumError, bridge.errors.RelaxationError):
             continue
     c = np.array(tensors)
     assert len(c) > 380
