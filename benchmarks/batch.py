@@ -45,7 +45,7 @@ def main() -> None:
         def at_once(i: int, theta: Any = theta, batch: Any = batch) -> Sample:
             began = time.perf_counter()
             found = bridge.measure_batch(
-                batch.positions, batch.typeid, batch.boxes, theta, (), ["poisson_ratio"]
+                theta, batch.positions, batch.typeid, batch.boxes, (), ["poisson_ratio"]
             )
             seconds = time.perf_counter() - began
             return Sample(

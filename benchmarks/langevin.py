@@ -185,7 +185,7 @@ def main() -> None:
     report = Report("Langevin dynamics", motions)
     for case in chosen_cases:
         seconds = QUICK_SECONDS if chosen.quick else SECONDS
-        measure(case, report, chosen.repetitions, seconds, chosen.seed)
+        measure(report, case, chosen.repetitions, seconds, chosen.seed)
         report.write(path)
     note_circumstances(report)
     console = wide_console()

@@ -69,8 +69,10 @@ from .matter.potentials import (
 from .matter.springs import PairsAndSprings, Springs, Theta
 from .minima.departure import MOST_CHANGED, MOST_MOVED, Departure, departure
 from .minima.following import Followed, crossings, follow, next_crossing
+from .minima.implicit import minimum
 from .minima.relaxing import Relaxation, relax, relaxation
 from .minima.responses import Response, default_tolerance, response, round_off_force
+from .minima.status import Status, check_status
 from .sensitivity.batch import BatchMeasurement, measure_batch
 from .sensitivity.jacobian import Jacobian, SecondOrder, frequency_slopes, jacobian, second_order
 from .sensitivity.measuring import Measurement, measure, value_and_grad
@@ -121,6 +123,7 @@ __all__ = [
     "SingularHessianError",
     "SoftSphere",
     "Springs",
+    "Status",
     "StressStrain",
     "Theta",
     "Window",
@@ -133,6 +136,7 @@ __all__ = [
     "by_group",
     "by_particle",
     "by_type",
+    "check_status",
     "contacts",
     "coordination",
     "coordination_feature",
@@ -159,6 +163,7 @@ __all__ = [
     "lowest_modulus",
     "measure",
     "measure_batch",
+    "minimum",
     "next_crossing",
     "nonaffine_displacement",
     "nonaffine_forces",

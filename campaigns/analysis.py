@@ -1,4 +1,4 @@
-"""What is measured of a frame: a row of properties for each frame of trajectories.
+"""A row of properties for each frame of trajectories.
 
 `analyze` gives the rows one at a time, in this process; `amorph.campaigns.analyzing` spreads them
 over processes and keeps what is finished.
@@ -51,7 +51,7 @@ def default_features(
     registered: Iterable[str] | None = None,
     theta: bridge.Theta | None = None,
 ) -> list[str]:
-    """What is measured unless told otherwise: every listed feature that is defined for a packing.
+    """The features measured by default: every listed one that is defined for a packing.
 
     Of those in the registry, or of those named; theta tells a network of springs.
     """
@@ -69,7 +69,7 @@ def default_features(
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of every frame.
+    """The properties asked of every frame.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Request:
         return bridge.from_arrays(self.potential, dict(self.parameters))
 
     def features_of(self, theta: bridge.Theta, packing: bridge.Packing) -> tuple[str, ...]:
-        """What is measured of a packing."""
+        """The features to measure of a packing."""
         if self.features is not None:
             return self.features
         names = default_features(packing, self.registered, theta)
@@ -193,7 +193,7 @@ class Selection:
 
     @property
     def n_rows(self) -> int:
-        """How many frames there are in all."""
+        """The number of frames in all files."""
         return int(self._ends[-1])  # type: ignore[attr-defined]
 
     def at(self, row: int) -> tuple[int, int]:
@@ -203,7 +203,7 @@ class Selection:
         return k, self.frames[k][row - (ends[k - 1] if k else 0)]
 
     def where(self, first: int, stop: int) -> str:
-        """What rows first to stop - 1 are, in words: the files and frames."""
+        """The files and frames of rows first to stop - 1, in words."""
         parts = []
         row = first
         while row < stop:
@@ -370,22 +370,23 @@ def _plain(value: Any) -> Any:
 
 
 def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
-    """What is measured of a packing, relaxed first: see `analyze` for the keys.
+    """Relax a packing and measure it: see `analyze` for the keys.
 
     Raises as `amorph.bridge.relax` and `amorph.bridge.measure` do, `NotFiniteError`; and
     `NotAtRestError` where the request is strict.
     """
     theta = snapshot.theta
-    rest = bridge.relaxation(theta, snapshot.packing, tolerance=request.tolerance)
-    rattlers = rest.response.rattlers
-    away = bridge.departure(theta, snapshot.packing, rest.packing, rattlers)
+    packing = bridge.relax(theta, snapshot.packing, tolerance=request.tolerance)
+    rattlers = bridge.response(theta, packing, tolerance=request.tolerance).rattlers
+    away = bridge.departure(theta, snapshot.packing, packing, rattlers)
+    steps = np.sum((packing.positions - snapshot.packing.positions) ** 2, axis=1)
     status, message = _judged(away, snapshot.converged)
     if request.strict and status != "ok":
         raise NotAtRestError(message)
-    asked = request.features_of(theta, rest.packing)
+    asked = request.features_of(theta, packing)
     found = bridge.measure(
         theta,
-        rest.packing,
+        packing,
         [f for f in asked if f != FREQUENCIES],
         request.gradients,
         tolerance=request.tolerance,
@@ -397,12 +398,12 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
         "n_rattlers": int(rattlers.sum()),
         "max_force": found.response.max_force,
         "tolerance": found.response.tolerance,
-        "moved": rest.moved,
+        "moved": float(np.sqrt(np.max(steps))),
         "neighbours_changed": away.changed,
     }
     out.update({name: _plain(value) for name, value in found.values.items()})
     if FREQUENCIES in asked:
-        out[FREQUENCIES] = bridge.lowest_frequencies(theta, rest.packing).tolist()
+        out[FREQUENCIES] = bridge.lowest_frequencies(theta, packing).tolist()
     out["gradients"] = {
         name: {p: v.tolist() for p, v in slope.arrays().items()}
         for name, slope in found.gradients.items()

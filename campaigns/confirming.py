@@ -38,9 +38,9 @@ PART = 0.1
 """By which part of the last step the parameters are changed, in both senses."""
 WITHIN = 1.0
 """As far as this part of the last step the next pair crossing is looked for."""
-# How little before and beyond a crossing a packing is looked at, in parts of the way there.
+# Just before and just beyond a crossing a packing is measured: so far, as a part of the way there.
 BESIDE = 1e-3
-# How often its place is sought.
+# Iterations to find its place.
 ATTEMPTS = 8
 
 
@@ -90,7 +90,7 @@ def next_crossed(order: Order, packing: bridge.Packing) -> Crossed | None:
 
 
 def _next(order: Order, packing: bridge.Packing, part: float, there: Any) -> float:
-    """Where the next pair crosses, by how the packing went to a part of the way."""
+    """The part of the way at which the next pair crosses, extrapolated from `part`."""
     start, end = (order.before, packing), (_on_the_way(order, part), there)
     return part * bridge.next_crossing(start, end, WITHIN / PART / part)
 
@@ -177,7 +177,7 @@ class Confirmation:
 
 
 def tolerances(campaign: Campaign) -> tuple[float, ...]:
-    """How far each objective may be from its target for the loss to be below the threshold.
+    """The distance from its target that each objective may have with the loss below threshold.
 
     The loss is a sum of weight (value - target)²: √(threshold / weight) is what one objective (of
     one packing, where packings are followed) can take of it.

@@ -1,9 +1,10 @@
 """Design: parameters optimised until packings have the properties that a campaign asks for.
 
 ``individual``: the minima of one or several packings are followed while their common parameters
-change, and each packing is to reach the targets: the loss is Σ_packings Σ w (f - target)² (P0,
-"Training individual configurations"). ``ensemble``: packings are prepared anew at every step, and
-their mean is: Σ w (⟨f⟩ - target)² (P0, "Training ensemble-average quantities").
+change, and each packing is to reach the targets: the loss is Σ_packings Σ w (f - target)².
+``ensemble``: packings are prepared anew at every step, and their mean is: Σ w (⟨f⟩ - target)². The
+two are "Training individual configurations" and "Training ensemble-average quantities" of Zu and
+Goodrich, Commun. Mater. 5 (2024).
 
 Everything a step needs stands in its frame, so that a run goes on from any frame as if it had
 never stopped. The packings of a step are spread over ranks; sums over them go in their order.

@@ -29,7 +29,7 @@ _COUNTS = {"n_rattlers": "rattlers"}
 
 
 class Plot:
-    """Where an analysis's pictures go, and which frames are drawn.
+    """The folder of an analysis's pictures, and the frames that are drawn.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ def parameters() -> Callable[..., Parameters]:
 
 @pytest.fixture(scope="session")
 def morse() -> Parameters:
-    """P0's standard case."""
+    """The standard case: harmonic-Morse discs of two sizes."""
     return make_parameters("harmonic_morse", [0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
 
 

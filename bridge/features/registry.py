@@ -101,15 +101,15 @@ class Feature:
         check_kind("a feature's reach", self.reach, Callable, "a function of theta")
 
     @property
-    def has_crossings(self) -> bool:
-        """Whether it is known what it gains when a pair crosses a distance at which u'' jumps.
+    def has_jump_terms(self) -> bool:
+        """Whether its step is known where a pair crosses a distance at which u'' jumps.
 
         It is where it takes second derivatives of the energy from the elastic tensor alone.
         """
         return not self.modes
 
     def range_in(self, dimension: int) -> tuple[float, float]:
-        """What is possible for an isotropic solid; infinite where nothing is known."""
+        """The range possible for an isotropic solid; infinite where nothing is known."""
         return (self.bounds or {}).get(dimension, (-np.inf, np.inf))
 
     def __call__(self, theta: Theta, packing: Packing) -> "NDArray[np.float64] | float":

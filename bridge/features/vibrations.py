@@ -20,9 +20,9 @@ from ..matter.arguments import check
 from ..matter.mechanics import Interactions, State, hessian_of, interactions, listed, sum_over_pairs
 from ..matter.packing import Packing
 from ..matter.springs import Theta
-from ..minima.responses import Response, remember, response
+from ..minima.responses import Response, keep, response
 from ..solve.blas import one_blas_thread
-from ..solve.factors import Dense, held_hessian
+from ..solve.factors import DENSE, Lapack, held_hessian
 
 __all__ = [
     "DensityOfStates",
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-# Squared frequencies that differ by more than this part belong to no common group.
+# Squared frequencies that differ by more than this, relatively, are in different groups.
 CLOSED = 1e-6
 # The largest matrix whose whole spectrum is computed: some minutes on one core.
 MOST_DENSE = 12_000
@@ -194,7 +194,7 @@ def with_modes(found: Response, theta: Theta, n_modes: int) -> Response:
         if number < n_modes:
             raise InputError(f"the packing has {number} modes, fewer than {n_modes}.")
         values, vectors = _lowest(found, theta, number, vectors=True)
-        # A degenerate group is had whole: its mean has a derivative where its members have none.
+        # Take degenerate groups whole: their mean has a derivative where single members have none.
         closed = values[-1] - values[n_modes - 1] > CLOSED * values[-1]
         if closed or number < n_modes + extra:
             return replace(found, state=replace(found.state, modes=vectors))
@@ -214,7 +214,7 @@ def response_with(
     found = response(theta, packing, tolerance=tolerance, reach=reach, solver=solver)
     if n_modes and not has_modes(found, theta, n_modes):
         found = with_modes(found, theta, n_modes)
-        remember(theta, packing, reach, found)
+        keep(theta, packing, reach, found)
     return found
 
 
@@ -223,7 +223,8 @@ def _lowest(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """The lowest eigenvalues that are not zero modes', and their modes (N, d, number)."""
     n, d = found.state.positions.shape
-    if isinstance(found.factor, Dense) or number > n * d // 8:
+    small = isinstance(found.factor, Lapack) and n * d <= DENSE[d]
+    if small or number > n * d // 8:
         if n * d > MOST_DENSE:
             raise InputError(
                 f"{number} modes of {n * d} are too many for iterations, and dense algebra bears "
@@ -243,7 +244,7 @@ def _lowest(
     except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise ConvergenceError(f"the lowest modes were not found: {error}.") from error
     order = np.argsort(-values)
-    # One more power of H⁻¹ would not change them: eigenvalues to round-off of the solutions.
+    # Converged: one more power of H⁻¹ would change eigenvalues by round-off alone.
     return 1.0 / values[order], modes[:, order].reshape(n, d, number) if vectors else None
 
 
@@ -377,7 +378,7 @@ def density_of_states(
 
 
 def _checked_bins(bins: "int | ArrayLike") -> "int | NDArray[np.float64]":
-    """How many bins, or their edges; raises `InputError` for what is neither."""
+    """The number of bins, or their edges; raises `InputError` for anything else."""
     edges = real_numbers("bins", bins, "a whole number, or ascending edges")
     if edges.ndim == 0:
         return count("bins", np.asarray(bins).item())

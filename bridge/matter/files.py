@@ -114,7 +114,7 @@ def packings_of(frames: "Frame | HasFrames | Iterable[Frame]") -> Iterator[tuple
 
 
 def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
-    """What a frame's particles interact by: its potential, its springs, or both.
+    """The interactions of a frame's particles: its potential, its springs, or both.
 
     ``near`` takes the place of the frame's pair potential; its springs stay.
 
@@ -146,6 +146,11 @@ def frame_of(theta: Theta, packing: Packing, log: Mapping[str, ArrayLike] | None
     Raises `InputError` for what is no packing or potential, or cannot be logged.
     """
     check(theta=theta, packing=packing)
+    if packing.fixed is not None and packing.fixed.any():
+        raise InputError(
+            f"{int(packing.fixed.sum())} particles are fixed, which a frame cannot say: write the "
+            "packing without it (dataclasses.replace(packing, fixed=None)), and the mask beside it."
+        )
     wrapped = packing.wrapped()
     near, springs = theta.near, theta.springs
     n_types = int(np.max(packing.typeid)) + 1 if near is None else near.n_types

@@ -31,7 +31,7 @@ __all__ = ["Interactions", "State", "energy", "forces", "hessian", "stress", "vo
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What a feature is computed from: positions and all that is held fixed beside them.
+    """The input of a feature: positions, and everything held fixed beside them.
 
     Attributes
     ----------
@@ -48,10 +48,15 @@ class State:
         with; None where no feature asked for it.
     rattlers:
         (N,) bool.
+    fixed:
+        (N,) bool: who is held where it is; None: nobody.
     bonds:
         The pairs that springs join; None without springs.
     modes:
         Orthonormal lowest vibrational modes, (N, d, n_modes); None where no feature asked for them.
+    status:
+        What `amorph.bridge.minimum` says of a minimum that was found inside of a JAX
+        transformation, an integer: see `amorph.bridge.check_status`.
     """
 
     positions: Any
@@ -62,12 +67,22 @@ class State:
     rattlers: Any
     bonds: Pairs | None = None
     modes: Any = None
+    fixed: Any = None
+    status: Any = None
     memo: dict[Any, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def still(self) -> Any:
+        """(N,) bool: who has no part in the response, rattlers and those that are fixed."""
+        return self.rattlers if self.fixed is None else self.rattlers | self.fixed
 
 
 jax.tree_util.register_dataclass(
     State,
-    data_fields=["positions", "typeid", "box", "pairs", "nonaffine", "rattlers", "bonds", "modes"],
+    data_fields=[
+        *("positions", "typeid", "box", "pairs", "nonaffine", "rattlers", "bonds", "modes"),
+        *("fixed", "status"),
+    ],
     meta_fields=[],
     drop_fields=["memo"],  # a state made anew, by JAX too, starts with none
 )
@@ -285,14 +300,27 @@ def energy_of(theta: Any, state: State) -> Array:
     return sum_over_pairs(lambda part: jnp.sum(part.energy), interactions(theta, state))
 
 
-def forces_of(theta: Any, state: State, *, held: bool = False) -> Array:
-    """Forces (N, d); ``held``: between the particles that are held, rattlers left out."""
+def forces_of(theta: Any, state: State) -> Array:
+    """Forces (N, d), on fixed particles too."""
+    return _forces(theta, state, lambda part: part.slope)
+
+
+def driving_forces_of(theta: Any, state: State, *, held: bool = False) -> Array:
+    """Forces (N, d) that move particles: 0 on fixed ones; ``held``: without rattlers' part."""
+
+    def slope(part: Interactions) -> Array:
+        if not held:
+            return part.slope
+        return jnp.where(state.rattlers[part.i] | state.rattlers[part.j], 0.0, part.slope)
+
+    out = _forces(theta, state, slope)
+    return out if state.fixed is None else jnp.where(state.fixed[:, None], 0.0, out)
+
+
+def _forces(theta: Any, state: State, slope_of: Callable[[Interactions], Array]) -> Array:
     out = jnp.zeros_like(state.positions)
     for part in interactions(theta, state):
-        slope = part.slope
-        if held:
-            slope = jnp.where(state.rattlers[part.i] | state.rattlers[part.j], 0.0, slope)
-        pull = slope[:, None] * part.unit  # on i, towards j
+        pull = slope_of(part)[:, None] * part.unit  # on i, towards j
         out = out.at[part.i].add(pull).at[part.j].add(-pull)
     return out
 
@@ -326,17 +354,30 @@ def hessian_of(theta: Any, state: State) -> Array:
     return out.transpose(0, 2, 1, 3).reshape(n * d, n * d)
 
 
-def state_of(theta: Any, packing: Packing, *, skin: float = 0.0, reach: float = 0.0) -> State:
-    """The state of a packing, without its response; errors as `find_pairs` and `find_bonds`."""
+def state_of(
+    theta: Any,
+    packing: Packing,
+    *,
+    skin: float = 0.0,
+    reach: float = 0.0,
+    pairs: Pairs | None = None,
+) -> State:
+    """The state of a packing, without its response; errors as `find_pairs` and `find_bonds`.
+
+    With ``pairs`` these are its pairs, and none are searched for.
+    """
     require_float64()
+    if pairs is None:
+        pairs = find_pairs(theta.near, packing, skin=skin, reach=reach)
     return State(
         positions=np.asarray(packing.positions, dtype=np.float64),
         typeid=packing.typeid,
         box=packing.box,
-        pairs=find_pairs(theta.near, packing, skin=skin, reach=reach),
+        pairs=pairs,
         nonaffine=None,
         rattlers=np.zeros(packing.n_particles, dtype=bool),
         bonds=find_bonds(theta.springs, packing),
+        fixed=packing.fixed,
     )
 
 

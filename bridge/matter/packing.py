@@ -1,6 +1,6 @@
 """One packing: where particles are, of which types, in which box."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import jax
@@ -13,7 +13,7 @@ from amorph.handover.showing import box_shown, shown
 
 __all__ = ["Packing"]
 
-_FIELDS = ("positions", "typeid", "box", "bonds", "images")
+_FIELDS = ("positions", "typeid", "box", "bonds", "images", "fixed")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,6 +32,9 @@ class Packing:
         (M, 2) int32 or None.
     images:
         (N, d) int32: how many boxes a particle was carried over since it started; None: none.
+    fixed:
+        (N,) bool: which particles are held where they are, such as a wall's; None: none. They
+        follow a strain of the box, and no force moves them.
 
     A JAX pytree. Its arrays are NumPy's, read-only, unless JAX transforms it; what JAX puts in
     their place is not checked. `Packing.of` takes anything array-like, and wants the box upper
@@ -45,6 +48,9 @@ class Packing:
     box: NDArray[np.float64] | None = None
     bonds: NDArray[np.int32] | None = None
     images: NDArray[np.int32] | None = None
+    fixed: NDArray[np.bool_] | None = None
+    # What was computed of this packing, for as long as it lives: see `amorph.bridge.response`.
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the arrays, and make them read-only: what was computed is kept with a packing."""
@@ -75,6 +81,7 @@ class Packing:
                 ("density", f"{self.density:.6g}" if isinstance(self.box, np.ndarray) else ""),
                 ("types", _types_shown(numbers)),
                 ("bonds", "" if self.bonds is None else str(len(self.bonds))),
+                ("fixed", f"{self.fixed.sum()}" if isinstance(self.fixed, np.ndarray) else ""),
             ],
         )
 
@@ -86,6 +93,7 @@ class Packing:
         box: ArrayLike | None = None,
         bonds: ArrayLike | None = None,
         images: ArrayLike | None = None,
+        fixed: ArrayLike | None = None,
     ) -> Self:
         """Make a packing from anything array-like; raises `InputError` for what does not fit."""
         points = real_numbers("positions", positions, "(N, 2) or (N, 3) numbers")
@@ -96,6 +104,7 @@ class Packing:
             None if box is None else check_box_matrix(box),
             None if bonds is None else _as_bonds(bonds),
             None if images is None else whole_numbers("images", images, "integers as positions"),
+            None if fixed is None else np.asarray(fixed),
         )
 
     @classmethod
@@ -106,6 +115,9 @@ class Packing:
         """
         check_kind("frame", frame, Frame, "an amorph.handover.Frame")
         return cls(frame.positions, frame.typeid, frame.box, frame.bonds, frame.images)
+
+    def __reduce__(self) -> Any:  # what is kept with it stays here
+        return type(self), tuple(getattr(self, name) for name in _FIELDS)
 
     @property
     def n_particles(self) -> int:
@@ -155,6 +167,7 @@ def _unflatten(_: None, leaves: Any) -> Packing:
     packing = object.__new__(Packing)
     for name, value in zip(_FIELDS, leaves, strict=True):
         object.__setattr__(packing, name, _read_only(value))
+    object.__setattr__(packing, "kept", {})
     return packing
 
 
@@ -207,6 +220,15 @@ def _check(packing: Packing) -> None:
                 f"{x.shape}, as the positions."
             )
         made["images"] = images.astype(np.int32, copy=False)
+    fixed = packing.fixed
+    if isinstance(fixed, np.ndarray):
+        if fixed.shape != (n,) or fixed.dtype != np.bool_:
+            raise InputError(
+                f"fixed is {described(fixed)} of {fixed.dtype}: it must be {n} Booleans, one for "
+                "each position."
+            )
+        if fixed.all():
+            raise InputError("fixed: every particle is held, and none is left to come to rest.")
     for name, value in made.items():
         object.__setattr__(packing, name, value)
 

@@ -158,12 +158,12 @@ class PairPotential(ABC):
     def pair_energy(r: Array, pair: Mapping[str, Array]) -> Array:
         """u(r) for distances r > 0 and parameters of pairs of the same shape."""
 
-    # What follows is arithmetic on parameters of pairs, NumPy's or JAX's.
+    # The functions below take pairs' parameters as NumPy or JAX arrays.
 
     @staticmethod
     @abstractmethod
     def pair_cutoff(pair: Mapping[str, Any]) -> Any:
-        """Where u(r) ends."""
+        """The distance beyond which u(r) is zero."""
 
     @staticmethod
     @abstractmethod
@@ -172,8 +172,8 @@ class PairPotential(ABC):
 
     @staticmethod
     @abstractmethod
-    def pair_stiffness(pair: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-        """The largest u''(r), of NumPy parameters."""
+    def pair_stiffness(pair: Mapping[str, Any]) -> Any:
+        """The largest u''(r)."""
 
     @staticmethod
     @abstractmethod
@@ -204,7 +204,7 @@ def _xplor(r: Array, r_on: Array, r_cut: Array) -> Array:
 
 
 class _MorseWell:
-    """What the potentials with a Morse well share: it is cut from σ + 5/a to σ + 9.9/a."""
+    """Base of the potentials with a Morse well, switched off from σ + 5/a to σ + 9.9/a."""
 
     onset, cutoff = MORSE_SWITCH
     _values: dict[str, Any]
@@ -229,7 +229,7 @@ class _MorseWell:
 
 
 class HarmonicMorse(_MorseWell, PairPotential):
-    """The harmonic-Morse potential, P0's form.
+    """The harmonic-Morse potential: a harmonic core and a Morse well.
 
     u(r) = (k/2)(σ - r)² - B for r < σ, B[exp(-2a(r-σ)) - 2 exp(-a(r-σ))] S(r) beyond, where
     σ = (D_i + D_j)/2 and S is the XPLOR switch from σ + 5/a to σ + 9.9/a.
@@ -292,18 +292,18 @@ class HarmonicMorse(_MorseWell, PairPotential):
         return sigma, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
 
     @classmethod
-    def pair_stiffness(  # noqa: D102
-        cls, pair: Mapping[str, NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
-        return np.maximum(cls.core_stiffness(pair), 2 * pair["alpha"] ** 2 * pair["binding"])
+    def pair_stiffness(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
+        core, well = cls.core_stiffness(pair), 2 * pair["alpha"] ** 2 * pair["binding"]
+        return (jnp if isinstance(well, jax.Array) else np).maximum(core, well)
 
 
 class HarmonicMorseReduced(HarmonicMorse):
-    """The harmonic-Morse potential, P1's form: its core is (k/2)(1 - r/σ)² - B.
+    """The harmonic-Morse potential with the core (k/2)(1 - r/σ)² - B.
 
-    Everything else, the cutoff (P1 gives none) and the parameters are `HarmonicMorse`'s; k is an
-    energy. Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids",
-    eq. 1.
+    Everything else and the parameters are `HarmonicMorse`'s; k is an energy.
+
+    Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids", eq. 1, which
+    gives no cutoff.
     """
 
     potential = "harmonic_morse_reduced"
@@ -354,9 +354,7 @@ class SoftSphere(PairPotential):
         return (pair["sigma"],)
 
     @staticmethod
-    def pair_stiffness(  # noqa: D102
-        pair: Mapping[str, NDArray[np.float64]],
-    ) -> NDArray[np.float64]:
+    def pair_stiffness(pair: Mapping[str, Any]) -> Any:  # noqa: D102
         return pair["stiffness"] / pair["sigma"] ** 2
 
     @staticmethod
@@ -403,9 +401,7 @@ class Morse(_MorseWell, PairPotential):
         return sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
 
     @staticmethod
-    def pair_stiffness(  # noqa: D102
-        pair: Mapping[str, NDArray[np.float64]],
-    ) -> NDArray[np.float64]:
+    def pair_stiffness(pair: Mapping[str, Any]) -> Any:  # noqa: D102
         # at the bottom of the well; the wall below it is steeper
         return 2 * pair["alpha"] ** 2 * pair["binding"]
 
@@ -470,9 +466,7 @@ class FourTerm(PairPotential):
         return cls.onset * pair["r_cut"], pair["r_cut"]
 
     @classmethod
-    def pair_stiffness(  # noqa: D102
-        cls, pair: Mapping[str, NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
+    def pair_stiffness(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
         # From a little inside the lowest point outwards, as the engine has it: the wall below is
         # steeper without bound.
         def of_one(one: dict[str, Array]) -> Array:
@@ -487,7 +481,8 @@ class FourTerm(PairPotential):
             return jnp.max(jnp.abs(second(one["r_cut"] * within)))
 
         flat = {k: jnp.ravel(jnp.asarray(v)) for k, v in pair.items()}
-        return np.asarray(jax.vmap(of_one)(flat)).reshape(np.shape(pair["r_cut"]))
+        found = jax.vmap(of_one)(flat).reshape(np.shape(pair["r_cut"]))
+        return found if isinstance(pair["r_cut"], jax.Array) else np.asarray(found)
 
     @staticmethod
     def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102

@@ -35,7 +35,7 @@ HELD = ("box", "pressure", "stress")
 
 @dataclass(frozen=True, eq=False)
 class Jacobian:
-    """How features change with parameters, through the minimum, to first order.
+    """The first derivatives of features by parameters, through the minimum.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a derivative is taken with respect to: parameters of types, groups, particles, or bonds.
+"""Choices of parameters to differentiate by: of types, groups, particles, bonds, or the box.
 
 Every derivative is first taken with respect to each pair's own parameters and to the strain of the
 box; those asked for are sums of these.
@@ -87,7 +87,7 @@ class Choice(ABC):
 
     @abstractmethod
     def labels(self, state: State, theta: Theta) -> list[str]:
-        """What each column is, (n,)."""
+        """The columns' names, (n,)."""
 
     def spread(self, values: ArrayLike, state: State, theta: Theta) -> dict[str, Array]:
         """A change of these parameters as a change of each pair's own, by name.
@@ -301,7 +301,7 @@ class _Box(_Strain):
 
 
 def interacting(state: State, theta: Theta) -> NDArray[np.int64]:
-    """Which of the listed pairs are nearer than their cutoff."""
+    """A mask of the listed pairs that are nearer than their cutoff."""
     assert theta.near is not None
     count = int(state.pairs.count)
     i, j = np.asarray(state.pairs.i)[:count], np.asarray(state.pairs.j)[:count]

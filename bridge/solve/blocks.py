@@ -19,7 +19,8 @@ from jax import Array
 from numpy.typing import NDArray
 
 from ..matter.mechanics import State, interactions
-from .held import grounds, rigid_modes
+from .held import grounds
+from .rigid import rigid_modes
 
 __all__ = ["Assembled", "BlockMatrix", "Pattern", "assembled", "pair_stiffness"]
 
@@ -308,32 +309,39 @@ class Assembled:
     Attributes
     ----------
     matrix:
-        H, rattlers' diagonal blocks a stiffness, the others' raised as asked for.
+        H; diagonal blocks of particles that are still are a stiffness, the others' raised as asked
+        for.
     stiffness:
         H's mean diagonal element.
     grounds:
-        Particles, and the axes along which they are held against rigid motions.
+        Coordinates that are held against rigid motions, as many as there are of these.
     positions, box:
         Of the state: an order of the particles comes from them.
     rigid:
-        Orthonormal rigid motions, (N d, d or more).
-    free:
-        Which coordinates are rattlers', (N d,); None without rattlers.
+        Orthonormal rigid motions, (N d, n_rigid).
+    rattlers, still:
+        (N,): who is a rattler, and who is a rattler or fixed.
     """
 
     matrix: BlockMatrix
     stiffness: float
-    grounds: list[tuple[int, NDArray[np.float64]]]
+    grounds: NDArray[np.int64]
     positions: NDArray[np.float64]
     box: NDArray[np.float64] | None
     rigid: NDArray[np.float64]
-    free: NDArray[np.bool_] | None
+    rattlers: NDArray[np.bool_]
+    still: NDArray[np.bool_]
+
+    @cached_property
+    def any_still(self) -> bool:
+        """Whether somebody is."""
+        return bool(self.still.any())
 
     def grounded(self) -> BlockMatrix:
         """H with its rigid motions held by a few coordinates."""
         own = self.matrix.own.copy()
-        for particle, axes in self.grounds:
-            own[:, :, particle] += self.stiffness * axes
+        particles, axes = np.divmod(self.grounds, len(own))
+        own[axes, axes, particles] += self.stiffness
         return replace(self.matrix, own=own)
 
     def strong(self) -> BlockMatrix:
@@ -390,25 +398,38 @@ def assembled(
     if len(parts) > 1:
         i, j = (np.concatenate([p[k] for p in parts]) for k in range(2))
         blocks = np.concatenate([p[2] for p in parts], axis=2)
-    x, rattlers = np.asarray(state.positions), np.asarray(state.rattlers)
+    x, rattlers, still = (np.asarray(v) for v in (state.positions, state.rattlers, state.still))
     n, d = x.shape
-    held = n - int(np.count_nonzero(rattlers))
+    moving = n - int(np.count_nonzero(still))
     there = blocks.any(axis=(0, 1))
-    if held < n:
-        there &= ~(rattlers[i] | rattlers[j])
+    if moving < n:
+        there &= ~(rattlers[i] | rattlers[j]) & ~(still[i] & still[j])
     if not there.all():
         i, j, blocks = i[there], j[there], blocks[:, :, there]
-    matrix = BlockMatrix.of_pairs(n, i, j, blocks, like)
-    mean = float(np.einsum("aan->", matrix.own)) / max(held * d, 1)
+    anchored = still[i] | still[j] if moving < n else np.zeros(0, dtype=bool)
+    if anchored.any():
+        # A fixed particle holds its neighbours, and is no degree of freedom.
+        ends = np.where(still[i], j, i)[anchored]
+        held, i, j, blocks = (
+            blocks[:, :, anchored], i[~anchored], j[~anchored], blocks[:, :, ~anchored]
+        )  # fmt: skip
+        matrix = BlockMatrix.of_pairs(n, i, j, blocks, like)
+        for a in range(d):
+            for b in range(d):
+                matrix.own[a, b] += np.bincount(ends, held[a, b], n)
+    else:
+        matrix = BlockMatrix.of_pairs(n, i, j, blocks, like)
+    mean = float(np.einsum("aan->", matrix.own)) / max(moving * d, 1)
     for a in range(d):
-        matrix.own[a, a] += np.where(rattlers, mean, raised * mean)
-    box = None if state.box is None else np.asarray(state.box)
+        matrix.own[a, a] += np.where(still, mean, raised * mean)
+    rigid = rigid_modes(state)
     return Assembled(
         matrix=matrix,
         stiffness=mean,
-        grounds=grounds(x, rattlers, box is None),
+        grounds=grounds(rigid),
         positions=x,
-        box=box,
-        rigid=rigid_modes(state),
-        free=np.repeat(rattlers, d) if held < n else None,
+        box=None if state.box is None else np.asarray(state.box),
+        rigid=rigid,
+        rattlers=rattlers,
+        still=still,
     )

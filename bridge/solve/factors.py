@@ -18,7 +18,7 @@ from ..errors import ConvergenceError
 from ..matter.mechanics import State
 from .blas import one_blas_thread
 from .blocks import Assembled, assembled
-from .held import held_hessian, rigid_modes
+from .held import held_hessian
 from .inertia import SMALLEST_PIVOT, Inertia, NotPositiveError
 from .interface import Factor, Updated, smallest_by_iteration, smallest_of
 from .krylov import Krylov
@@ -41,7 +41,6 @@ __all__ = [
     "factorise",
     "held_hessian",
     "lowest_mode",
-    "rigid_modes",
 ]
 
 # Up to this many degrees of freedom a packing is small: whatever is done to its whole matrix, its

@@ -15,29 +15,7 @@ from numpy.typing import NDArray
 
 from ..matter.mechanics import State, hessian_of
 
-__all__ = ["grounds", "held_hessian", "rigid_modes"]
-
-
-def rigid_modes(state: State) -> NDArray[np.float64]:
-    """Orthonormal rigid motions of the particles that are held, (N d, d or more)."""
-    x = np.asarray(state.positions)
-    n, d = x.shape
-    held = ~np.asarray(state.rattlers)
-    columns = np.zeros((n, d, d))
-    for a in range(d):
-        columns[held, a, a] = 1.0
-    if state.box is not None:
-        flat: NDArray[np.float64] = columns.reshape(n * d, d)
-        return flat / np.sqrt(np.count_nonzero(held))
-    centred = np.where(held[:, None], x - np.mean(x[held], axis=0), 0.0)
-    turns = []
-    for a, b in [(0, 1)] if d == 2 else [(0, 1), (0, 2), (1, 2)]:
-        turn = np.zeros((d, d))
-        turn[a, b], turn[b, a] = 1.0, -1.0
-        turns.append(centred @ turn.T)
-    both = np.concatenate([columns, np.stack(turns, axis=2)], axis=2)
-    basis, _ = np.linalg.qr(both.reshape(n * d, -1))
-    return basis
+__all__ = ["grounds", "held_hessian"]
 
 
 def held_hessian(
@@ -45,11 +23,11 @@ def held_hessian(
 ) -> tuple[Array, Array]:
     """H made positive definite at a minimum, and the stiffness given to its zero modes; traced.
 
-    Rattlers' rows and columns hold that stiffness on the diagonal and nothing else; the rigid
-    motions of the others carry it too. By default it is H's mean diagonal element.
+    Rows and columns of rattlers and fixed particles hold that stiffness on the diagonal and nothing
+    else; the rigid motions of the others carry it too. By default it is H's mean diagonal element.
     """
     n, d = state.positions.shape
-    free = jnp.repeat(state.rattlers, d)
+    free = jnp.repeat(state.still, d)
     matrix = jnp.where(free[:, None] | free[None, :], 0.0, hessian_of(theta, state))
     if stiffness is None:
         stiffness = jnp.trace(matrix) / jnp.maximum(n * d - jnp.sum(free), 1)
@@ -57,23 +35,16 @@ def held_hessian(
     return matrix + jnp.diag(jnp.where(free, stiffness, 0.0)), stiffness
 
 
-def grounds(
-    x: NDArray[np.float64], rattlers: NDArray[np.bool_], cluster: bool
-) -> list[tuple[int, NDArray[np.float64]]]:
-    """Particles with projections (d, d) on what is held of them: as many axes as rigid motions."""
-    d = x.shape[1]
-    held = np.flatnonzero(~rattlers)
-    first = int(held[0])
-    out = [(first, np.eye(d))]
-    if cluster:
-        # One far away keeps its distance and one off that line its side: they hold the rotations.
-        away = x[held] - x[first]
-        second = int(held[np.argmax(np.sum(away**2, axis=1))])
-        line = (x[second] - x[first]) / np.linalg.norm(x[second] - x[first])
-        out.append((second, np.eye(d) - np.outer(line, line)))
-        if d == 3:
-            aside = np.cross(away, line)
-            third = int(np.argmax(np.sum(aside**2, axis=1)))
-            normal = aside[third] / np.linalg.norm(aside[third])
-            out.append((int(held[third]), np.outer(normal, normal)))
+def grounds(rigid: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Coordinates that no rigid motion leaves all where they are, as many as there are motions.
+
+    Of ``rigid`` (N d, n_rigid), orthonormal, each time the coordinate that what is left of the
+    motions moves most: Gram and Schmidt's way with pivots.
+    """
+    left, out = rigid, np.empty(rigid.shape[1], dtype=np.int64)
+    for k in range(len(out)):
+        size = np.sum(left**2, axis=1)
+        out[k] = np.argmax(size > 0.5 * np.max(size))  # the first of those that are alike
+        row = left[out[k]]
+        left = left - np.outer(left @ row, row / (row @ row))
     return out

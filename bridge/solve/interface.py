@@ -11,6 +11,7 @@ from amorph.handover import InputError
 from amorph.handover.arguments import real_numbers
 
 from ..errors import FloppyModeError, SingularHessianError
+from ..matter.mechanics import State
 from .blocks import Assembled, Pattern
 from .inertia import SMALLEST_PIVOT, Inertia, NotPositiveError
 
@@ -29,6 +30,8 @@ ALONG_ZERO_MODES = 1e-9
 
 class Factor(ABC):
     """A factorised Hessian H, its zero modes (rigid motions and rattlers) held.
+
+    Fixed particles are no degrees of freedom: their coordinates are zero in every solution.
 
     H is symmetric, and so is each factor's solution: it serves for the transposed system as well.
 
@@ -59,7 +62,7 @@ class Factor(ABC):
 
     @property
     def rigid(self) -> NDArray[np.float64]:
-        """Orthonormal rigid motions, (N d, d or more)."""
+        """Orthonormal rigid motions, (N d, n_rigid)."""
         return self.whole.rigid
 
     @property
@@ -67,11 +70,15 @@ class Factor(ABC):
         """Which pairs have a block in H."""
         return self.whole.matrix.pattern
 
+    def is_of(self, state: State) -> bool:
+        """Whether the same particles are still in a state: its factor may serve there too."""
+        return np.array_equal(self.whole.still, np.asarray(state.still))
+
     def project(self, loads: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Take rigid motions and rattlers out of (N d, k)."""
+        """Take rigid motions, rattlers and fixed particles out of (N d, k)."""
         out = loads - self.rigid @ (self.rigid.T @ loads)
-        if self.whole.free is not None:
-            out[self.whole.free] = 0.0
+        if self.whole.any_still:
+            out.reshape(*self.whole.positions.shape, -1)[self.whole.still] = 0.0
         return out
 
     def solve(self, load: Any, *, rough: bool = False) -> NDArray[np.float64]:
@@ -179,15 +186,16 @@ class Factor(ABC):
             )
         if not (np.isfinite(u).all() and np.isfinite(c).all()):
             raise InputError("columns and weights must be finite.")
-        flat = u.reshape(self.whole.matrix.size, -1)
-        kept = np.flatnonzero((c != 0) & flat.any(axis=0))
-        flat, c = flat[:, kept], c[kept]
-        size = np.linalg.norm(flat, axis=0)
-        if self.whole.free is not None and flat[self.whole.free].any():
+        if u[self.whole.rattlers].any():
             raise InputError(
                 "a column has elements on a rattler: a bond that holds it changes which particles "
                 "are rattlers. Factorise the changed packing."
             )
+        u[self.whole.still] = 0.0  # a bond to a fixed particle holds the other end alone
+        flat = u.reshape(self.whole.matrix.size, -1)
+        kept = np.flatnonzero((c != 0) & flat.any(axis=0))
+        flat, c = flat[:, kept], c[kept]
+        size = np.linalg.norm(flat, axis=0)
         along = self.rigid.T @ flat
         pushed = np.linalg.norm((c * flat) @ along.T)
         if pushed > ALONG_ZERO_MODES * float(np.sum(np.abs(c) * size**2)):

@@ -77,7 +77,7 @@ def measured(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def contacts(packing: bridge.Packing, theta: bridge.SoftSphere, held: np.ndarray) -> int:
+def contacts(theta: bridge.SoftSphere, packing: bridge.Packing, held: np.ndarray) -> int:
     """The number of overlapping pairs of particles that are no rattlers."""
     side = np.diag(packing.box)
     apart = packing.positions[:, None] - packing.positions[None]

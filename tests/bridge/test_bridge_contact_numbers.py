@@ -21,7 +21,7 @@ def loose(minima: Any) -> Packing:
     pytest.fail("no packing with rattlers was found")
 
 
-def touching(packing: Packing, theta: Any, nearest_pairs: Any) -> tuple[np.ndarray, np.ndarray]:
+def touching(theta: Any, packing: Packing, nearest_pairs: Any) -> tuple[np.ndarray, np.ndarray]:
     i, j, vector = nearest_pairs(packing)
     r = np.linalg.norm(vector, axis=1)
     near = r < theta.cutoffs()[packing.typeid[i], packing.typeid[j]] * (1 - 1e-12)
@@ -33,7 +33,7 @@ def test_rattlers_are_left_out_and_counted(loose: Packing, nearest_pairs: Any) -
     rattlers = bridge.response(NEAR_JAMMING, loose).rattlers
     assert np.array_equal(found.rattlers, rattlers)
     assert found.n_rattlers == rattlers.sum() > 0
-    i, j = touching(loose, NEAR_JAMMING, nearest_pairs)
+    i, j = touching(NEAR_JAMMING, loose, nearest_pairs)
     both = ~rattlers[i] & ~rattlers[j]
     number = np.bincount(np.concatenate([i[both], j[both]]), minlength=64)
     assert np.array_equal(found.number, number)
@@ -53,7 +53,7 @@ def test_attractive_pairs_touch_up_to_their_cutoff(
     solid: Packing, theta2: Any, nearest_pairs: Any
 ) -> None:
     found = bridge.contacts(theta2, solid)
-    i, _ = touching(solid, theta2, nearest_pairs)
+    i, _ = touching(theta2, solid, nearest_pairs)
     assert found.n_contacts == len(i)
     assert found.mean > 6, "more than those that repel"
     repelling = theta2.replace(binding=0.0)
@@ -64,7 +64,7 @@ def test_attractive_pairs_touch_up_to_their_cutoff(
 
 def test_three_dimensions(solid3: Packing, spheres3: Any, nearest_pairs: Any) -> None:
     found = bridge.contacts(spheres3, solid3)
-    i, _ = touching(solid3, spheres3, nearest_pairs)
+    i, _ = touching(spheres3, solid3, nearest_pairs)
     assert found.n_rattlers == 0
     assert found.excess == len(i) - (3 * 40 - 3)
 

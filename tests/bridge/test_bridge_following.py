@@ -52,7 +52,7 @@ def test_a_large_change_rearranges(theta2: Any, solid: Packing) -> None:
 def test_crossings_are_counted(theta2: Any, solid: Packing, classes: Any) -> None:
     new = theta2.replace(diameters=theta2.diameters * 1.002)
     found = bridge.follow(theta2, solid, new)
-    expected = int((classes(solid, theta2) != classes(found.packing, new)).sum())
+    expected = int((classes(theta2, solid) != classes(new, found.packing)).sum())
     assert expected > 0
     assert found.crossings == expected
     assert bridge.crossings((theta2, solid), (new, found.packing)) == expected
@@ -66,9 +66,9 @@ def test_other_kinds(theta2: Any, solid: Packing) -> None:
 def test_the_next_crossing_is_where_a_pair_crosses(
     theta2: Any, solid: Packing, classes: Any
 ) -> None:
-    def there(part: float) -> tuple[Packing, Any]:
+    def there(part: float) -> tuple[Any, Packing]:
         new = theta2.replace(diameters=theta2.diameters * (1 + 1e-4 * part))
-        return bridge.follow(theta2, solid, new).packing, new
+        return new, bridge.follow(theta2, solid, new).packing
 
     near = 1.0
     for _ in range(5):  # the nearer it is looked at from, the better its place is known

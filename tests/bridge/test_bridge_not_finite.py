@@ -36,7 +36,7 @@ def packings() -> list[bridge.Packing]:
     return [bridge.relax(THETA, bridge.Packing(x, types, box)) for types in mixed]
 
 
-def smallest_eigenvalue(packing: bridge.Packing, theta: Any) -> float:
+def smallest_eigenvalue(theta: Any, packing: bridge.Packing) -> float:
     """Of the Hessian, the two translations left out, by NumPy."""
     return float(np.linalg.eigvalsh(bridge.hessian(theta, packing))[2])
 
@@ -47,7 +47,7 @@ def test_a_value_has_its_feature_packing_and_eigenvalue(packings: list[bridge.Pa
     told = str(caught.value)
     assert "the feature 'lost' is nan, of a packing of 16 particles in 2 dimensions" in told
     assert f"energy {bridge.energy(THETA, packings[0]):.10g}" in told
-    lowest = smallest_eigenvalue(packings[0], THETA)
+    lowest = smallest_eigenvalue(THETA, packings[0])
     assert f"the lowest eigenvalue of its Hessian is {lowest:.3e}" in told
     assert "it is stable" in told
     assert "edge of stability" not in told
@@ -103,7 +103,7 @@ def test_in_a_batch_each_packing_has_its_own_status(packings: list[bridge.Packin
     x = np.stack([p.positions for p in [packings[0], *packings]])
     x[0, 3] = np.nan
     types = np.stack([p.typeid for p in [packings[0], *packings]])
-    found = bridge.measure_batch(x, types, packings[0].box, THETA, [some, "pressure"])
+    found = bridge.measure_batch(THETA, x, types, packings[0].box, [some, "pressure"])
     lost = 1 + int(order[2])
     assert found.status[lost] == "NotFiniteError"
     assert found.messages[lost].startswith(f"replica {lost}: the feature 'some' is nan")
@@ -120,7 +120,7 @@ def test_particles_that_coincide_are_named(packings: list[bridge.Packing]) -> No
     here = bridge.Packing(x, packings[0].typeid, packings[0].box)
     for call in (bridge.response, bridge.contacts, bridge.lowest_modes, bridge.bond_contributions):
         with pytest.raises(bridge.NotFiniteError, match="particles 2 and 7 are 0 apart"):
-            call(here, THETA)
+            call(THETA, here)
     with pytest.raises(bridge.RelaxationError, match="particles 2 and 7 are 0 apart"):
         bridge.relax(THETA, here)
 

@@ -49,7 +49,7 @@ def bonds(theta2: Any, solid: Packing, nearest_pairs: Any) -> Any:
 
 
 def test_sharp(freud: Any, theta2: Any, solid: Packing, bonds: Any) -> None:
-    """Neighbours are those nearer than the largest diameter, as in P0."""
+    """Neighbours are those nearer than the largest diameter."""
     i, j, vector, r, _ = bonds
     near = r < theta2.arrays()["diameters"].max()
     assert 0 < near.sum() < len(near)

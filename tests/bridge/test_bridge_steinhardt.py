@@ -14,8 +14,8 @@ from scipy.special import sph_harm_y
 
 from amorph import bridge
 from amorph.bridge import Packing, Window
-from amorph.bridge.matter.mechanics import state_of
 from amorph.bridge.features.steinhardt import solid_harmonics
+from amorph.bridge.matter.mechanics import state_of
 from amorph.handover import BoxTooSmallError, InputError
 
 SPHERES = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)

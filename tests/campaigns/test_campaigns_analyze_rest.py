@@ -93,7 +93,7 @@ def test_positions_in_single_precision_are_the_same_packing(
     for theta, packing in bridge.read_gsd(path):
         rounded = packing.positions.astype(np.float32).astype(np.float64)
         shaken = packing.positions + 1e-3 * rng.normal(size=packing.positions.shape)
-        packings += [(packing.with_positions(x), theta) for x in (rounded, shaken)]
+        packings += [(theta, packing.with_positions(x)) for x in (rounded, shaken)]
     bridge.write_gsd(tmp_path / "b.gsd", packings)
     exact = [row["energy"] for row in analyze([path], features=["energy"])]
     for k, row in enumerate(analyze([tmp_path / "b.gsd"], features=["energy"])):
