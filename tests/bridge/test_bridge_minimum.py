@@ -323,7 +323,6 @@ def test_no_minimum_inside_of_a_transformation(systems: Any) -> None:
     packing = s.packings[0]
     rng = np.random.default_rng(1)
     pushed = packing.positions + 0.1 * rng.standard_normal(packing.positions.shape)
-    apart = packing.positions * 3.0
     found = jax.jit(
         lambda x: [
             bridge.minimum(s.theta, Packing(p, packing.typeid, packing.box), max_pairs=size)
@@ -333,9 +332,9 @@ def test_no_minimum_inside_of_a_transformation(systems: Any) -> None:
     assert [int(state.status) for state in found] == [0, 1, 5]
     bridge.check_status(found[0])
     assert np.isfinite(found[0].positions).all()
-    assert np.isnan(found[1].positions).all() and np.isnan(found[1].nonaffine).all()
+    assert np.isnan(found[1].positions).all()
+    assert np.isnan(found[1].nonaffine).all()
     with pytest.raises(bridge.errors.RelaxationError, match="did not bring it to rest"):
         bridge.check_status(found[1])
     with pytest.raises(Exception, match="max_pairs"):
         bridge.check_status(found[2])
-    del apart
