@@ -263,7 +263,7 @@ def same_minimum(
                 return None
     final = packing.with_positions(work.state.positions)
     try:
-        found = respond(work.final(0.0), theta, tolerance)
+        found = respond(work.final(0.0), theta, tolerance, like=before.factor)
     except NotAMinimumError:
         return None
     held = ~found.rattlers[:, None]

@@ -25,8 +25,9 @@ from ..matter.pairs import find_pairs
 from ..matter.springs import Theta
 from ..matter.strains import strain_forces
 from ..precision import require_float64
+from ..solve.blocks import pair_stiffness
 from ..solve.factors import SMALLEST_PIVOT, SOLVERS, Factor, factorise, lowest_mode
-from ..solve.sparse import NotPositiveError
+from ..solve.sparse import BACKENDS, NotPositiveError
 from .rattlers import Contact, contacts_of, rattlers_among
 from .rules import round_off_force
 
@@ -71,13 +72,15 @@ class Survey:
     """All that is asked of a state before its Hessian is.
 
     Attributes: forces (N, d), 0 on fixed particles; largest, the largest of them; contacts of each
-    kind of interaction; energy; strain_forces, Ξ (N, d, n_strains) of a packing with a box.
+    kind of interaction; energy; stiffness, the pairs' matrices; strain_forces, Ξ (N, d, n_strains)
+    of a packing with a box.
     """
 
     forces: Any
     largest: Any
     contacts: list[Contact]
     energy: Any = None
+    stiffness: Any = None
     strain_forces: Any = None
 
 
@@ -96,8 +99,12 @@ surveyed = jax.jit(survey)
 
 @jax.jit
 def _weighed(theta: Any, state: State, residual: Any) -> Survey:
-    xi = None if state.box is None else strain_forces(theta, state)
-    return replace(survey(theta, state, residual), energy=energy_of(theta, state), strain_forces=xi)
+    return replace(
+        survey(theta, state, residual),
+        energy=energy_of(theta, state),
+        stiffness=pair_stiffness(theta, state),
+        strain_forces=None if state.box is None else strain_forces(theta, state),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,20 +161,31 @@ def largest(vectors: Any) -> float:
     return float(np.sqrt(np.max(np.sum(np.asarray(vectors) ** 2, axis=1))))
 
 
-def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") -> Response:
-    """Find the rattlers, prove that the state is a minimum, factorise, and compute W.
+def respond(
+    state: State,
+    theta: Any,
+    tolerance: float,
+    solver: str = "auto",
+    *,
+    minimum: bool = True,
+    like: Factor | None = None,
+) -> Response:
+    """Find the rattlers, factorise the Hessian, prove that the state is a minimum, and compute W.
+
+    Without ``minimum`` nothing is to be proven: a saddle has a response too. ``like`` is a factor
+    of a state nearby, see `factorise`.
 
     Raises `NotAMinimumError` when forces above the tolerance remain or the Hessian has a negative
     mode, `SingularHessianError` when it has further zero modes.
     """
-    survey = _weighed(theta, state, tolerance)
-    state = replace(state, rattlers=rattlers_among(theta, state, survey.contacts))
+    seen = _weighed(theta, state, tolerance)
+    state = replace(state, rattlers=rattlers_among(theta, state, seen.contacts))
     if bool(np.all(state.rattlers)):
         raise SingularHessianError(
             "no particle is held by its neighbours: the packing is below jamming, and has no "
             "elastic response. Compress it or enlarge the diameters."
         )
-    max_force = float(survey.largest)
+    max_force = float(seen.largest)
     check_forces(max_force, state)
     if not max_force <= tolerance:
         raise NotAMinimumError(
@@ -175,11 +193,13 @@ def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") ->
             "bridge.relax(theta, packing) first."
         )
     try:
-        factor = factorise(theta, state, solver)
-        if not factor.smallest() > SMALLEST_PIVOT:
+        factor = factorise(
+            theta, state, solver, definite=minimum, like=like, stiffness=seen.stiffness
+        )
+        if minimum and not factor.smallest() > SMALLEST_PIVOT:
             raise NotPositiveError
-        if survey.strain_forces is not None:
-            load = np.where(state.still[:, None, None], 0.0, survey.strain_forces)
+        if seen.strain_forces is not None:
+            load = np.where(state.still[:, None, None], 0.0, seen.strain_forces)
             state = replace(state, nonaffine=factor.solve(load))
     except NotPositiveError:
         _raise_not_minimum(theta, state)
@@ -188,7 +208,7 @@ def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") ->
             "the non-affine response H⁻¹Ξ of the packing is not finite: its parameters are beyond "
             "what numbers can hold."
         )
-    return Response(state, factor, float(survey.energy), max_force, tolerance)
+    return Response(state, factor, float(seen.energy), max_force, tolerance)
 
 
 def check_forces(max_force: float, state: State) -> None:
@@ -241,7 +261,10 @@ class Kept:
         found = self.response
         return (
             (tolerance is None or found.tolerance <= limit)
-            and solver in ("auto", found.solver)
+            and (
+                solver in ("auto", found.solver)
+                or (solver == "direct" and found.solver in BACKENDS)
+            )
             and same_interactions(self.theta, theta)
         )
 
@@ -278,6 +301,7 @@ def response(
     tolerance: float | None = None,
     reach: float = 0.0,
     solver: str = "auto",
+    minimum: bool = True,
 ) -> Response:
     """The linear response of a packing at rest.
 
@@ -296,6 +320,9 @@ def response(
         One of `SOLVERS`: ``auto`` (dense algebra for small packings, a library's sparse
         factorisation for large ones, iterations for larger ones), ``dense``, ``direct``, a
         library's name, or ``krylov``.
+    minimum:
+        Raise an error unless the packing is at a minimum of the energy. Without it the response of
+        a saddle is given too; ``response.factor.inertia()`` counts its negative modes.
 
     Raises
     ------
@@ -320,6 +347,9 @@ def response(
         pairs = find_pairs(theta.near, packing, reach=reach)
         found = replace(known.response, state=replace(known.response.state, pairs=pairs))
     else:
-        found = respond(state_of(theta, packing, reach=reach), theta, limit, solver)
+        state = state_of(theta, packing, reach=reach)
+        found = respond(state, theta, limit, solver, minimum=minimum)
+    if not minimum and not found.factor.definite:
+        return found  # what is kept is known to be a minimum
     keep(theta, packing, reach, found)
     return found
