@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from amorph.handover import InputError
 from amorph.handover.arguments import check_choice, count, not_negative
@@ -30,7 +29,8 @@ from ..matter.strains import strain_forces
 from ..precision import require_float64
 from ..solve.dense import Dense
 from ..solve.differentiable import Operands, hessian_times, solve
-from ..solve.factors import SOLVERS, Factor
+from ..solve.factors import DENSE, SOLVERS, Factor
+from ..solve.outside import ByLibrary, Factorised
 from .relaxing import relaxation
 from .responses import checked_tolerance
 from .status import Status
@@ -40,22 +40,6 @@ __all__ = ["minimum"]
 
 # Places for pairs inside of a transformation, where their number is not known: so many a particle.
 PAIRS_A_PARTICLE = {2: 24, 3: 80}
-
-
-class Factorised:
-    """An `Inverse` by a factorisation that is there already, whatever the operands."""
-
-    constant = True
-
-    def __init__(self, factor: Factor) -> None:
-        self._factor = factor
-
-    def __call__(self, operands: Operands, load: Array) -> Array:
-        raise AssertionError("a factorisation outside of JAX is called outside of it")
-
-    def outside(self, operands: Operands, load: np.ndarray) -> np.ndarray:
-        """The solution of loads (N, d, k)."""
-        return self._factor.solve(load)
 
 
 def _traced(tree: Any) -> bool:
@@ -79,7 +63,7 @@ def _searched(
     """
     given = (theta, x, box, typeid, bonds, fixed)
     if _traced(given):
-        inverse = Dense()
+        inverse = _inverse(solver, *x.shape)
         return inverse, search(how, inverse, *given)
     if _traced(packing):
         own: Any = [None if v is None else np.asarray(v) for v in given[1:]]
@@ -88,6 +72,13 @@ def _searched(
         theta, packing, tolerance=how.tolerance, reach=how.reach, solver=solver
     ).response
     return Factorised(found.factor), _found(found.state, found.factor)
+
+
+def _inverse(solver: str, n: int, d: int) -> Any:
+    """What solves linear systems inside of a transformation."""
+    if solver == "dense" or (solver == "auto" and n * d <= DENSE[d]):
+        return Dense()
+    return ByLibrary(solver)
 
 
 def _found(state: State, factor: Factor) -> Found:
@@ -199,7 +190,7 @@ def minimum(
 
     Where all values are concrete (also under ``grad`` and the like) the packing is relaxed as by
     `relax`, and errors are raised by name. Inside of ``jit`` and ``vmap`` it is Newton's method
-    from the positions given, with dense algebra: start near the minimum. Where that does not end at
+    from the positions given: start near the minimum. Where that does not end at
     a proven minimum all that is computed is NaN, and `check_status` says why.
 
     Rattlers stay where they are: their places, which no parameter determines, have no derivative.
@@ -213,7 +204,9 @@ def minimum(
     reach:
         Pairs up to this distance are listed, if it is beyond the potential's cutoff, length.
     solver:
-        How linear systems are solved where values are concrete: see `response`.
+        How linear systems are solved: see `response`. Inside of ``jit`` and ``vmap`` ``dense`` is
+        JAX's own algebra, on any device and in batches; the others are called from there, one
+        packing after another.
     max_pairs:
         How many places there are for pairs inside of ``jit`` and ``vmap``; by default all pairs of
         small packings, and 24 (in space 80) a particle of others.

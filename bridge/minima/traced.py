@@ -14,7 +14,6 @@ from jax import Array, lax
 from ..matter.mechanics import State, driving_forces_of, interactions
 from ..matter.pairs import Pairs
 from ..matter.strains import strain_forces
-from ..solve.dense import Dense
 from ..solve.differentiable import Operands, project
 from ..solve.rigid import rigid_modes_of
 from .rattlers import contacts_of
@@ -185,7 +184,7 @@ def largest(vectors: Array) -> Array:
 
 
 def search(
-    how: Search, inverse: Dense, theta: Any, x: Array, box: Any, typeid: Any, bonds: Any, fixed: Any
+    how: Search, inverse: Any, theta: Any, x: Array, box: Any, typeid: Any, bonds: Any, fixed: Any
 ) -> Found:
     """Newton steps from positions to the minimum, its response, and a status."""
     n, d = x.shape

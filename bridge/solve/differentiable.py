@@ -3,12 +3,17 @@
 x follows both b and H: x' = H⁻¹(b' - H' x), with the same H⁻¹ for every derivative, and in reverse
 mode by the symmetry of H. What applies H⁻¹ may be a factorisation outside of JAX: the primitive
 calls it with all right-hand sides of a batch at once.
+
+An *inverse* here is an object that gives the solution of loads (N, d, k) without zero modes:
+``inverse(operands, load)`` traceable by JAX, as `dense.Dense`; or, from outside of JAX, by
+``inverse.outside(operands, load)`` in NumPy, any number of columns at once, as those of
+`outside.py`, where ``inverse.constant`` says whether it is that of one matrix, known beforehand.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +27,6 @@ from ..matter.mechanics import State, forces_of
 from ..matter.strains import strain_forces
 
 __all__ = [
-    "Inverse",
     "Operands",
     "hessian_times",
     "left_over",
@@ -52,18 +56,6 @@ class Operands:
     state: State
     rigid: Any
     lower: Any = None
-
-
-class Inverse(Protocol):
-    """What applies H⁻¹ to loads (N, d, k) that hold no zero modes.
-
-    One whose solutions come from outside of JAX has a method ``outside`` too, of concrete operands
-    and loads in NumPy, any number of columns at once; ``constant`` tells whether it is that of one
-    matrix, known beforehand.
-    """
-
-    def __call__(self, operands: Operands, load: Array) -> Array:
-        """The solution, traceable by JAX, of one packing's loads."""
 
 
 def project(operands: Operands, vectors: Any) -> Any:
@@ -110,7 +102,7 @@ def _operator_change(
 
 
 def through_response(
-    inverse: Inverse, operands: Operands, theta: Any, load: Array
+    inverse: Any, operands: Operands, theta: Any, load: Array
 ) -> tuple[Any, Array]:
     """What a function that depends on W by ``load`` = ∂f/∂W (N, d, a) gains by W's own motion.
 
@@ -135,7 +127,7 @@ def left_over(theta: Any, state: State, mu: Array) -> tuple[Any, Array]:
     return found
 
 
-def solve(inverse: Inverse, operands: Operands, load: Array) -> Array:
+def solve(inverse: Any, operands: Operands, load: Array) -> Array:
     """H⁻¹ b of loads (N, d, k), without zero modes; see this module."""
     leaves, tree = jax.tree_util.tree_flatten(operands)
     return _solve_p.bind(*leaves, project(operands, load), inverse=inverse, tree=tree, levels=())
@@ -151,7 +143,7 @@ def _mapped(function: Callable[..., Any], levels: tuple[tuple[int | None, ...], 
     return function
 
 
-def _traced(*args: Any, inverse: Inverse, tree: Any, levels: Any) -> Array:
+def _traced(*args: Any, inverse: Any, tree: Any, levels: Any) -> Array:
     def one(*given: Any) -> Array:
         operands = jax.tree_util.tree_unflatten(tree, given[:-1])
         return project(operands, inverse(operands, project(operands, given[-1])))
@@ -162,7 +154,7 @@ def _traced(*args: Any, inverse: Inverse, tree: Any, levels: Any) -> Array:
 _compiled = jax.jit(_traced, static_argnames=("inverse", "tree", "levels"))
 
 
-def _impl(*args: Any, inverse: Inverse, tree: Any, levels: Any) -> Array:
+def _impl(*args: Any, inverse: Any, tree: Any, levels: Any) -> Array:
     if not hasattr(inverse, "outside"):
         return _compiled(*args, inverse=inverse, tree=tree, levels=levels)
     return jnp.asarray(_outside(inverse, tree, levels, *map(np.asarray, args)))
@@ -197,11 +189,11 @@ def _outside(inverse: Any, tree: Any, levels: Any, *args: np.ndarray) -> np.ndar
     )
 
 
-def _abstract(*args: Any, inverse: Inverse, tree: Any, levels: Any) -> ShapedArray:
+def _abstract(*args: Any, inverse: Any, tree: Any, levels: Any) -> ShapedArray:
     return ShapedArray(args[-1].shape, args[-1].dtype)
 
 
-def _jvp(primals: Any, tangents: Any, *, inverse: Inverse, tree: Any, levels: Any) -> Any:
+def _jvp(primals: Any, tangents: Any, *, inverse: Any, tree: Any, levels: Any) -> Any:
     *leaves, load = primals
     *changes, load_change = tangents
     out = _solve_p.bind(*leaves, load, inverse=inverse, tree=tree, levels=levels)
@@ -219,7 +211,7 @@ def _jvp(primals: Any, tangents: Any, *, inverse: Inverse, tree: Any, levels: An
     return out, _solve_p.bind(*leaves, right, inverse=inverse, tree=tree, levels=levels)
 
 
-def _transpose(ct: Any, *args: Any, inverse: Inverse, tree: Any, levels: Any) -> Any:
+def _transpose(ct: Any, *args: Any, inverse: Any, tree: Any, levels: Any) -> Any:
     *leaves, load = args
     assert ad.is_undefined_primal(load)
     if type(ct) is ad.Zero:
@@ -230,7 +222,7 @@ def _transpose(ct: Any, *args: Any, inverse: Inverse, tree: Any, levels: Any) ->
     ]
 
 
-def _batch(args: Any, dims: Any, *, inverse: Inverse, tree: Any, levels: Any) -> Any:
+def _batch(args: Any, dims: Any, *, inverse: Any, tree: Any, levels: Any) -> Any:
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
     moved = [a if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True)]
     if dims[-1] is None:
