@@ -42,6 +42,9 @@ __all__ = ["minimum"]
 PAIRS_A_PARTICLE = {2: 24, 3: 80}
 
 
+_search = jax.jit(search, static_argnums=(0, 1))
+
+
 def _traced(tree: Any) -> bool:
     return any(isinstance(v, jax.core.Tracer) for v in jax.tree_util.tree_leaves(tree))
 
@@ -64,7 +67,7 @@ def _searched(
     given = (theta, x, box, typeid, bonds, fixed)
     if _traced(given):
         inverse = _inverse(solver, *x.shape)
-        return inverse, search(how, inverse, *given)
+        return inverse, _search(how, inverse, *given)
     if _traced(packing):
         own: Any = [None if v is None else np.asarray(v) for v in given[1:]]
         packing = Packing(own[0], own[2], own[1], own[3], fixed=own[4])
