@@ -25,7 +25,7 @@ from ..matter.pairs import find_pairs
 from ..matter.springs import Theta
 from ..matter.strains import strain_forces
 from ..precision import require_float64
-from ..solve.factors import SMALLEST_PIVOT, SOLVERS, Factor, factorise, lowest_mode
+from ..solve.factors import SOLVERS, Factor, factorise, lowest_mode
 from ..solve.sparse import NotPositiveError
 from .rattlers import Contact, contacts_of, rattlers_among
 from .rules import round_off_force
@@ -176,8 +176,7 @@ def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") ->
         )
     try:
         factor = factorise(theta, state, solver)
-        if not factor.smallest() > SMALLEST_PIVOT:
-            raise NotPositiveError
+        factor.prove()
         if survey.strain_forces is not None:
             load = np.where(state.still[:, None, None], 0.0, survey.strain_forces)
             state = replace(state, nonaffine=factor.solve(load))
