@@ -26,7 +26,7 @@ from ..matter.springs import Theta
 from ..matter.strains import strain_forces
 from ..precision import require_float64
 from ..solve.blocks import pair_stiffness
-from ..solve.factors import SMALLEST_PIVOT, SOLVERS, Factor, factorise, lowest_mode
+from ..solve.factors import SOLVERS, Factor, factorise, lowest_mode
 from ..solve.sparse import BACKENDS, NotPositiveError
 from .rattlers import Contact, contacts_of, rattlers_among
 from .rules import round_off_force
@@ -196,8 +196,8 @@ def respond(
         factor = factorise(
             theta, state, solver, definite=minimum, like=like, stiffness=seen.stiffness
         )
-        if minimum and not factor.smallest() > SMALLEST_PIVOT:
-            raise NotPositiveError
+        if minimum:
+            factor.prove()
         if seen.strain_forces is not None:
             load = np.where(state.still[:, None, None], 0.0, seen.strain_forces)
             state = replace(state, nonaffine=factor.solve(load))

@@ -20,10 +20,10 @@ from .blas import one_blas_thread
 from .blocks import Assembled, assembled
 from .held import held_hessian
 from .inertia import SMALLEST_PIVOT, Inertia, NotPositiveError
-from .interface import Factor, Updated, smallest_by_iteration, smallest_of
+from .interface import Factor, Updated, smallest_by_iteration
 from .krylov import Krylov
 from .lapack import Band, Dense, Lapack, band_order, operations
-from .sparse import BACKENDS, direct, installed
+from .sparse import BACKENDS, Direct, direct, installed
 
 __all__ = [
     "DENSE",
@@ -76,7 +76,7 @@ class Sparse(Factor):
     ) -> None:
         super().__init__(whole, definite)
         known = like._direct if isinstance(like, Sparse) else None
-        self._direct = direct(whole.grounded(), backend, definite=definite, like=known)
+        self._direct: Direct = direct(whole.grounded(), backend, definite=definite, like=known)
         self.method = self._direct.name
 
     def _solve(self, loads: NDArray[np.float64], rough: bool) -> NDArray[np.float64]:
@@ -87,9 +87,8 @@ class Sparse(Factor):
         negative, zero = self._direct.inertia(SMALLEST_PIVOT * self.stiffness)
         return Inertia(negative, zero, exact=True)
 
-    def smallest(self) -> float:
-        """By the library's pivots where it tells them, otherwise by iteration."""
-        return smallest_of(self, self._direct.smallest_pivot())
+    def _smallest_pivot(self) -> float | None:
+        return self._direct.smallest_pivot()
 
     def again(self, whole: Assembled, definite: bool) -> "Sparse":
         """Another matrix of the same packing, by the same library."""

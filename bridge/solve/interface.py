@@ -123,19 +123,31 @@ class Factor(ABC):
         """
 
     def smallest(self) -> float:
-        """An estimate, from above, of the smallest |eigenvalue| beside `stiffness`."""
+        """An estimate, from above, of the smallest |eigenvalue| beside `stiffness`.
+
+        By inverse iteration, zero modes left out: what the smallest is like, not its digits.
+        """
         return smallest_by_iteration(self)
 
     def prove(self) -> None:
         """Raise `NotPositiveError` unless H, its zero modes held, is positive definite.
 
-        Neither factorising nor solving says so: a response at a saddle is a response.
+        Neither factorising nor solving says so: a response at a saddle is a response. A smallest
+        eigenvalue of less than `SMALLEST_PIVOT` of the stiffness does not count as positive.
         """
         found = self.inertia()
         if found is None:
             raise NotPositiveError("nothing is known of the inertia")
-        if found.negative or found.zero or not self.smallest() > SMALLEST_PIVOT:
+        if found.negative or found.zero:
             raise NotPositiveError
+        least = self._smallest_pivot()
+        clear = CLEAR_PIVOT * self.whole.matrix.size * self.stiffness
+        if (least is None or not least > clear) and not self.smallest() > SMALLEST_PIVOT:
+            raise NotPositiveError
+
+    def _smallest_pivot(self) -> float | None:
+        """The smallest pivot of a definite matrix, None where it is not known."""
+        return None
 
     def singular(self) -> bool:
         """Whether the factorisation itself shows a zero mode that should not be there."""
@@ -230,19 +242,6 @@ def smallest_by_iteration(factor: Factor, steps: int = 3) -> float:
         vector = factor.solve(vector.reshape(n, d, 1)).reshape(n * d, 1)
         estimate = min(estimate, 1.0 / float(np.linalg.norm(vector)))
     return estimate / factor.stiffness
-
-
-def smallest_of(factor: Factor, pivot: float | None) -> float:
-    """An estimate from above of the smallest |eigenvalue|, beside the stiffness.
-
-    The smallest |pivot|, where it is known and leaves no doubt; otherwise by inverse iteration.
-    """
-    if pivot is None:
-        return smallest_by_iteration(factor)
-    least = pivot / factor.stiffness
-    if least == 0.0 or least > CLEAR_PIVOT * factor.whole.matrix.size:
-        return least
-    return min(least, smallest_by_iteration(factor))
 
 
 class Updated(Factor):

@@ -51,7 +51,7 @@ class Krylov:
         self._definite = definite
         self._full = matrix.full()
         self._project = project
-        self._inner = _raised(strong, scale)
+        self._inner = _raised(strong, scale, definite)
         self.steps = 0
 
     @property
@@ -138,11 +138,16 @@ class Krylov:
         return self._project(x)
 
 
-def _raised(strong: BlockMatrix, scale: float) -> Direct:
-    """Factorise with the diagonal raised as far as it takes to be positive definite."""
-    for raised in RAISED * 10.0 ** np.arange(5):
+def _raised(strong: BlockMatrix, scale: float, definite: bool) -> Direct:
+    """Factorise with the diagonal raised as far as it takes to be positive definite.
+
+    Raises `NotPositiveError` where a matrix to be definite would need more than its own stiffness.
+    """
+    raised = RAISED
+    while True:
         try:
             return direct(strong.raised(raised * scale), single=True)
         except NotPositiveError:
-            continue
-    raise NotPositiveError
+            if definite and raised >= 0.99:
+                raise
+            raised *= 10.0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .blas import one_blas_thread
 from .blocks import Assembled
 from .inertia import SMALLEST_PIVOT, Inertia, NotPositiveError
-from .interface import Factor, smallest_of
+from .interface import Factor
 
 __all__ = ["Band", "Dense", "Lapack", "band_order"]
 
@@ -39,9 +39,8 @@ class Lapack(Factor):
         zero = np.abs(pivots) <= SMALLEST_PIVOT
         return Inertia(int(np.sum((pivots < 0) & ~zero)), int(np.sum(zero)), exact=True)
 
-    def smallest(self) -> float:
-        """The smallest |pivot| beside `stiffness`; where it leaves a doubt, by iteration."""
-        return smallest_of(self, float(np.min(np.abs(self.pivots))))
+    def _smallest_pivot(self) -> float | None:
+        return float(np.min(self.pivots)) if self.definite else None
 
     def singular(self) -> bool:
         """Whether a pivot is zero to round-off."""

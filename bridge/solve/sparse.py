@@ -143,6 +143,7 @@ class Pardiso(Direct):
         for parameter, value in ((1, 1), (2, 3), (28, int(single))):
             solver.set_iparm(parameter, value)
         dtype = np.float32 if single else np.float64
+        data: NDArray[Any]
         pattern, d = matrix.pattern, matrix.dimension
         if self.definite:
             # Blocks, so that the analysis sees particles and not coordinates: a quarter of its
