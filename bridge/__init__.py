@@ -7,6 +7,8 @@ units, mass 1.
 from .precision import require_float64  # first: it switches JAX to float64
 
 # isort: split
+from amorph.handover import Parameter
+
 from .compiled import keep_compiled
 from .errors import (
     ConvergenceError,
@@ -52,19 +54,25 @@ from .loading.deformation import Deformation, deform, deformation
 from .loading.quasistatic import PlasticEvent
 from .loading.strain_response import nonaffine_displacement, nonaffine_forces, tangent_stiffness
 from .loading.stress_strain import DeformationError, StressStrain, stress_strain, velocity_gradient
-from .matter.files import frame_of, packings_of, read_gsd, theta_of, write_gsd
-from .matter.mechanics import energy, forces, hessian, stress
-from .matter.neighbours import FIRST_SHELL, FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER, Window
-from .matter.packing import Packing
-from .matter.potentials import (
+from .matter.builtin_potentials import (
     FourTerm,
     HarmonicMorse,
     HarmonicMorseReduced,
     Morse,
-    PairPotential,
     SoftSphere,
-    from_arrays,
 )
+from .matter.files import frame_of, packings_of, read_gsd, theta_of, write_gsd
+from .matter.lennard_jones import (
+    LennardJones,
+    LennardJonesForceShifted,
+    LennardJonesShifted,
+)
+from .matter.mechanics import energy, forces, hessian, stress
+from .matter.neighbours import FIRST_SHELL, FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER, Window
+from .matter.packing import Packing
+from .matter.potentials import PairPotential
+from .matter.registered import POTENTIAL_CLASSES, from_arrays
+from .matter.repulsive import WCA, Hertz
 from .matter.springs import PairsAndSprings, Springs, Theta
 from .minima.departure import MOST_CHANGED, MOST_MOVED, Departure, departure
 from .minima.following import Followed, crossings, follow, next_crossing
@@ -85,7 +93,9 @@ __all__ = [
     "FIRST_SHELL_SHARP",
     "MOST_CHANGED",
     "MOST_MOVED",
+    "POTENTIAL_CLASSES",
     "SOLVERS",
+    "WCA",
     "WITHIN_LARGEST_DIAMETER",
     "BatchMeasurement",
     "BondContributions",
@@ -101,7 +111,11 @@ __all__ = [
     "FourTerm",
     "HarmonicMorse",
     "HarmonicMorseReduced",
+    "Hertz",
     "Jacobian",
+    "LennardJones",
+    "LennardJonesForceShifted",
+    "LennardJonesShifted",
     "Measurement",
     "Modes",
     "Morse",
@@ -111,6 +125,7 @@ __all__ = [
     "PairDistribution",
     "PairPotential",
     "PairsAndSprings",
+    "Parameter",
     "PlasticEvent",
     "PrecisionError",
     "RattlerError",
