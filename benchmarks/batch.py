@@ -45,7 +45,7 @@ def main() -> None:
         def at_once(i: int, theta: Any = theta, batch: Any = batch) -> Sample:
             began = time.perf_counter()
             found = bridge.measure_batch(
-                batch.positions, batch.typeid, batch.boxes, theta, (), ["poisson_ratio"]
+                theta, batch.positions, batch.typeid, batch.boxes, (), ["poisson_ratio"]
             )
             seconds = time.perf_counter() - began
             return Sample(
@@ -63,7 +63,7 @@ def main() -> None:
                     packing = bridge.Packing(x, batch.typeid, batch.boxes[0])
                     try:
                         differentiate(theta, bridge.relax(theta, packing))
-                    except bridge.NotAMinimumError:
+                    except bridge.errors.NotAMinimumError:
                         continue
                     ok += 1
             seconds = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""What the benchmarks share: contenders run in turn, a table, rows and ratios in JSON.
+"""Shared by the benchmarks: contenders run in turn, a table, rows and ratios in JSON.
 
 In each repetition every contender runs once, in an order that rotates, so that whatever slows
 the machine for a while slows all of them. Ratios are taken within a repetition, then their
@@ -88,7 +88,7 @@ class Contender:
 
 @dataclass
 class Report:
-    """What a benchmark found, as it is printed and written.
+    """The result of a benchmark, printed and written.
 
     Attributes:
         benchmark: name of the script.
@@ -251,7 +251,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on: architecture, Python, cores this process was given."""
+    """The machine that figures depend on: architecture, Python, cores this process was given."""
     return {"machine": platform.machine(), "python": platform.python_version(), "cores": CORES}
 
 

@@ -1,11 +1,11 @@
 """How long does a step of an ensemble design take? Amorph, and jax-md with jaxopt.
 
-A step is P0's: as many packings quenched from random starts, the Poisson's ratio of each and its
-gradient by diameters and binding energies; ours with all else a step does (the optimiser, the
-record brought to the disk), theirs with nothing but the packings. Both spread their packings over
-the same MPI ranks, one at a time to whichever rank is free. "As published" has the FIRE 2, time
-step and neighbour lists of the published programs; the other jax-md's own FIRE at its best.
-Compilation is not in the times.
+A step is that of Zu and Goodrich, Commun. Mater. 5 (2024): as many packings quenched from random
+starts, the Poisson's ratio of each and its gradient by diameters and binding energies; ours with
+all else a step does (the optimiser, the record brought to the disk), theirs with nothing but the
+packings. Both spread their packings over the same MPI ranks, one at a time to whichever rank is
+free. "As published" has the FIRE 2, time step and neighbour lists of the published programs; the
+other jax-md's own FIRE at its best. Compilation is not in the times.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def contenders(chosen: argparse.Namespace, ranks: Any, folder: Path) -> list[Con
 
 
 def options() -> argparse.ArgumentParser:
-    """What can be chosen."""
+    """The command line's options."""
     found = parser(__doc__.splitlines()[0], n=368, repetitions=5)
     found.add_argument("--packings", type=int, default=8, help="of a step (%(default)s)")
     found.add_argument("--ranks", type=int, default=2, help="MPI ranks (%(default)s)")

@@ -182,7 +182,7 @@ def measure(case: Case, replicas: int, repetitions: int, seed: int, peak: float)
 
 
 def instructions(potential: PairPotential) -> str:
-    """What was counted for a potential, in words."""
+    """The instructions counted for a potential, in words."""
     count = COUNTS[potential.potential]
     return f"{count.arithmetic} compute, {count.moves} move, for {WIDTH} pairs"
 
@@ -217,7 +217,7 @@ def main() -> None:
             for n in sizes:
                 case = make(n, 2)
                 replicas = max(1, 8 * 368 // n)
-                found = measure(replicas, case, repetitions, chosen.seed, peak)
+                found = measure(case, replicas, repetitions, chosen.seed, peak)
                 name = f"{case.potential.potential}, N = {n}"
                 report.add(name, {OURS: found}, unit="pair terms/s")
             report.findings[f"vector instructions, {case.potential.potential}"] = instructions(

@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Case:
-    """What every contender is given: the packings' make-up, and each case's starts (R, N, d)."""
+    """The input of every contender: the packings' make-up, and each case's starts (R, N, d)."""
 
     typeid: NDArray[np.int32]
     length: float
@@ -192,7 +192,7 @@ def main() -> None:
 
 
 def _differences(ours: dict[int, Answer], theirs: dict[int, Answer]) -> dict[str, float]:
-    """How far values and gradients of two contenders lie apart, over the packings."""
+    """The differences of two contenders' values and gradients, over the packings."""
     values = [abs(ours[i].value - theirs[i].value) for i in ours]
     gradients = [
         float(np.abs(ours[i].gradient - theirs[i].gradient).max() / np.abs(ours[i].gradient).max())

@@ -23,7 +23,7 @@ SPECIES, MODES, PRESSURE = 32, 10, 0.1
 PEER = "jax.jacrev"
 
 
-def packing_of(n: int, seed: int) -> tuple[bridge.Packing, bridge.PairPotential, Any]:
+def packing_of(n: int, seed: int) -> tuple[bridge.PairPotential, bridge.Packing, Any]:
     """A packing at rest with a type for each species, its potential, and the number of tries."""
     rng = np.random.default_rng(seed)
     species = np.tile(np.arange(SPECIES), -(-n // SPECIES))[:n]
@@ -46,7 +46,7 @@ def packing_of(n: int, seed: int) -> tuple[bridge.Packing, bridge.PairPotential,
     return theta, packing, pressure
 
 
-def ours(packing: bridge.Packing, theta: bridge.PairPotential) -> Any:
+def ours(theta: bridge.PairPotential, packing: bridge.Packing) -> Any:
     features = ["elastic_constants", "stress_components", f"frequencies_{MODES}"]
 
     def run(i: int) -> Any:
@@ -58,7 +58,7 @@ def ours(packing: bridge.Packing, theta: bridge.PairPotential) -> Any:
     return run
 
 
-def straightforward(packing: bridge.Packing, theta: bridge.PairPotential) -> Any:
+def straightforward(theta: bridge.PairPotential, packing: bridge.Packing) -> Any:
     import jax
     import jax.numpy as jnp
 

@@ -53,7 +53,7 @@ class Motion:
 
     @classmethod
     def of(cls, case: Case) -> Motion:
-        """As it suits a case."""
+        """The steps and times that suit a case."""
         temperature = 1e-3 if case.soft else 1e-2
         steps = max(200, min(5000, 1_000_000 // case.n))
         return cls(temperature, 0.1 * case.time, 0.1 / case.time, steps)
@@ -185,7 +185,7 @@ def main() -> None:
     report = Report("Langevin dynamics", motions)
     for case in chosen_cases:
         seconds = QUICK_SECONDS if chosen.quick else SECONDS
-        measure(case, report, chosen.repetitions, seconds, chosen.seed)
+        measure(report, case, chosen.repetitions, seconds, chosen.seed)
         report.write(path)
     note_circumstances(report)
     console = wide_console()

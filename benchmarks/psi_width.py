@@ -1,9 +1,10 @@
 """How far the smooth ψ_k lies from the sharp one, as a function of its window's width.
 
-The sharp measure is P0's: neighbours are the pairs nearer than the largest diameter. The smooth one
-lets their weight fall from 1 to 0 over a window of the given width about that distance. Both are
-means over the particles of a packing. Windows in units of σ_ij, the default among them, stand
-beside the sharp cut in their middle; freud's own choices of neighbours beside P0's.
+The sharp measure is that of Zu and Goodrich, Commun. Mater. 5 (2024): neighbours are the pairs
+nearer than the largest diameter. The smooth one lets their weight fall from 1 to 0 over a window of
+the given width about that distance. Both are means over the particles of a packing. Windows in
+units of σ_ij, the default among them, stand beside the sharp cut in their middle; freud's own
+choices of neighbours beside the paper's.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ def packings(n: int, count: int, seed: int) -> list[Any]:
 
 def measured(frames: list[Any], k: int) -> dict[str, tuple[Array, Array]]:
     """ψ_k of every packing and every particle, (R,) and (R, N) complex, for each window."""
-    from amorph.bridge import FIRST_SHELL, WITHIN_LARGEST_DIAMETER, Window, bond_order
     from amorph.bridge import HarmonicMorse as Theta
+    from amorph.bridge import Window, bond_order
+    from amorph.bridge.matter.neighbours import FIRST_SHELL, WITHIN_LARGEST_DIAMETER
 
     theta = Theta(diameters=DIAMETERS, binding=BINDING, stiffness=STIFFNESS, alpha=ALPHA)
     cut = max(DIAMETERS)
@@ -55,7 +57,7 @@ def measured(frames: list[Any], k: int) -> dict[str, tuple[Array, Array]]:
 
 
 def by_freud(frames: list[Any], k: int) -> dict[str, tuple[Array, Array]]:
-    """The same by freud: P0's neighbours, the k nearest (its default), Voronoi's."""
+    """The same by freud: within the largest diameter, the k nearest (its default), Voronoi's."""
     import freud
 
     found: dict[str, list[Array]] = {}

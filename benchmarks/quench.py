@@ -60,7 +60,7 @@ Quench = Callable[[Starts], QuenchResult]
 
 @dataclass(frozen=True)
 class Case:
-    """What is quenched: N particles of two types in equal numbers, in a square or cubic box."""
+    """A quench: N particles of two types in equal numbers, in a square or cubic box."""
 
     potential: PairPotential
     n: int
@@ -96,7 +96,7 @@ class Case:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a report says of the case."""
+        """The case's settings, as a report prints them."""
         shown: dict[str, Any] = {
             "potential": self.potential.potential,
             "N": self.n,

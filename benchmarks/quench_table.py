@@ -120,7 +120,7 @@ def main() -> None:
     report = Report("table of quenches", {label(case): case.settings for case in chosen})
     for case in chosen:
         measure(
-            case, report, QUICK_SECONDS if given.quick else given.seconds, given.seed, given.quick
+            report, case, QUICK_SECONDS if given.quick else given.seconds, given.seed, given.quick
         )
         report.write(path)
     note_circumstances(report)

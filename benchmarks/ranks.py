@@ -129,7 +129,7 @@ def inside(case: str, n: int, steps: int, seed: int) -> None:
 
 
 def answer(comm: Any, many: int) -> float:
-    """What the root takes to give a rank that waits its next item, s: look, receive, send."""
+    """Seconds the root takes to give a waiting rank its next item: look, receive, send."""
     from mpi4py import MPI
 
     rank = comm.Get_rank()
@@ -206,7 +206,7 @@ def name(size: int) -> str:
 
 
 def message_bytes(n: int, packings: int) -> dict[str, int]:
-    """What a step sends: the order to every rank, and each packing's result."""
+    """The bytes a step sends: the order to every rank, and each packing's result."""
     import numpy as np
 
     from amorph.bridge import Packing

@@ -1,13 +1,13 @@
-"""What relaxing, measuring and differentiating one packing costs against its size.
+"""Costs of relaxing, measuring and differentiating one packing against its size.
 
-Packings (harmonic-Morse, a = 6, two types; P0's standard case in two dimensions; in three density
-2.0 and half the binding, with which they are free of stress: at P0's they are in tension, and large
-ones tear) are quenched by the engine and written to a folder, from which they are taken when the
-script is run again. Each size is measured in a process of its own: re-minimisation to the bridge's
-tolerance, which includes the proof of the minimum and the linear response; the elastic tensor;
-Poisson's ratio with its gradient by all parameters. The second time in a process counts, without
-compilation. Memory is the process's peak resident set at the end, the first pass and JAX's compiler
-included.
+Packings (harmonic-Morse, a = 6, two types; in two dimensions with the density and binding of Zu and
+Goodrich, Commun. Mater. 5 (2024); in three density 2.0 and half the binding, with which they are
+free of stress: else they are in tension, and large ones tear) are quenched by the engine and
+written to a folder, from which they are taken when the script is run again. Each size is measured
+in a process of its own: re-minimisation to the bridge's tolerance, which includes the proof of the
+minimum and the linear response; the elastic tensor; Poisson's ratio with its gradient by all
+parameters. The second time in a process counts, without compilation. Memory is the process's peak
+resident set at the end, the first pass and JAX's compiler included.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def prepared(folder: Path, n: int, d: int, seed: int) -> Path:
 def measure_here(path: Path, solver: str, passes: int) -> None:
     """In a process of its own: print the times and the peak of memory as JSON."""
     from amorph import bridge
+    from amorph.bridge.minima.relaxing import relaxation
 
     times: list[dict[str, float]] = []
     found: dict[str, Any] = {}
@@ -64,7 +65,7 @@ def measure_here(path: Path, solver: str, passes: int) -> None:
         ((theta, packing),) = bridge.read_gsd(path)
         seconds = {}
         began = time.perf_counter()
-        rest = bridge.relaxation(theta, packing, solver=solver)
+        rest = relaxation(theta, packing, solver=solver)
         seconds["relax"] = time.perf_counter() - began
         began = time.perf_counter()
         tensor = bridge.measure(theta, rest.packing, ["elastic_tensor"]).values["elastic_tensor"]

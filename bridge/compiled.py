@@ -27,9 +27,9 @@ SWITCH = "AMORPH_CACHE"
 LIMIT = 1 << 30
 """Bytes of compiled code that are kept, of all machines and versions; the least used goes first."""
 
-# Code of a kill while it was written, and too much of it, are looked for so often, s.
+# Seconds between clean-ups of files that killed processes left, and of those beyond the limit.
 _TIDIED_EVERY = 86400.0
-# What tells one processor from another in /proc/cpuinfo, on x86 and on ARM.
+# Fields of /proc/cpuinfo that identify a processor, on x86 and on ARM.
 _OF_PROCESSOR = (
     "vendor_id", "cpu family", "model", "model name", "stepping", "flags",
     "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features",
@@ -39,7 +39,7 @@ _ZLIB = b"\x78"
 
 @dataclass(frozen=True)
 class CompiledCode:
-    """Where compiled code is kept, and how much of it there is.
+    """The folder of compiled code, and how much of it there is.
 
     Attributes
     ----------
@@ -219,7 +219,7 @@ def _tidy(root: Path) -> None:
             if kept > LIMIT or (used >= before and not _whole(path)):
                 path.unlink(missing_ok=True)
     except OSError:
-        return  # read only, or full: what is there can still be taken
+        return  # read only, or full: existing entries can still be used
 
 
 def _whole(path: Path) -> bool:

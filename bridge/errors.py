@@ -1,9 +1,15 @@
 """The bridge's named failures. Their messages say what to do."""
 
+from typing import TYPE_CHECKING
+
 from amorph.handover import AmorphError, InputError, NotFiniteError
+
+if TYPE_CHECKING:
+    from .loading.stress_strain import StressStrain
 
 __all__ = [
     "ConvergenceError",
+    "DeformationError",
     "DegenerateModesError",
     "FeatureError",
     "NotAMinimumError",
@@ -45,3 +51,15 @@ class RattlerError(AmorphError):
 
 class FeatureError(InputError):
     """There is no such feature, or it is not defined for this packing."""
+
+
+class DeformationError(AmorphError):
+    """A packing could not be deformed as far as was asked; its result so far comes along.
+
+    Attributes: result, the `StressStrain` up to the last state at rest. What went wrong is the
+    ``__cause__``.
+    """
+
+    def __init__(self, message: str, result: "StressStrain") -> None:
+        super().__init__(message)
+        self.result = result

@@ -14,7 +14,7 @@ __all__ = ["analyze_table", "history_table"]
 
 
 def __getattr__(name: str) -> Any:
-    # What computes is imported where it is used: the command line answers at once.
+    # Heavy modules are imported where they are used: the command line answers at once.
     if name == "analyze_table":
         from .analyzing import analyze_table
 

@@ -1,4 +1,4 @@
-"""What is measured of a frame: a row of properties for each frame of trajectories.
+"""A row of properties for each frame of trajectories.
 
 `analyze` gives the rows one at a time, in this process; `amorph.campaigns.analyzing` spreads them
 over processes and keeps what is finished.
@@ -15,6 +15,7 @@ import numpy as np
 
 from amorph import bridge
 from amorph.bridge.matter.arguments import check
+from amorph.bridge.minima.departure import MOST_CHANGED, MOST_MOVED, Departure
 from amorph.handover import AmorphError, CorruptFrameError, FrameError, InputError
 from amorph.handover.arguments import file_path, one_or_several
 
@@ -51,7 +52,7 @@ def default_features(
     registered: Iterable[str] | None = None,
     theta: bridge.Theta | None = None,
 ) -> list[str]:
-    """What is measured unless told otherwise: every listed feature that is defined for a packing.
+    """The features measured by default: every listed one that is defined for a packing.
 
     Of those in the registry, or of those named; theta tells a network of springs.
     """
@@ -69,7 +70,7 @@ def default_features(
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of every frame.
+    """The properties asked of every frame.
 
     Attributes
     ----------
@@ -142,7 +143,7 @@ class Request:
         return bridge.from_arrays(self.potential, dict(self.parameters))
 
     def features_of(self, theta: bridge.Theta, packing: bridge.Packing) -> tuple[str, ...]:
-        """What is measured of a packing."""
+        """The features to measure of a packing."""
         if self.features is not None:
             return self.features
         names = default_features(packing, self.registered, theta)
@@ -193,7 +194,7 @@ class Selection:
 
     @property
     def n_rows(self) -> int:
-        """How many frames there are in all."""
+        """The number of frames in all files."""
         return int(self._ends[-1])  # type: ignore[attr-defined]
 
     def at(self, row: int) -> tuple[int, int]:
@@ -203,7 +204,7 @@ class Selection:
         return k, self.frames[k][row - (ends[k - 1] if k else 0)]
 
     def where(self, first: int, stop: int) -> str:
-        """What rows first to stop - 1 are, in words: the files and frames."""
+        """The files and frames of rows first to stop - 1, in words."""
         parts = []
         row = first
         while row < stop:
@@ -285,19 +286,19 @@ def _check_features(request: Request, packing: bridge.Packing, where: str) -> No
     asked = [f for f in (*(request.features or ()), *request.gradients) if f != FREQUENCIES]
     for f in map(bridge.feature, asked):
         if packing.dimension not in f.dimensions:
-            raise bridge.FeatureError(
+            raise bridge.errors.FeatureError(
                 f"{where}: feature {f.name!r} is defined in "
                 f"{' and '.join(map(str, f.dimensions))} dimensions, but the packing has "
                 f"{packing.dimension}: leave it out."
             )
         if f.needs_box and packing.box is None:
-            raise bridge.FeatureError(
+            raise bridge.errors.FeatureError(
                 f"{where}: feature {f.name!r} needs a volume, but the packing is a cluster in "
                 "open space: leave it out."
             )
     for f in map(bridge.feature, request.gradients):
         if not f.differentiable:
-            raise bridge.FeatureError(
+            raise bridge.errors.FeatureError(
                 f"feature {f.name!r} jumps: it has no gradient. Use a smooth form."
             )
 
@@ -337,7 +338,7 @@ class Rows:
             if snapshot.unused:
                 row["unused"] = "; ".join(snapshot.unused)
             row.update(measured_row(snapshot, self.request))
-        except bridge.PrecisionError:
+        except bridge.errors.PrecisionError:
             raise  # of the process, not of the frame
         except AmorphError as error:
             row["status"] = type(error).__name__
@@ -370,22 +371,23 @@ def _plain(value: Any) -> Any:
 
 
 def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
-    """What is measured of a packing, relaxed first: see `analyze` for the keys.
+    """Relax a packing and measure it: see `analyze` for the keys.
 
     Raises as `amorph.bridge.relax` and `amorph.bridge.measure` do, `NotFiniteError`; and
     `NotAtRestError` where the request is strict.
     """
     theta = snapshot.theta
-    rest = bridge.relaxation(theta, snapshot.packing, tolerance=request.tolerance)
-    rattlers = rest.response.rattlers
-    away = bridge.departure(theta, snapshot.packing, rest.packing, rattlers)
+    packing = bridge.relax(theta, snapshot.packing, tolerance=request.tolerance)
+    rattlers = bridge.response(theta, packing, tolerance=request.tolerance).rattlers
+    away = bridge.departure(theta, snapshot.packing, packing, rattlers)
+    steps = np.sum((packing.positions - snapshot.packing.positions) ** 2, axis=1)
     status, message = _judged(away, snapshot.converged)
     if request.strict and status != "ok":
         raise NotAtRestError(message)
-    asked = request.features_of(theta, rest.packing)
+    asked = request.features_of(theta, packing)
     found = bridge.measure(
         theta,
-        rest.packing,
+        packing,
         [f for f in asked if f != FREQUENCIES],
         request.gradients,
         tolerance=request.tolerance,
@@ -397,12 +399,12 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
         "n_rattlers": int(rattlers.sum()),
         "max_force": found.response.max_force,
         "tolerance": found.response.tolerance,
-        "moved": rest.moved,
+        "moved": float(np.sqrt(np.max(steps))),
         "neighbours_changed": away.changed,
     }
     out.update({name: _plain(value) for name, value in found.values.items()})
     if FREQUENCIES in asked:
-        out[FREQUENCIES] = bridge.lowest_frequencies(theta, rest.packing).tolist()
+        out[FREQUENCIES] = bridge.lowest_frequencies(theta, packing).tolist()
     out["gradients"] = {
         name: {p: v.tolist() for p, v in slope.arrays().items()}
         for name, slope in found.gradients.items()
@@ -422,14 +424,14 @@ def measured_row(snapshot: Snapshot, request: Request) -> dict[str, Any]:
     return out
 
 
-def _judged(away: bridge.Departure, converged: bool | None) -> tuple[str, str]:
+def _judged(away: Departure, converged: bool | None) -> tuple[str, str]:
     """A row's status, and why it is not ``ok``: whether what is measured is what the file holds."""
     if away.elsewhere:
         return OTHER_MINIMUM, (
             f"the packing came to rest elsewhere than the file has it: a particle moved by "
-            f"{away.moved:.2g} smallest diameters (more than {bridge.MOST_MOVED:g} is another "
+            f"{away.moved:.2g} smallest diameters (more than {MOST_MOVED:g} is another "
             f"minimum), {100 * away.changed:.2g} % of the neighbours are others (more than "
-            f"{100 * bridge.MOST_CHANGED:g} %). What is measured is that other packing. Is the "
+            f"{100 * MOST_CHANGED:g} %). What is measured is that other packing. Is the "
             "potential that of the file, are the types in its order, was it at rest?"
         )
     if converged is False:

@@ -45,7 +45,7 @@ __all__ = ["Analyzed", "Chunk", "analyze_table", "analyze_to_file"]
 
 # Particles in the frames of a chunk: a second or a few of work, which a kill may cost.
 PARTICLES_PER_CHUNK = 4096
-# Files up to this size are known again by their checksum, larger ones by when they were changed.
+# Files up to this size are identified by checksum, larger ones by modification time.
 CHECKSUM_LIMIT = 1 << 30
 
 Progress = Callable[[int, int], object]
@@ -66,7 +66,7 @@ class Chunk:
 
     @property
     def failed(self) -> int:
-        """How many of the rows are of frames that could not be measured."""
+        """The number of rows of frames that could not be measured."""
         return len(self.messages)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ class Chunk:
 
 @dataclass
 class Analyzed:
-    """How an analysis ended.
+    """The outcome of an analysis.
 
     Attributes
     ----------
@@ -135,8 +135,8 @@ class _Chunks:
 def _known_here(name: str) -> None:
     try:
         bridge.feature(name)
-    except bridge.FeatureError as error:
-        raise bridge.FeatureError(
+    except bridge.errors.FeatureError as error:
+        raise bridge.errors.FeatureError(
             f"feature {name!r} was registered in the main process alone: analyse with workers=1, "
             "or register it in a module that the script imports outside of `if __name__ == "
             f"'__main__':`. ({error})"
@@ -144,7 +144,7 @@ def _known_here(name: str) -> None:
 
 
 def _plan(n_rows: int, largest: int, workers: int | None) -> tuple[int, int]:
-    """How many processes, and how many rows a chunk, for rows that are still to be made.
+    """The number of processes and of rows a chunk, for rows that are still to be made.
 
     Raises `InputError` for less than one process.
     """
@@ -190,7 +190,7 @@ def _computed(
 
 
 def _identity(path: Path) -> dict[str, Any]:
-    """What a file is known again by."""
+    """A file's size and checksum, or its modification time where it is large."""
     status = path.stat()
     if status.st_size > CHECKSUM_LIMIT:
         return {"size": status.st_size, "modified_ns": status.st_mtime_ns}
@@ -202,7 +202,7 @@ def _identity(path: Path) -> dict[str, Any]:
 
 
 def _header(selection: Selection, request: Request) -> dict[str, Any]:
-    """What an analysis is of, and how it is done: the manifest's first line."""
+    """The manifest's first line: an analysis's inputs and settings."""
     return {
         "amorph": importlib.metadata.version("amorph"),
         "inputs": {

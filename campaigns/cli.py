@@ -14,8 +14,7 @@ import typer
 from .launched import hold_interrupts, launched_number, release_interrupts
 from .terminal import bars, frame_bars, let_all_be_written, say, say_table, tell
 
-# What computes, draws or knows of errors is imported where it is used: `amorph --help` answers at
-# once.
+# Heavy modules are imported where they are used, so that `amorph --help` answers at once.
 if TYPE_CHECKING:
     from amorph.handover import AmorphError
 
@@ -29,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    # Plain text, or brackets in it were markup, and errors with what users gave were broken.
+    # Plain text: brackets would be taken for markup, and errors that quote users' input garbled.
     rich_markup_mode=None,
 )
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph import bridge
+from amorph.bridge.minima.following import next_crossing
 from amorph.handover import AmorphError
 
 from .files import Campaign
@@ -38,9 +39,9 @@ PART = 0.1
 """By which part of the last step the parameters are changed, in both senses."""
 WITHIN = 1.0
 """As far as this part of the last step the next pair crossing is looked for."""
-# How little before and beyond a crossing a packing is looked at, in parts of the way there.
+# Just before and just beyond a crossing a packing is measured: so far, as a part of the way there.
 BESIDE = 1e-3
-# How often its place is sought.
+# Iterations to find its place.
 ATTEMPTS = 8
 
 
@@ -90,9 +91,9 @@ def next_crossed(order: Order, packing: bridge.Packing) -> Crossed | None:
 
 
 def _next(order: Order, packing: bridge.Packing, part: float, there: Any) -> float:
-    """Where the next pair crosses, by how the packing went to a part of the way."""
+    """The part of the way at which the next pair crosses, extrapolated from `part`."""
     start, end = (order.before, packing), (_on_the_way(order, part), there)
-    return part * bridge.next_crossing(start, end, WITHIN / PART / part)
+    return part * next_crossing(start, end, WITHIN / PART / part)
 
 
 def _followed(order: Order, packing: bridge.Packing, part: float) -> Member | None:
@@ -132,7 +133,7 @@ class Probe:
         Why a packing could not be measured, if one could not.
     next_crossing:
         Of an individual design, where in this sense the next pair crosses a distance at which the
-        jump is no small one (``part``; see `amorph.bridge.next_crossing`), of which of its packings
+        jump is no small one (``part``; see `next_crossing`), of which of its packings
         (``packing``), and what each objective of this packing is just beyond (``value``); None
         where there is none within a whole step, or none was looked for.
     """
@@ -177,7 +178,7 @@ class Confirmation:
 
 
 def tolerances(campaign: Campaign) -> tuple[float, ...]:
-    """How far each objective may be from its target for the loss to be below the threshold.
+    """The distance from its target that each objective may have with the loss below threshold.
 
     The loss is a sum of weight (value - target)²: √(threshold / weight) is what one objective (of
     one packing, where packings are followed) can take of it.

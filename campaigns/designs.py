@@ -1,9 +1,10 @@
 """Design: parameters optimised until packings have the properties that a campaign asks for.
 
 ``individual``: the minima of one or several packings are followed while their common parameters
-change, and each packing is to reach the targets: the loss is Σ_packings Σ w (f - target)² (P0,
-"Training individual configurations"). ``ensemble``: packings are prepared anew at every step, and
-their mean is: Σ w (⟨f⟩ - target)² (P0, "Training ensemble-average quantities").
+change, and each packing is to reach the targets: the loss is Σ_packings Σ w (f - target)².
+``ensemble``: packings are prepared anew at every step, and their mean is: Σ w (⟨f⟩ - target)². The
+two are "Training individual configurations" and "Training ensemble-average quantities" of Zu and
+Goodrich, Commun. Mater. 5 (2024).
 
 Everything a step needs stands in its frame, so that a run goes on from any frame as if it had
 never stopped. The packings of a step are spread over ranks; sums over them go in their order.
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph import bridge
+from amorph.bridge.matter.files import frame_of
 from amorph.handover import Frame
 
 from .confirming import (
@@ -63,7 +65,7 @@ class Step:
     state:
         Of the optimiser.
     rearranged, crossings, moved:
-        Of each packing, what happened in the step that led here: see `amorph.bridge.Followed`.
+        Of each packing, what happened in the step that led here: see `amorph.bridge.follow`.
     limited:
         Of each packing, whether its gradient was cut to the campaign's limit.
     before:
@@ -156,7 +158,11 @@ class Design:
                 )
             except NotFiniteError as error:
                 raise NotFiniteError(f"step {number}: {error}") from error
-            except (bridge.RelaxationError, bridge.NotAMinimumError, bridge.RattlerError) as error:
+            except (
+                bridge.errors.RelaxationError,
+                bridge.errors.NotAMinimumError,
+                bridge.errors.RattlerError,
+            ) as error:
                 raise DesignError(
                     f"step {number}: no packing to go on from at the new parameters: {error}"
                 ) from error
@@ -259,7 +265,7 @@ class Design:
             log["packings/positions"] = np.concatenate([p.positions for p in step.packings])
             log["packings/images"] = np.concatenate([_images(p) for p in step.packings])
             log["packings/typeid"] = np.stack([p.typeid for p in step.packings])
-        return bridge.frame_of(step.theta, step.packings[0], log)
+        return frame_of(step.theta, step.packings[0], log)
 
     def resume(self, frame: Frame, before: bridge.PairPotential | None = None) -> Step:
         """The step that a frame was written from, to the last bit; `before` as in `Step`."""

@@ -249,7 +249,7 @@ def examine() -> list[Finding]:
 
 
 def report() -> dict[str, Any]:
-    """What `examine` finds, for JSON."""
+    """The findings of `examine`, for JSON."""
     findings = examine()
     return {
         "ok": all(f.present for f in findings if f.needed),

@@ -37,7 +37,7 @@ _BEFORE = re.compile(rb"(\xef\xbb\xbf)?(ITEM: (UNITS|TIME)\r?\n[^\n]*\n)*")
 
 
 def find_dump_frames(file: BinaryIO) -> Iterator[int]:
-    """Where each frame of a dump begins, in bytes: at its time step.
+    """The offset of each frame of a dump, in bytes: that of its time step.
 
     Anything before the first one that does not belong there is a frame too, a damaged one. A file
     without any time step has none.

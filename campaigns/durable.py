@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 LOCK = ".lock"
-# Who asks whether a lock is held has it for a moment: so long it is asked for again, s.
+# Seconds to retry: a process that only tests whether a lock is held takes it for a moment.
 _PATIENCE = 0.5
 
 

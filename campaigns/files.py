@@ -66,11 +66,11 @@ class DesignSettings(Table):
     held: dict[str, list[str]] = Field(default_factory=dict)
     shared: dict[str, list[Annotated[list[str], Field(min_length=2)]]] = Field(default_factory=dict)
     gradient_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    crossings: bool | None = None
+    jump_terms: bool | None = None
 
     @property
     def n_packings(self) -> int:
-        """How many packings a step measures: one, or P0's 8 for an ensemble."""
+        """The number of packings a step measures: by default one, of an ensemble 8."""
         return self.packings or (1 if self.kind == "individual" else 8)
 
     @property
@@ -83,7 +83,7 @@ class DesignSettings(Table):
     @model_validator(mode="after")
     def _whole(self) -> "DesignSettings":
         if self.kind == "individual":
-            for name in ("starts", "gradient_limit", "crossings"):
+            for name in ("starts", "gradient_limit", "jump_terms"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} is for kind = 'ensemble'.")
         return self
@@ -229,10 +229,10 @@ class Campaign(Table):
                 raise ValueError(
                     f"feature {feature.name!r} is no differentiable scalar: a design needs one."
                 )
-            if self.design.crossings and not feature.has_crossings:
+            if self.design.jump_terms and not feature.has_jump_terms:
                 raise ValueError(
-                    f"design.crossings: what {feature.name!r} gains when pairs cross a break is "
-                    "not available: leave crossings out."
+                    f"design.jump_terms: {feature.name!r} has none, since it needs vibrational "
+                    "modes: leave jump_terms out."
                 )
             low, high = feature.range_in(self.preparation.dimension)
             if not low <= objective.target <= high:
@@ -245,15 +245,15 @@ class Campaign(Table):
         return self
 
     @property
-    def counts_crossings(self) -> bool:
-        """Whether gradients have what the mean gains by crossings: ``design.crossings``.
+    def adds_jump_terms(self) -> bool:
+        """Whether jump terms are added to packings' gradients: ``design.jump_terms``.
 
         By default those of an ensemble do, if all objectives can.
         """
-        if self.design.crossings is not None:
-            return self.design.crossings
+        if self.design.jump_terms is not None:
+            return self.design.jump_terms
         features = [bridge.feature(o.feature) for o in self.objective]
-        return self.design.kind == "ensemble" and all(f.has_crossings for f in features)
+        return self.design.kind == "ensemble" and all(f.has_jump_terms for f in features)
 
     @property
     def threshold(self) -> float | None:
@@ -276,7 +276,7 @@ class Campaign(Table):
         return (0.0 if zero_allowed else 1e-3), math.inf
 
     def components(self, parameter: str) -> list[str]:
-        """What the components of a parameter are called: types (A, B) or pairs (AA, AB, BB)."""
+        """The names of a parameter's components: types (A, B) or pairs (AA, AB, BB)."""
         types = type_names(len(self.potential.diameters))
         return component_names(self.potential.kind, parameter, types)
 

@@ -53,7 +53,7 @@ class Snapshot:
     Attributes
     ----------
     theta, packing:
-        The packing and its potential.
+        The potential and the packing.
     rotated:
         Whether the file's cell was not upper triangular: positions and tensors then refer to axes
         with the first cell vector along x and the second in the xy plane.
@@ -64,8 +64,8 @@ class Snapshot:
         Whether the file says that the packing was prepared to its tolerance; None: it says nothing.
     """
 
-    packing: bridge.Packing
     theta: bridge.Theta
+    packing: bridge.Packing
     rotated: bool = False
     unused: tuple[str, ...] = ()
     converged: bool | None = None
@@ -185,8 +185,8 @@ class _GSD:
             unused += _other_diameters(diameters, theta, packing)
         converged = frame.log.get("converged")
         return Snapshot(
-            _untilted(packing),
             theta,
+            _untilted(packing),
             unused=unused,
             converged=None if converged is None else bool(np.all(converged)),
         )
@@ -274,7 +274,7 @@ class _Text:
         unused = frame.unused
         if frame.radii is not None:
             unused += _other_diameters(2.0 * frame.radii, self._theta, packing)
-        return Snapshot(packing, self._theta, frame.rotated, unused)
+        return Snapshot(self._theta, packing, frame.rotated, unused)
 
     def close(self) -> None:
         self._file.close()
@@ -345,8 +345,8 @@ def read_trajectory(
     *,
     theta: bridge.Theta | None = None,
     types: Sequence[str] | None = None,
-) -> Iterator[tuple[bridge.Packing, bridge.Theta]]:
-    """The packings of a trajectory with their potentials, one frame at a time.
+) -> Iterator[tuple[bridge.Theta, bridge.Packing]]:
+    """The frames of a trajectory, one at a time, as (theta, packing).
 
     GSD files (Amorph's, HOOMD-blue's), LAMMPS dumps in text form and (extended) XYZ; which it is,
     the ending of the name says, ``.gsd``, ``.dump``, ``.lammpstrj``, ``.xyz``, ``.extxyz``, else
@@ -393,13 +393,13 @@ def read_trajectory(
 
 def _snapshots(
     reader: Reader, indices: range, path: str, *, given: bool
-) -> Iterator[tuple[bridge.Packing, bridge.Theta]]:
+) -> Iterator[tuple[bridge.Theta, bridge.Packing]]:
     try:
         for index in indices:
             found = reader.read(index)
             if index == indices[0]:
                 warn_of(found, f"{path}, frame {index}", given=given)
-            yield found.packing, found.theta
+            yield found.theta, found.packing
     finally:
         reader.close()
 

@@ -1,12 +1,12 @@
 """Are gradients predictive? Exact derivatives beside finite changes of the parameters.
 
-Of followed packings the loss's change is compared with the one that its gradient predicts (P0,
-Fig. 1b). Of an ensemble the derivative of the mean, by differences with common random starts, is
-compared with the mean of the derivatives (P0, Fig. S1). The two are not the same: a feature jumps
-where a packing falls into another minimum, or a pair crosses a distance where u'' does, and no
-packing's own derivative knows of it; and near such an instability the derivatives are unbounded.
-What crossings add to the derivative of the mean is known, however (`amorph.bridge.jumps`): the mean
-is shown with it and without.
+Of followed packings the loss's change is compared with the one that its gradient predicts (Zu
+and Goodrich, Commun. Mater. 5 (2024), Fig. 1b). Of an ensemble the derivative of the mean, by
+differences with common random starts, is compared with the mean of the derivatives (Fig. S1
+there). The two are not the same: a feature jumps where a packing falls into another minimum, or a
+pair crosses a distance where u'' does, and no packing's own derivative knows of it; and near such
+an instability the derivatives are unbounded. The jump terms of the mean are known, however
+(`amorph.bridge.sensitivity.jumps`): the mean is shown with them and without.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ LIMITS = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 @dataclass(frozen=True, eq=False)
 class GradientCheck:
-    """What was found. C: free parameters, H: changes, R: packings, J: objectives.
+    """The result. C: free parameters, H: changes, R: packings, J: objectives.
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ class GradientCheck:
         Changes of the parameters, as parts of themselves, (H,), and absolute ones, (C, H).
     value, slope:
         Of each packing, (R, J) and (R, J, C).
-    crossing_slope:
-        What crossings add, (R, J, C); 0 where the campaign does not count them.
+    jump_terms:
+        Of each packing, (R, J, C); 0 where the campaign leaves them out.
     changed:
         The values at θ + change and θ - change, (R, C, H, 2, J), NaN where there are none: a
         parameter would be negative, or the packing could not be measured.
@@ -79,7 +79,7 @@ class GradientCheck:
     changes: Floats
     value: Floats
     slope: Floats
-    crossing_slope: Floats
+    jump_terms: Floats
     changed: Floats
     rearranged: NDArray[np.bool_]
     failed: int
@@ -111,20 +111,20 @@ class GradientCheck:
         return np.moveaxis(mean, -1, 0), np.moveaxis(error, -1, 0)
 
     def mean_slopes(
-        self, limit: float = np.inf, *, crossings: bool = True
+        self, limit: float = np.inf, *, jump_terms: bool = True
     ) -> tuple[Floats, Floats]:
         """⟨df/dθ⟩ and its standard error, (J, C); packings' gradients cut at some medians.
 
-        With what crossings add, or without.
+        With the jump terms, or without.
         """
-        slope = self.slope + self.crossing_slope if crossings else self.slope
+        slope = self.slope + self.jump_terms if jump_terms else self.slope
         length = np.sqrt(np.sum(slope**2, axis=-1, keepdims=True))
         longest = limit * np.median(length, axis=0) if np.isfinite(limit) else np.inf
         cut = slope * np.minimum(1.0, longest / np.maximum(length, 1e-300))
         return cut.mean(axis=0), cut.std(axis=0, ddof=1) / np.sqrt(len(cut))
 
     def summary(self) -> dict[str, Any]:
-        """What ``gradient.json`` tells."""
+        """The contents of ``gradient.json``."""
         out: dict[str, Any] = {
             "packings": len(self.value),
             "failed": self.failed,
@@ -146,13 +146,13 @@ class GradientCheck:
         else:
             mean, error = self.differences()
             out["differences"] = {"mean": _or_none(mean), "error": _or_none(error)}
-            for crossings in (True, False):
+            for added in (True, False):
                 limits: dict[str, Any] = {}
                 for limit in (np.inf, *LIMITS):
-                    mean, error = self.mean_slopes(limit, crossings=crossings)
+                    mean, error = self.mean_slopes(limit, jump_terms=added)
                     limits[f"{limit:g}"] = {"mean": mean.tolist(), "error": error.tolist()}
-                with_them = "" if crossings else ", without crossings"
-                out[f"mean gradient by its limit{with_them}"] = limits
+                without = "" if added else ", without jump terms"
+                out[f"mean gradient by its limit{without}"] = limits
         return out
 
 
@@ -163,7 +163,7 @@ def _or_none(values: Floats) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class _Probe:
-    """What the packings of a check share."""
+    """Everything that the packings of a check share."""
 
     order: Order
     changed: tuple[tuple[tuple[bridge.PairPotential | None, ...], ...], ...]
@@ -247,7 +247,7 @@ def check_gradient(
             changes=steps,
             value=np.array([row["value"] for row in measured]),
             slope=np.array([row["slope"] for row in measured]),
-            crossing_slope=np.array([row["crossing_slope"] for row in measured]),
+            jump_terms=np.array([row["jump_terms"] for row in measured]),
             changed=np.array([row["changed"] for row in measured], dtype=np.float64),
             rearranged=np.array([row["rearranged"] for row in measured], dtype=bool),
             failed=len(rows) - len(measured),
@@ -323,9 +323,7 @@ def _probed(probe: _Probe, replica: int) -> dict[str, Any]:
         "packing": replica,
         "value": member.value.tolist(),
         "slope": slope,
-        "crossing_slope": by_component(member.crossing_slopes)
-        if member.crossing_slopes
-        else without,
+        "jump_terms": by_component(member.jump_terms) if member.jump_terms else without,
         "changed": [[[v for v, _ in both] for both in steps] for steps in found],
         "rearranged": [[[r for _, r in both] for both in steps] for steps in found],
         "failure": "",

@@ -108,7 +108,7 @@ class History:
 
     @property
     def n_steps(self) -> int:
-        """How many steps were taken: one less than there are frames."""
+        """The number of steps taken: one less than there are frames."""
         return len(self.step) - 1
 
     @property
@@ -124,7 +124,7 @@ class History:
         )
 
     def labels(self, parameter: str) -> tuple[str, ...]:
-        """What the components of a parameter belong to: types (A, B) or pairs (AA, AB, BB)."""
+        """The names of a parameter's components: types (A, B) or pairs (AA, AB, BB)."""
         return tuple(component_names(self.potential, parameter, self.first.types))
 
 
@@ -304,7 +304,7 @@ def _begun(directory: Path) -> bool:
 
 
 def _steps_on_disk(directory: Path) -> int:
-    """How many frames are safe: each has a whole line in the manifest."""
+    """The number of safe frames: those with a whole line in the manifest."""
     manifest = directory / "manifest.jsonl"
     return manifest.read_bytes().count(b"\n") if manifest.exists() else 0
 

@@ -1,4 +1,4 @@
-"""How mpiexec or srun started this process, from what they leave in the environment.
+"""Rank and size that mpiexec or srun gave this process, from its environment.
 
 Nothing is loaded here: it is asked before anything else is.
 """
@@ -14,14 +14,14 @@ def _told(*keys: str, otherwise: int) -> int:
 
 
 def launched_size() -> int:
-    """How many ranks were started; 1 for a process on its own."""
+    """The number of ranks started; 1 for a process on its own."""
     return _told(
         "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS", otherwise=1
     )
 
 
 def launched_number() -> int:
-    """Which of them this is; 0 for a process on its own."""
+    """The rank of this process; 0 for a process on its own."""
     return _told("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", otherwise=0)
 
 

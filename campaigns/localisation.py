@@ -1,4 +1,8 @@
-"""How far a packing's moduli are the work of few pairs in one place: P0, Fig. 1e in numbers."""
+"""Localisation: to what degree few pairs in one place make a packing's moduli.
+
+Source: Zu and Goodrich, "Designing athermal disordered solids with automatic differentiation"
+(Commun. Mater. 5 (2024)), Fig. 1e; the measures are our choice.
+"""
 
 from dataclasses import dataclass
 
@@ -21,7 +25,7 @@ def participation(contributions: Floats) -> float:
 
 
 def spread(contributions: Floats, fractions: Floats) -> float:
-    """How far over the box contributions (M,) are spread, from 0 (at one place) to 1.
+    """The spread of contributions (M,) over the box, from 0 (at one place) to 1.
 
     The fractions (M, d) of the box vectors say where the pairs are. With weights x², along each box
     vector, 1 - |Σ w exp(2πi f)|; the mean of these.
@@ -44,7 +48,7 @@ class Localisation:
     shear_spread: float
 
 
-def localisation(packing: bridge.Packing, theta: bridge.PairPotential) -> Localisation:
+def localisation(theta: bridge.PairPotential, packing: bridge.Packing) -> Localisation:
     """The localisation of a packing at rest, in a box.
 
     Raises as `amorph.bridge.response` does.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph import bridge, ensemble
+from amorph.bridge.minima.responses import round_off_force
 from amorph.handover import AmorphError
 
 from .errors import NotFiniteError, RecordError
@@ -31,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What the members of a step share.
+    """Everything that the members of a step share.
 
     Attributes
     ----------
@@ -64,11 +65,11 @@ class Member:
         Of each objective, (n_objectives,).
     slopes:
         By parameter, (n_objectives, n_components).
-    crossing_slopes:
-        What the derivative of the mean over packings gains by pairs that cross a break, as the
-        slopes; empty where the campaign does not count it.
+    jump_terms:
+        As the slopes, to be added to them (`amorph.bridge.sensitivity.jumps`); empty where the
+        campaign leaves them out.
     rearranged, crossings, moved:
-        See `amorph.bridge.Followed`.
+        As `amorph.bridge.follow` tells them.
     failure:
         Why there is no value, or empty.
     """
@@ -76,16 +77,16 @@ class Member:
     packing: bridge.Packing | None
     value: NDArray[np.float64]
     slopes: dict[str, NDArray[np.float64]]
-    crossing_slopes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    jump_terms: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     rearranged: bool = False
     crossings: int = 0
     moved: float = 0.0
     failure: str = ""
 
     def slope(self, parameter: str) -> NDArray[np.float64]:
-        """What a packing has to say of the derivative by a parameter: its own, and crossings."""
+        """A packing's part of the mean's derivative by a parameter: its own, and its jump terms."""
         own = self.slopes[parameter]
-        return own + self.crossing_slopes[parameter] if self.crossing_slopes else own
+        return own + self.jump_terms[parameter] if self.jump_terms else own
 
 
 def _down_to_rest(order: Order) -> Preparation:
@@ -98,7 +99,7 @@ def _down_to_rest(order: Order) -> Preparation:
     if preparation.method != "quench" or preparation.pressure is not None or not (n and density):
         return preparation
     length = (n / density) ** (1 / preparation.dimension)
-    rest = float(bridge.round_off_force(order.theta.max_stiffness(), length))
+    rest = float(round_off_force(order.theta.max_stiffness(), length))
     return preparation.model_copy(update={"tolerance": min(preparation.tolerance, rest)})
 
 
@@ -138,7 +139,7 @@ def _measured(order: Order, packing: bridge.Packing) -> Member:
     features = [bridge.feature(o.feature) for o in order.campaign.objective]
     campaign = order.campaign
     measured = bridge.measure(
-        order.theta, packing, (), features, crossings=campaign.counts_crossings
+        order.theta, packing, (), features, jump_terms=campaign.adds_jump_terms
     )
 
     def by_parameter(gradients: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
@@ -150,11 +151,11 @@ def _measured(order: Order, packing: bridge.Packing) -> Member:
     for f in features:
         shape = np.shape(measured.values[f.name])
         if shape:  # of a registered one that is not marked so
-            raise bridge.FeatureError(
+            raise bridge.errors.FeatureError(
                 f"feature {f.name!r} has shape {shape}: an objective needs a single number."
             )
     values = np.array([measured.values[f.name] for f in features])
-    slopes, gained = by_parameter(measured.gradients), by_parameter(measured.crossings)
+    slopes, gained = by_parameter(measured.gradients), by_parameter(measured.jump_terms)
     # Wrapped only now: a packing's factorisation stays with the object that was relaxed.
     return Member(packing.wrapped(), values, slopes, gained)
 

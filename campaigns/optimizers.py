@@ -1,7 +1,8 @@
-"""What moves the parameters: which of them are free, the optimiser, its learning rate.
+"""Free parameters, the optimiser that moves them, and its learning rate.
 
-The learning rate is itself learned, as P0's published code does: it is sigmoid(η); after each step
-the loss at the new parameters is differentiated by η through the step, and Adam moves η.
+The learning rate is itself learned, as in the published code of Zu and Goodrich, Commun. Mater. 5
+(2024): it is sigmoid(η); after each step the loss at the new parameters is differentiated by η
+through the step, and Adam moves η.
 """
 
 from collections.abc import Callable, Mapping
@@ -185,7 +186,7 @@ def clipping(settings: Clip | None) -> optax.GradientTransformation:
 
 
 def schedule(settings: Schedule | None) -> Callable[[int], Any]:
-    """What is left of the learning rate at a step, between 0 and 1."""
+    """The learning rate at a step as a part of the first, between 0 and 1."""
     if settings is None:
         return optax.constant_schedule(1.0)
     steps, end = settings.steps, settings.end

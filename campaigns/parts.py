@@ -1,4 +1,4 @@
-"""What an analysis keeps while it is under way: finished rows, in parts beside the table.
+"""Finished rows of an analysis under way, kept in parts beside the table.
 
 Beside ``OUT.parquet`` lies ``.OUT.parquet.parts/``: a part holds the rows of consecutive frames, a
 line of JSON each; it is written under another name, brought to the disk and renamed. The
@@ -51,7 +51,7 @@ class Part:
 
 
 def parts_directory(output: Path) -> Path:
-    """Where the parts of a table lie until it is whole."""
+    """The folder of a table's parts, until it is whole."""
     return output.with_name(f".{output.name}.parts")
 
 
@@ -61,7 +61,7 @@ def begun(output: Path) -> bool:
 
 
 def rows_finished(directory: Path) -> int:
-    """How many rows the parts in a directory have, asked while they may be at work."""
+    """The number of rows in a directory's parts, which may be at work."""
     try:
         lines = (directory / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[1:]
         return sum(int(json.loads(line)["count"]) for line in lines)
@@ -135,7 +135,7 @@ class Parts:
         except OSError as error:
             raise self._cannot_write(error) from error
         try:
-            # Without a manifest, what lies there is left from a table that was finished.
+            # Without a manifest these files are leftovers of a finished table.
             if discard or not self._manifest.exists():
                 self._clear()
             # What was begun is compared as it is read back: tuples are lists in JSON.
@@ -309,7 +309,7 @@ def _line(entry: Mapping[str, Any]) -> bytes:
 
 
 def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
-    """What differs between two headers, in words."""
+    """The differences of two headers, in words."""
     if isinstance(was, dict) and isinstance(now, dict):
         for key in dict.fromkeys([*was, *now]):
             inner = f"{name}.{key}" if name else str(key)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from amorph import bridge
+from amorph.bridge.features.elasticity import BondContributions
 from amorph.handover import AmorphError, InputError, type_names
 
 from .analysis import Request, Rows, Selection
@@ -29,7 +30,7 @@ _COUNTS = {"n_rattlers": "rattlers"}
 
 
 class Plot:
-    """Where an analysis's pictures go, and which frames are drawn.
+    """The folder of an analysis's pictures, and the frames that are drawn.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ class Plot:
 def _is_feature(name: str) -> bool:
     try:
         bridge.feature(name)
-    except bridge.FeatureError:
+    except bridge.errors.FeatureError:
         return False
     return True
 
@@ -190,7 +191,7 @@ def _view(rows: Rows, number: int, snapshot: Snapshot) -> "tuple[pictures.View, 
     def drawn(
         packing: bridge.Packing,
         rattlers: "NDArray[np.bool_] | None" = None,
-        found: bridge.BondContributions | None = None,
+        found: BondContributions | None = None,
     ) -> pictures.View:
         none, nowhere = np.zeros(0), np.zeros((0, packing.dimension))
         return pictures.View(

@@ -39,7 +39,7 @@ _LOOK = 2e-4
 
 
 class Ranks(ABC):
-    """Those who work together on one thing; the root decides, and the others serve it."""
+    """A group of ranks that work on one thing; the root decides, and the others serve it."""
 
     size: int
     is_root: bool

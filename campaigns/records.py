@@ -1,4 +1,4 @@
-"""What a design leaves on disk: shards of frames, a manifest of their checksums, and `run.gsd`.
+"""A design on disk: shards of frames, a manifest of their checksums, and `run.gsd`.
 
 A shard is a GSD file of up to `FRAMES_PER_SHARD` design steps; the manifest gets a line for each
 frame once the frame is on disk. Steps faster than `SYNC_EVERY` come to the disk together: three
@@ -207,7 +207,7 @@ class RunRecord:
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
-        """What is not written here leaves a record that has failed."""
+        """Mark the record as failed where writing raises."""
         try:
             yield
         except BaseException as error:

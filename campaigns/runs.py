@@ -50,7 +50,7 @@ class Watcher:
         """Something the user should know."""
 
 
-# Of a design's directory; what is longer is cut, and its number tells it from others.
+# Longest name of a design's directory; longer ones are cut, and told apart by their number.
 _LONGEST_NAME = 100
 
 
@@ -65,7 +65,7 @@ class DesignTask:
 
     @property
     def label(self) -> str:
-        """How the design is named in messages."""
+        """The design's name in messages."""
         values = [f"{o.feature} → {o.target:g}" for o in self.campaign.objective]
         values += [f"{p} = {v}" for p, v in self.chosen.items() if not p.endswith(".target")]
         if self.campaign.preparation.n_replicas > 1:
@@ -161,7 +161,7 @@ def _goes_on(kept: Path, source: str) -> bool:
 
 @dataclass
 class _Progress:
-    """Where a design stands: its first and last step, and what happened on the way."""
+    """The progress of a design: its first and last step, and what happened on the way."""
 
     first: Step | None = None
     last: Step | None = None
@@ -335,7 +335,7 @@ def run_design(
 
 @dataclass(frozen=True)
 class _Run:
-    """What the leaders of groups share."""
+    """Everything that the leaders of groups share."""
 
     directory: Path
     tasks: Sequence[DesignTask]
@@ -431,7 +431,7 @@ def release_ranks(ranks: Ranks) -> None:
 
 
 def serve_campaign(ranks: Ranks, until: Until | None = None) -> None:
-    """What all ranks but the root do while it runs `run_campaign`."""
+    """Serve the root while it runs `run_campaign`; for all other ranks."""
     global _until
     _until = until or Until()
     leaders, group = _divided(ranks, 0)

@@ -1,4 +1,4 @@
-"""How far a run is, from what it leaves on disk; asked while it runs, or afterwards."""
+"""The state of a run, from what it has on disk, while it runs or afterwards."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from .runs import DesignTask, plan
 
 __all__ = ["DesignStatus", "as_json", "read_status"]
 
-# Where the lock does not tell: without a sign for so long, s, a run may not be at work any more.
+# Where the lock does not tell, a run without a sign for so many seconds may have stopped.
 SILENT = 600.0
 
 

@@ -258,7 +258,7 @@ class Preparation(Table):
 
     @property
     def n_replicas(self) -> int:
-        """How many replicas there are; of a file, its frames."""
+        """The number of replicas; of a file, that of its frames."""
         return len(self._file(None)) if self.start == "file" else (self.replicas or 1)
 
     def _file(self, bonds: Bonds | None) -> ensemble.Start:
@@ -279,7 +279,7 @@ class Preparation(Table):
         count: int,
         design_step: int = 0,
     ) -> "Beginning":
-        """What replicas first, first + 1, ... are made of, and where they start."""
+        """The potential, start and springs of replicas first, first + 1, ..."""
         if self.start == "file":
             start = self._file(bonds)[first : first + count]
             springs = start.bonds if bonds is None else bonds.of(start, self.file)
@@ -312,7 +312,7 @@ class Preparation(Table):
         return Beginning(theta, start, () if bonds is None else bonds.of(start, None))
 
     def stages(self, theta: Any, dimension: int) -> list[ensemble.Stage]:
-        """What is done to the replicas, as `amorph.ensemble.prepare` takes it."""
+        """The stages of the preparation, as `amorph.ensemble.prepare` takes them."""
         if self.stage is not None:
             return [_STAGES[s.kind](**s.model_dump(exclude={"kind"})) for s in self.stage]
         common = {"tolerance": self.tolerance, "max_steps": self.max_steps}

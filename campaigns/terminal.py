@@ -92,7 +92,7 @@ def say_table(names: Sequence[str], right: Sequence[str], rows: Sequence[Sequenc
         table.add_row(*row)
     real = _console()
     written = io.StringIO()
-    # Elsewhere than on a terminal it is as wide as its rows are.
+    # Not on a terminal: as wide as the rows need.
     width = real.width if real.is_terminal else _UNLIMITED
     console = _console(file=written, force_terminal=real.is_terminal, width=width)
     console.print(table)

@@ -71,7 +71,7 @@ def format_of(path: Path) -> Format:
 
 
 def find_frames(path: Path, form: Format) -> NDArray[np.int64]:
-    """Where each frame of a text file begins, and where the last ends, in bytes: (n_frames + 1,).
+    """The offset of each frame of a text file, and the last one's end, in bytes: (n_frames + 1,).
 
     Raises `FrameError`, by name: the file cannot be read, is empty, or not of its format.
     """

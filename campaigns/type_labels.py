@@ -1,4 +1,4 @@
-"""Which type a particle of a text file is: by number, by name, never by guess."""
+"""The types of a text file's particles: by number, by name, never by guess."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -12,7 +12,7 @@ from .text_frames import TextFrame
 
 __all__ = ["deduced_names", "typeid_of", "unknown_name"]
 
-# Of what is labelled by element nobody knows the types: LAMMPS calls every element C unless told.
+# Element names do not tell types: LAMMPS calls every element C unless told otherwise.
 _ELEMENTS = ("element", "symbol", "symbols")
 _ASK = "Say which is which by types = [...] in the [potential] table, a name for each diameter"
 

@@ -1,8 +1,8 @@
-"""Validation: what fresh packings are like at the parameters that a design found.
+"""Validation: properties of fresh packings at the parameters that a design found.
 
 A design's own packings are no fair sample of an ensemble, and where the loss is measured on few
-packings their noise adds to it: ⟨(f̄ - target)²⟩ is (⟨f⟩ - target)² and the variance of f̄ (P0,
-"systematic overestimation"). Here both are told apart.
+packings their noise adds to it: ⟨(f̄ - target)²⟩ is (⟨f⟩ - target)² and the variance of f̄ (Zu
+and Goodrich, Commun. Mater. 5 (2024), "systematic overestimation"). Here both are told apart.
 """
 
 import json

@@ -32,7 +32,7 @@ IN_HAND = 2
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -48,7 +48,7 @@ class WorkerDied(Exception):
 
     @property
     def how(self) -> str:
-        """How it ended, in words."""
+        """Its end, in words."""
         if self.status is not None and self.status < 0:
             with contextlib.suppress(ValueError):
                 name = signal.Signals(-self.status).name
@@ -181,7 +181,7 @@ class _Hand:
 
 
 def _serve(make: Callable[[Any], Callable[[Any], Any]], argument: Any, pipe: Any) -> None:
-    """What a worker does until its parent has no more for it, or is gone."""
+    """Work until the parent has no more to do, or is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def pass_on(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

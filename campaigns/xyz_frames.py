@@ -40,7 +40,7 @@ _TRUE, _FALSE = ("t", "true", "1", "[t", "[true"), ("f", "false", "0")
 
 
 def find_xyz_frames(file: BinaryIO) -> Iterator[int]:
-    """Where each frame of an XYZ file begins, in bytes.
+    """The offset of each frame of an XYZ file, in bytes.
 
     A frame ends where the next number of particles stands on a line of its own, be it cut short or
     followed by what does not belong to it: then it has not the lines that it says. What comes

@@ -1,4 +1,4 @@
-"""What all tests share: reproducible hypothesis, the reference packings, quenched packings."""
+"""Shared by all tests: reproducible hypothesis, the reference packings, quenched packings."""
 
 import gc
 import os
@@ -32,7 +32,7 @@ QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emit
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What JAX has compiled serves every worker and every command that tests start.
+    """Share JAX's compiled code among all workers and commands that tests start.
 
     Most of the tests' time is compilation. JAX reads this when it is imported; workers inherit it.
     """
@@ -101,7 +101,7 @@ def parameters() -> Callable[..., Parameters]:
 
 @pytest.fixture(scope="session")
 def morse() -> Parameters:
-    """P0's standard case."""
+    """The standard case: harmonic-Morse discs of two sizes."""
     return make_parameters("harmonic_morse", [0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
 
 

@@ -1,10 +1,11 @@
 """Poisson's ratio of a quenched packing and its gradient, put together from jax-md and jaxopt.
 
-This is the way of P0's published programs, written anew: a FIRE minimisation made
-differentiable by ``jaxopt.implicit_diff.custom_root`` with its default solve, the elastic
-constants by ``jax_md.elasticity.athermal_moduli``, and ``jax.value_and_grad`` over the whole
-with respect to diameters and binding energies, compiled. Neighbour lists that overflow are
-made larger and the run repeated; whether the solves converged is handed back.
+This is the way of the programs published with Zu and Goodrich, Commun. Mater. 5 (2024), written
+anew: a FIRE minimisation made differentiable by ``jaxopt.implicit_diff.custom_root`` with its
+default solve, the elastic constants by ``jax_md.elasticity.athermal_moduli``, and
+``jax.value_and_grad`` over the whole with respect to diameters and binding energies, compiled.
+Neighbour lists that overflow are made larger and the run repeated; whether the solves converged is
+handed back.
 
 Importing this module switches JAX to float64.
 """

@@ -1,1 +1,1 @@
-"""What a packing is measured by, each feature by its name."""
+"""The features that packings are measured by, each with its name."""

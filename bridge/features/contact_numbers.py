@@ -175,9 +175,9 @@ def contacts(theta: Theta, packing: Packing, *, tolerance: float | None = None) 
     A repulsive pair is a contact if its force is above 1e-9 of the mean contact force and above
     the tolerance. A pair with an attractive part (binding > 0, or `FourTerm`) is a contact
     wherever it lies below its cutoff, also where it does not repel: for long-ranged attractions
-    that is more than the first shell, and `coordination_feature` may be what is wanted. Rattlers
-    are found recursively, by `amorph.bridge.rattlers.find_rattlers`, which shares this definition,
-    and contacts with them do not count.
+    that is more than the first shell, and `coordination_feature` may be the better measure.
+    Rattlers are found recursively, by `minima.rattlers.find_rattlers`, which shares this
+    definition, and contacts with them do not count.
 
     Parameters
     ----------

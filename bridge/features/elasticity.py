@@ -49,7 +49,7 @@ __all__ = [
 
 
 def strain_index(dimension: int) -> NDArray[np.int64]:
-    """Which strain of the basis a pair of axes belongs to, (d, d)."""
+    """The index of the basis strain that each pair of axes belongs to, (d, d)."""
     if dimension == 2:
         return np.array([[0, 2], [2, 1]])
     return np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
@@ -193,7 +193,7 @@ def anisotropy_of(theta: Any, state: State) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class BondContributions:
-    """What each interacting pair contributes to the moduli.
+    """The contribution of each interacting pair to the moduli.
 
     Attributes: pairs (M, 2); bulk (M,), b_ij, and shear (M,), g_ij, which sum to B and G; vector
     (M, d) from the first particle to the second; force (M,), -u', positive where they repel.
@@ -233,7 +233,8 @@ def bond_contributions(theta: Theta, packing: Packing) -> BondContributions:
     """Contributions b_ij and g_ij of each pair within its cutoff to B and G.
 
     b_ij = (1/(V d²)) d²/dt² of u_ij along R - W_I t, ε = t·1; g_ij by the combination of strains
-    that makes G. Source: P0, Fig. 1e, after Hexner, Liu and Nagel, Soft Matter 14, 312 (2017).
+    that makes G. Source: Zu and Goodrich, Commun. Mater. 5 (2024), Fig. 1e, after
+    Hexner, Liu and Nagel, Soft Matter 14, 312 (2017).
 
     Raises as `response` does, and `InputError` for a packing without a box.
     """

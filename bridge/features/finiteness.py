@@ -1,4 +1,4 @@
-"""That what is measured and differentiated is finite; where it is not, what and why.
+"""Checks that values and derivatives are finite, with errors that name the one that is not.
 
 Only small results are looked at. The eigenvalue that tells whether the packing is to blame is
 computed once something is wrong.
@@ -17,8 +17,8 @@ from ..solve.factors import lowest_mode
 
 __all__ = ["check_finite", "check_slopes", "check_values"]
 
-# A lowest eigenvalue below this part of H's mean diagonal element is the edge of stability: what
-# grows as its inverse has lost half of its digits there.
+# A packing is at the edge of stability if its lowest eigenvalue is below this fraction of H's mean
+# diagonal element: quantities that grow as its inverse have lost half of their digits.
 EDGE = 1e-8
 _MOST = 3
 

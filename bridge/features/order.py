@@ -40,7 +40,7 @@ def bond_order_of(theta: Theta, state: State, k: int, window: Window) -> Array:
     """Σ_j w e^{ikθ} / D(Σ_j w) of each particle, (N,) complex; see `bond_order`."""
     unit = pair_terms(theta, state).unit
     weight = window.weights(theta, state)
-    # Without an angle: its derivative would be singular where its branch is cut.
+    # No arctan2: its derivative is singular at the branch cut.
     z = weight * (unit[:, 0] + 1j * unit[:, 1]) ** k
     order = sum_over_neighbours(state, z, z * (-1) ** k)  # j sees the bond the other way round
     return order / saturating(sum_over_neighbours(state, weight, weight))
@@ -60,7 +60,7 @@ def psi_smooth_of(theta: Theta, state: State, k: int, window: Window = FIRST_SHE
 def psi_sharp_of(
     theta: Theta, state: State, k: int, window: Window = WITHIN_LARGEST_DIAMETER
 ) -> Array:
-    """P0's measure: neighbours are those nearer than the largest diameter, each with weight 1."""
+    """The mean of |ψ_k(i)| with all neighbours within the largest diameter, each of weight 1."""
     return jnp.mean(jnp.abs(bond_order_of(theta, state, k, window)))
 
 
@@ -81,8 +81,8 @@ def bond_order_feature(k: int, window: Window = FIRST_SHELL, *, name: str | None
         Who is a neighbour, and with which weight. In a sharp window the feature jumps and has no
         gradient; in a smooth one the modulus is softened, see `psi_smooth_of`.
     name:
-        Its name; by default ``psi_k`` for the default window, ``psi_k_sharp`` for P0's (all pairs
-        nearer than the largest diameter), and ``psi_k (WINDOW)`` for others.
+        Its name; by default ``psi_k`` for the default window, ``psi_k_sharp`` for all pairs
+        nearer than the largest diameter, and ``psi_k (WINDOW)`` for others.
 
     Returns
     -------

@@ -77,7 +77,7 @@ class Feature:
     listed:
         Whether `amorph analyze` measures it unless told otherwise.
     bounds:
-        What is possible for an isotropic solid in 2 and 3 dimensions, if anything is known.
+        The range possible for an isotropic solid in 2 and in 3 dimensions, where known.
     """
 
     name: str
@@ -101,15 +101,15 @@ class Feature:
         check_kind("a feature's reach", self.reach, Callable, "a function of theta")
 
     @property
-    def has_crossings(self) -> bool:
-        """Whether it is known what it gains when a pair crosses a distance at which u'' jumps.
+    def has_jump_terms(self) -> bool:
+        """Whether its step is known where a pair crosses a distance at which u'' jumps.
 
         It is where it takes second derivatives of the energy from the elastic tensor alone.
         """
         return not self.modes
 
     def range_in(self, dimension: int) -> tuple[float, float]:
-        """What is possible for an isotropic solid; infinite where nothing is known."""
+        """The range possible for an isotropic solid; infinite where nothing is known."""
         return (self.bounds or {}).get(dimension, (-np.inf, np.inf))
 
     def __call__(self, theta: Theta, packing: Packing) -> "NDArray[np.float64] | float":
@@ -150,7 +150,7 @@ _KNOWN: dict[str, Feature] = {}  # members of families that were asked for: one 
 def register(new: Feature) -> Feature:
     """Put a feature into the registry; raises `FeatureError` if its name is taken.
 
-    Raises `InputError` for what is no `Feature`.
+    Raises `InputError` for anything but a `Feature`.
     """
     check_kind("new", new, Feature, 'a Feature, as Feature("name", function)')
     if new.name in FEATURES:
@@ -164,7 +164,7 @@ def register_family(name: str, make: Callable[..., Feature]) -> Family:
 
     Each ``{...}`` of the name stands for a whole number; ``make`` gets these numbers and returns
     the feature, or raises `FeatureError` where there is none for them. Raises `FeatureError` if
-    the name is taken, `InputError` for what is no name and no function.
+    the name is taken, `InputError` for anything but a name and a function.
     """
     check_kind("name", name, str, "a name such as 'psi_{k}'")
     check_kind("make", make, Callable, "a function of whole numbers that returns a Feature")
@@ -197,7 +197,7 @@ def feature(which: "str | Feature") -> Feature:
 def features_of(name: str, given: "str | Feature | Iterable[str | Feature]") -> tuple[Feature, ...]:
     """The features that an argument names; one alone stands for itself, in every function.
 
-    Raises `InputError` for what is neither names nor features, `FeatureError` as `feature` does.
+    Raises `InputError` for anything but names and features, `FeatureError` as `feature` does.
     """
     right = 'names or features, as ["poisson_ratio"]: see bridge.FEATURES'
     return tuple(feature(f) for f in one_or_several(name, given, (str, Feature), right))

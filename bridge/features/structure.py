@@ -70,7 +70,7 @@ class PairDistribution:
 
 
 def _binned(r: Array, amount: Array, edges: Array, width: Any) -> Array:
-    """What falls into each bin, (n_bins,), if each pair passes an edge over `width` (or None)."""
+    """The amount in each bin, (n_bins,), where each pair passes an edge over `width` (or None)."""
     # At most one edge lies within half a width of a pair, so that it is in two bins at most.
     nearest = jnp.searchsorted(0.5 * (edges[1:] + edges[:-1]), r, side="right")
     edge = edges[nearest]

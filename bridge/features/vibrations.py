@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-# Squared frequencies that differ by more than this part belong to no common group.
+# Squared frequencies that differ by more than this, relatively, are in different groups.
 CLOSED = 1e-6
 # The largest matrix whose whole spectrum is computed: some minutes on one core.
 MOST_DENSE = 12_000
@@ -53,7 +53,7 @@ def lowest_frequencies(theta: Theta, packing: Packing, n_modes: int = 16) -> NDA
     """
     check(theta=theta, packing=packing, n_modes=n_modes)
     found = response(theta, packing)
-    values, _ = _lowest(found, theta, _checked_number(found, n_modes), vectors=False)
+    values, _ = _lowest(theta, found, _checked_number(found, n_modes), vectors=False)
     return np.concatenate([np.zeros(n_zero_modes(found)), np.sqrt(values)])
 
 
@@ -153,7 +153,7 @@ def lowest_modes(theta: Theta, packing: Packing, n_modes: int = 16) -> Modes:
     """
     check(theta=theta, packing=packing, n_modes=n_modes)
     found = response(theta, packing)
-    values, vectors = _lowest(found, theta, _checked_number(found, n_modes), vectors=True)
+    values, vectors = _lowest(theta, found, _checked_number(found, n_modes), vectors=True)
     assert vectors is not None
     return Modes(np.sqrt(values), vectors, n_zero_modes(found), theta, packing)
 
@@ -169,7 +169,7 @@ def _checked_number(found: Response, n_modes: int) -> int:
     return min(int(n_modes), n * d - n_zero_modes(found))
 
 
-def has_modes(found: Response, theta: Theta, n_modes: int) -> bool:
+def has_modes(theta: Theta, found: Response, n_modes: int) -> bool:
     """Whether the lowest modes are there, with all that share the last one's frequency."""
     modes = found.state.modes
     if modes is None or modes.shape[2] < n_modes:
@@ -183,18 +183,18 @@ def has_modes(found: Response, theta: Theta, n_modes: int) -> bool:
     return bool(np.any(squared[n_modes:] - squared[n_modes - 1] > CLOSED * squared[n_modes:]))
 
 
-def with_modes(found: Response, theta: Theta, n_modes: int) -> Response:
+def with_modes(theta: Theta, found: Response, n_modes: int) -> Response:
     """A response whose state has the lowest modes, one more than asked for if there is one.
 
-    The one above tells whether the last of them is degenerate; where it is, more are had.
+    The one above tells whether the last of them is degenerate; if it is, more are computed.
     """
     extra = 1
     while True:
         number = _checked_number(found, n_modes + extra)
         if number < n_modes:
             raise InputError(f"the packing has {number} modes, fewer than {n_modes}.")
-        values, vectors = _lowest(found, theta, number, vectors=True)
-        # A degenerate group is had whole: its mean has a derivative where its members have none.
+        values, vectors = _lowest(theta, found, number, vectors=True)
+        # Take degenerate groups whole: their mean has a derivative where single members have none.
         closed = values[-1] - values[n_modes - 1] > CLOSED * values[-1]
         if closed or number < n_modes + extra:
             return replace(found, state=replace(found.state, modes=vectors))
@@ -212,14 +212,14 @@ def response_with(
 ) -> Response:
     """The response of a packing, with pairs up to a distance and as many of the lowest modes."""
     found = response(theta, packing, tolerance=tolerance, reach=reach, solver=solver)
-    if n_modes and not has_modes(found, theta, n_modes):
-        found = with_modes(found, theta, n_modes)
+    if n_modes and not has_modes(theta, found, n_modes):
+        found = with_modes(theta, found, n_modes)
         remember(theta, packing, reach, found)
     return found
 
 
 def _lowest(
-    found: Response, theta: Theta, number: int, *, vectors: bool
+    theta: Theta, found: Response, number: int, *, vectors: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """The lowest eigenvalues that are not zero modes', and their modes (N, d, number)."""
     n, d = found.state.positions.shape
@@ -229,7 +229,7 @@ def _lowest(
                 f"{number} modes of {n * d} are too many for iterations, and dense algebra bears "
                 f"{MOST_DENSE} degrees of freedom: ask for fewer."
             )
-        return _dense(found, theta, number, vectors=vectors)
+        return _dense(theta, found, number, vectors=vectors)
 
     def inverse(v: NDArray[np.float64]) -> NDArray[np.float64]:
         return found.solve(v.reshape(n, d, 1)).reshape(n * d)
@@ -243,13 +243,13 @@ def _lowest(
     except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise ConvergenceError(f"the lowest modes were not found: {error}.") from error
     order = np.argsort(-values)
-    # One more power of H⁻¹ would not change them: eigenvalues to round-off of the solutions.
+    # Converged: one more power of H⁻¹ would change eigenvalues by round-off alone.
     return 1.0 / values[order], modes[:, order].reshape(n, d, number) if vectors else None
 
 
 @one_blas_thread
 def _dense(
-    found: Response, theta: Theta, number: int, *, vectors: bool
+    theta: Theta, found: Response, number: int, *, vectors: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     n, d = found.state.positions.shape
     matrix = np.array(_held_far_up(theta, found.state, found.factor.rigid))
@@ -377,7 +377,7 @@ def density_of_states(
 
 
 def _checked_bins(bins: "int | ArrayLike") -> "int | NDArray[np.float64]":
-    """How many bins, or their edges; raises `InputError` for what is neither."""
+    """The number of bins, or their edges; raises `InputError` for anything else."""
     edges = real_numbers("bins", bins, "a whole number, or ascending edges")
     if edges.ndim == 0:
         return count("bins", np.asarray(bins).item())

@@ -14,8 +14,8 @@ from ..matter.packing import Packing
 
 __all__ = ["Deformation", "deform", "deformation"]
 
-# A box vector that leans by more than this part of another is replaced: a little more than half,
-# so that round-off at half does not send it to and fro.
+# Box vectors tilted by more than this fraction of another are reduced. A little above one half, so
+# that round-off does not flip a box tilted by exactly half back and forth.
 LARGEST_TILT = 0.5 + 1e-9
 
 

@@ -26,8 +26,8 @@ from .deformation import deformation
 
 __all__ = ["PlasticEvent"]
 
-# A packing has come back to where it was if no particle is farther away than this part of the
-# smallest diameter: far above what is left of a minimisation, far below any rearrangement.
+# Two minima are the same if no particle moved by more than this fraction of the smallest diameter:
+# far above the minimiser's error, far below any rearrangement.
 RETURNED = 1e-5
 
 
@@ -101,7 +101,7 @@ class Move:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """How a packing is led along F = exp(strain · L).
+    """The deformation path of a packing, F = exp(strain · L).
 
     Attributes: theta; rate, L (d, d); limit, the largest |F| at rest; resolution, the smallest
     part of the strain; check, whether each step is taken back to see if it can be.
@@ -172,7 +172,7 @@ class Path:
             return (move if move is not None else self.lost(here, to)), 2.0 * max(part, size)
 
     def lost(self, here: Point, to: float) -> Move:
-        """Where the packing goes when its minimum cannot be followed.
+        """Relax to the state that the packing falls into when its minimum cannot be followed.
 
         Contacts that open or close can stop Newton at a minimum that goes on: it is an event only
         if the way back does not lead back.
@@ -232,13 +232,13 @@ class Path:
         return float(np.sum(stress * self.rate)), stress
 
     def contact_changes(self, here: Point, move: Move) -> int:
-        """How many pairs crossed a distance where u'' jumps; those of rattlers do not count."""
+        """The number of pairs that crossed a distance where u'' jumps, rattlers' left out."""
         there, gradient = move.point, move.gradient
         free = self.rattlers(here) & self.rattlers(there)
         moved = there.packing.positions - here.packing.positions @ gradient.T
         moved = moved - moved[~free].mean(axis=0)
         moved[free] = 0.0
-        # by how much a pair may lengthen affinely, half of it for each end
+        # the largest affine change of a pair's length, half of it for each end
         stretch = np.linalg.norm(gradient.T @ gradient - np.eye(len(gradient)), 2)
         crossing, pairs = crossed(
             (self.theta, here.packing),

@@ -1,4 +1,4 @@
-"""What a packing answers a small strain with: non-affine motion, and the change of its stress."""
+"""The linear response to a strain: non-affine motion, and the change of the stress."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +77,7 @@ def nonaffine_displacement(
 
 
 def tangent_stiffness(tensor: ArrayLike, stress: ArrayLike) -> NDArray[np.float64]:
-    """How the stress changes with a displacement gradient: dσ_ij = A_ijkl du_kl, (d, d, d, d).
+    """The change of stress with a displacement gradient, dσ_ij = A_ijkl du_kl: A, (d, d, d, d).
 
     σ is the true (Cauchy) stress per present volume, tension positive; the deformation is
     x -> (1 + du) x, and A includes the rotation that a du that is not symmetric makes.
@@ -109,7 +109,7 @@ def tangent_stiffness(tensor: ArrayLike, stress: ArrayLike) -> NDArray[np.float6
     Raises
     ------
     InputError
-        For other shapes, or what is not finite.
+        For other shapes, or values that are not finite.
     """
     sigma = real_numbers("the stress", stress, "a (2, 2) or (3, 3) matrix")
     if sigma.shape not in ((2, 2), (3, 3)):

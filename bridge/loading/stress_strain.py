@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import expm
 
-from amorph.handover import AmorphError, BoxTooSmallError, InputError, check_box
+from amorph.handover import BoxTooSmallError, InputError, check_box
 from amorph.handover.arguments import described, positive
 from amorph.handover.showing import shown, spread_shown
 
-from ..errors import NotAMinimumError, NotFiniteError, RelaxationError
+from ..errors import DeformationError, NotAMinimumError, NotFiniteError, RelaxationError
 from ..matter.arguments import check as check_arguments
 from ..matter.packing import Packing
 from ..matter.springs import Theta
@@ -23,7 +23,7 @@ from .deformation import deformation, square_matrix
 from .quasistatic import Move, Path, PlasticEvent, Point
 from .strain_response import tangent_stiffness
 
-__all__ = ["DeformationError", "StressStrain", "stress_strain", "velocity_gradient"]
+__all__ = ["StressStrain", "stress_strain", "velocity_gradient"]
 
 # A step is divided down to this part of it before the minimum counts as lost.
 SMALLEST_PART = 2.0**-8
@@ -138,18 +138,6 @@ class StressStrain:
     def complete(self) -> bool:
         """Whether the strain that was asked for was reached."""
         return bool(self.strain[-1] == self.requested)
-
-
-class DeformationError(AmorphError):
-    """A packing could not be deformed as far as was asked; what was computed comes along.
-
-    Attributes: result, the `StressStrain` up to the last state at rest. What went wrong is the
-    ``__cause__``.
-    """
-
-    def __init__(self, message: str, result: StressStrain) -> None:
-        super().__init__(message)
-        self.result = result
 
 
 @dataclass

@@ -16,7 +16,7 @@ _FIRST = "what particles interact by comes first, then their packing"
 
 
 def _of_packing(value: object) -> str:
-    """How a packing is had from what was given instead."""
+    """Advice on how to make a packing of the value that was given instead."""
     if isinstance(value, Frame):
         return "make one of the frame by bridge.Packing.from_frame(frame)"
     if isinstance(value, (str, os.PathLike)):
@@ -31,7 +31,7 @@ def _of_packing(value: object) -> str:
 
 
 def _of_theta(value: object) -> str:
-    """How interactions are had from what was given instead."""
+    """Advice on how to make interactions of the value that was given instead."""
     if isinstance(value, Mapping):
         return 'make it of arrays by name: bridge.from_arrays("harmonic_morse", {...})'
     if isinstance(value, Frame):

@@ -1,4 +1,4 @@
-"""Where u'' of a pair jumps, and by how much."""
+"""The jumps of a pair's u'': their distances and sizes."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from jax import Array
 
 __all__ = ["curvature_jumps"]
 
-# u'' on either side of a break is taken this part of it away.
+# u'' is evaluated at this relative distance on either side of a break.
 BESIDE = 1e-9
 
 

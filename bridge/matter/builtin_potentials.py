@@ -32,7 +32,7 @@ def _xplor(r: Array, r_on: Array, r_cut: Array) -> Array:
 
 
 class _MorseWell:
-    """What the potentials with a Morse well share: it is cut from σ + 5/a to σ + 9.9/a."""
+    """Base of the potentials with a Morse well, switched off from σ + 5/a to σ + 9.9/a."""
 
     onset, cutoff = MORSE_SWITCH
 
@@ -46,7 +46,7 @@ class _MorseWell:
 
 
 class HarmonicMorse(_MorseWell, PairPotential):
-    """The harmonic-Morse potential, P0's form.
+    """The harmonic-Morse potential: a harmonic core and a Morse well.
 
     u(r) = (k/2)(σ - r)² - B for r < σ, B[exp(-2a(r-σ)) - 2 exp(-a(r-σ))] S(r) beyond, where
     σ = (D_i + D_j)/2 and S is the XPLOR switch from σ + 5/a to σ + 9.9/a.
@@ -101,11 +101,12 @@ class HarmonicMorse(_MorseWell, PairPotential):
 
 
 class HarmonicMorseReduced(HarmonicMorse):
-    """The harmonic-Morse potential, P1's form: its core is (k/2)(1 - r/σ)² - B.
+    """The harmonic-Morse potential with the core (k/2)(1 - r/σ)² - B.
 
-    Everything else, the cutoff (P1 gives none) and the parameters are `HarmonicMorse`'s; k is an
-    energy. Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids",
-    eq. 1.
+    Everything else and the parameters are `HarmonicMorse`'s; k is an energy.
+
+    Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids", eq. 1, which
+    gives no cutoff.
     """
 
     potential = "harmonic_morse_reduced"
@@ -242,8 +243,8 @@ class FourTerm(PairPotential):
 
     @classmethod
     def pair_stiffness(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        # From a little inside the lowest point outwards, as the engine has it: the wall below is
-        # steeper without bound.
+        # From slightly inside the minimum outwards, as in the engine: the wall below is steeper
+        # without bound.
         def of_one(one: dict[str, Array]) -> Array:
             def energy(r: Array) -> Array:
                 return cls.pair_energy(r, one)

@@ -88,6 +88,7 @@ def _check_breaks(theta: "PairPotential", pair: Any, cutoff: Any) -> None:
     for k, p in np.argwhere(found < cutoff):
         if not (np.abs(at[:, p] - found[k, p]) <= SAME * found[k, p]).any():
             raise InputError(
-                f"{kind.__name__}: u'' jumps at r = {found[k, p]:.9g} for {theta!r}, which pair_breaks does not say: it gives {at[:, p].tolist()}. Add it, "
-                "or leave pair_breaks out to have the breaks looked for."
+                f"{kind.__name__}: u'' jumps at r = {found[k, p]:.9g} for {theta!r}, which "
+                f"pair_breaks does not say: it gives {at[:, p].tolist()}. Add it, or leave "
+                "pair_breaks out to have the breaks looked for."
             )

@@ -40,7 +40,7 @@ def read_gsd(
 ) -> Iterator[tuple[Theta, Packing]]:
     """The packings of a GSD file with their potentials, frame by frame.
 
-    What is wrong with the arguments, or with the file as a whole, is raised by the call itself.
+    Errors in the arguments, or in the file as a whole, are raised by the call itself.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def packings_of(frames: "Frame | HasFrames | Iterable[Frame]") -> Iterator[tuple
 
 
 def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
-    """What a frame's particles interact by: its potential, its springs, or both.
+    """The interactions of a frame's particles: its potential, its springs, or both.
 
     ``near`` takes the place of the frame's pair potential; its springs stay.
 
@@ -144,7 +144,7 @@ def theta_of(frame: Frame, near: PairPotential | None = None) -> Theta:
 def frame_of(theta: Theta, packing: Packing, log: Mapping[str, ArrayLike] | None = None) -> Frame:
     """A packing and its potential as a frame of a GSD file; particles are put into the box.
 
-    Raises `InputError` for what is no packing or potential, or cannot be logged.
+    Raises `InputError` for anything but a packing and a potential, or values that cannot be logged.
     """
     check(theta=theta, packing=packing)
     if packing.fixed is not None and packing.fixed.any():
@@ -180,7 +180,7 @@ def write_gsd(
     """Write packings with their potentials, a frame each; the file appears only when whole.
 
     Raises `OutputExistsError` unless `overwrite`, `OutputError` where it cannot be written,
-    `InputError` for what are no packings with their potentials.
+    `InputError` for anything but (theta, packing) pairs.
     """
     check_kind("packings", packings, Iterable, PAIRS)
 

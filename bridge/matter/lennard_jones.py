@@ -86,9 +86,9 @@ class LennardJonesShifted(LennardJones):
 
 
 class LennardJonesForceShifted(LennardJones):
-    """The Lennard-Jones potential whose force goes to 0 at the cutoff: u(r) - u_c - (r - r_cut) u_c'.
+    """The Lennard-Jones potential whose force goes to 0 at the cutoff, where u'' alone jumps.
 
-    u_c and u_c' are `LennardJones` and its slope at r_cut, where u'' alone jumps.
+    u(r) - u(r_cut) - (r - r_cut) u'(r_cut), u that of `LennardJones`.
 
     Source: Toxvaerd and Dyre, J. Chem. Phys. 134, 081102 (2011), eq. 3.
     """

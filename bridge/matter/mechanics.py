@@ -31,7 +31,7 @@ __all__ = ["Interactions", "State", "energy", "forces", "hessian", "stress", "vo
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What a feature is computed from: positions and all that is held fixed beside them.
+    """The input of a feature: positions, and everything held fixed beside them.
 
     Attributes
     ----------

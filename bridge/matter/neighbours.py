@@ -1,4 +1,4 @@
-"""Who is a neighbour: weights of pairs that fall from 1 to 0 with their distance."""
+"""Neighbours: weights of pairs that fall from 1 to 0 with their distance."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +65,7 @@ class Window:
 
     @property
     def differentiable(self) -> bool:
-        """Whether what is built on it has derivatives by each pair's own parameters."""
+        """Whether features built on it have derivatives by each pair's own parameters."""
         return not self.is_sharp and self.unit != "largest_diameter"
 
     @property
@@ -97,7 +97,7 @@ class Window:
         return f"{self.inner:g} to {self.outer:g} {self.unit}"
 
 
-# About the gap of g(r/σ) after the first shell, and its middle.
+# A window around the gap of g(r/σ) after the first shell, and a sharp cut in its middle.
 FIRST_SHELL = Window(1.15, 1.4)
 FIRST_SHELL_SHARP = Window.sharp(1.275)
 WITHIN_LARGEST_DIAMETER = Window.sharp(1.0, "largest_diameter")
@@ -116,7 +116,7 @@ def sum_over_neighbours(state: State, seen_from_i: Array, seen_from_j: Array) ->
 
 
 def saturating(total: Array) -> Array:
-    """What a sum over neighbours of total weight s is divided by: s, and s + (1 - s)³/3 below 1.
+    """The divisor of a sum over neighbours of total weight s: s, and s + (1 - s)³/3 below 1.
 
     It is C² and never 0, so that a particle's last neighbour leaves smoothly.
     """

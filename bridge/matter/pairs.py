@@ -16,7 +16,7 @@ from .springs import Springs
 
 __all__ = ["CHUNK", "Pairs", "find_bonds", "find_pairs"]
 
-# Sums over many pairs are taken in pieces of this size, whose intermediate values stay in cache.
+# Sums over many pairs are split into pieces of this size, so that temporaries stay in cache.
 CHUNK = 1 << 14
 
 
@@ -105,7 +105,7 @@ def find_pairs(
 def _images(
     fractions: NDArray[np.float64], rim: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Which particles have images within a rim around the box, and in which boxes these lie."""
+    """The particles with images in a rim around the box, and the boxes these images lie in."""
     n, d = fractions.shape
     which, image = np.arange(n), np.zeros((n, d))
     for axis in range(d):
@@ -138,7 +138,7 @@ def find_bonds(springs: Springs | None, packing: Packing) -> Pairs | None:
     vector = packing.positions[j] - packing.positions[i]
     shift = np.zeros_like(vector)
     if packing.box is not None:
-        # Exact for what is shorter than half the box's smallest width, which is checked.
+        # Exact below half the box's smallest width, which is checked.
         shift = -np.round(vector @ np.linalg.inv(packing.box).T) @ packing.box.T
         longest = float(np.sqrt(np.max(np.sum((vector + shift) ** 2, axis=1), initial=0.0)))
         check_box(packing.box, longest)
@@ -146,7 +146,7 @@ def find_bonds(springs: Springs | None, packing: Packing) -> Pairs | None:
 
 
 def within(near: PairPotential | None, packing: Packing, pairs: Pairs, reach: float) -> Pairs:
-    """Those of listed pairs that `find_pairs` would list; the list must have them all."""
+    """The listed pairs that `find_pairs` would list; the list must contain them all."""
     if near is None:
         return pairs
     count = int(pairs.count)

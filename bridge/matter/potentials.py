@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import POTENTIALS, InputError, Parameter, pair_places
 from amorph.handover.arguments import described, real_numbers
@@ -151,7 +150,7 @@ class PairPotential(ABC):
 
     @property
     def sizes(self) -> Array:
-        """The diameters (n_types,), or σ over pairs of types (n_pairs,) where it stands in place."""
+        """The diameters (n_types,), or σ over pairs of types (n_pairs,) in their place."""
         return self._values["diameters" if "diameters" in self._values else "sigma"]
 
     @property
@@ -257,10 +256,10 @@ class PairPotential(ABC):
         return float(np.max(self.cutoffs()))
 
     def max_stiffness(self) -> float:
-        """The largest u'' of any pair of types, of soft potentials and wells: see `pair_stiffness`."""
+        """The largest `pair_stiffness` of any pair of types."""
 
         def found() -> float:
-            with np.errstate(over="ignore"):  # whoever uses it as a scale refuses what is infinite
+            with np.errstate(over="ignore"):  # callers that use it as a scale refuse infinity
                 return float(np.max(self.pair_stiffness(self.of_types())))
 
         return self._once("max_stiffness", found)
@@ -275,11 +274,11 @@ class PairPotential(ABC):
     def pair_energy(r: Array, pair: Mapping[str, Array]) -> Array:
         """u(r) for distances r > 0 and parameters of pairs of the same shape."""
 
-    # What follows is arithmetic on parameters of pairs, NumPy's or JAX's.
+    # The functions below take pairs' parameters as NumPy or JAX arrays.
 
     @classmethod
     def pair_cutoff(cls, pair: Mapping[str, Any]) -> Any:
-        """Where u(r) ends: `cutoff_in_sigma` times σ, or the parameter ``r_cut``."""
+        """The distance beyond which u is 0: `cutoff_in_sigma` times σ, or ``r_cut``."""
         if cls.cutoff_in_sigma is not None:
             return cls.cutoff_in_sigma * pair["sigma"]
         return pair["r_cut"]
@@ -290,7 +289,8 @@ class PairPotential(ABC):
 
         By default they are looked for, in 2,048 cells between 0.2 σ and the cutoff: at most four,
         none where two lie within a cell, and none that changes u'' by less than a millionth of
-        itself. Those that a pair lacks beside others lie beyond its cutoff. It needs numbers: nothing that JAX traces.
+        itself. Those that a pair lacks beside others lie beyond its cutoff. The search needs
+        numbers: inside of JAX's transformations there are none.
         """
         if any(isinstance(v, jax.core.Tracer) for v in pair.values()):
             raise InputError(

@@ -1,14 +1,14 @@
 """The registry of pair potentials: their classes by the names that files and tables have.
 
-A class stands here as soon as it is defined. One that is defined again, as in a notebook's cell that
-is run twice, takes the place of the first; another one of the same name is refused.
+A class stands here as soon as it is defined. One that is defined again, as in a notebook's cell
+that is run twice, takes the place of the first; another one of the same name is refused.
 """
 
 import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from amorph.handover import InputError, UnknownPotentialError
 from amorph.handover.arguments import described

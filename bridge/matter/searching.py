@@ -120,8 +120,9 @@ def _grid(low: Any, high: Any, points: int) -> Any:
 def find_breaks(kind: Any, pair: Pair) -> Floats:
     """Distances below the cutoff at which u'' jumps, ascending, (n_found, ...).
 
-    Those that a pair lacks lie at twice its cutoff, where nothing jumps. A cell is suspect where the change of u'' over
-    it is not what u''' at its ends says; there the place is found by bisection.
+    Those that a pair lacks lie at twice its cutoff, where nothing jumps. A cell is suspect where
+    the change of u'' over it is not what u''' at its ends says; there the place is found by
+    bisection.
     """
     cutoff = np.asarray(kind.pair_cutoff(pair))
     size = np.minimum(pair["sigma"], cutoff)
@@ -164,7 +165,7 @@ def _change(low: tuple[Floats, ...], high: tuple[Floats, ...]) -> Floats:
 
 
 def _unexplained(low: tuple[Floats, ...], high: tuple[Floats, ...]) -> Floats:
-    """How much of the change of u'' over a cell u''' does not explain, as a part of what is there."""
+    """How much of the change of u'' over a cell u''' does not explain, relative to both."""
     left = np.abs(_change(low, high))
     scale = np.abs(low[1]) + np.abs(high[1])
     scale = scale + (high[0] - low[0]) * (np.abs(low[2]) + np.abs(high[2]))

@@ -16,17 +16,17 @@ from ..matter.springs import Theta
 
 __all__ = ["MOST_CHANGED", "MOST_MOVED", "Departure", "departure"]
 
-# A packing rests elsewhere once a particle other than a rattler has moved by more than this part of
-# the smallest diameter, or more than this part of the pairs of neighbours are others.
+# A packing is in another minimum once a particle that is no rattler has moved by more than this
+# fraction of the smallest diameter, or more than this fraction of its neighbour pairs changed.
 MOST_MOVED = 0.1
 MOST_CHANGED = 0.02
-# Where none has moved by this part, neighbours are not looked for: none changes.
+# Below this displacement, in smallest diameters, no neighbour can have changed.
 UNMOVED = 1e-8
 
 
 @dataclass(frozen=True)
 class Departure:
-    """How far a packing at rest is from where it began.
+    """The distance of a packing at rest from where it began.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ def departure(
     if theta.near is None or farthest <= UNMOVED * sigma:
         return Departure(moved, 0.0)
     if farthest <= MOST_MOVED * sigma:
-        # Who is a neighbour in either is in this list.
+        # This list holds the neighbours of both.
         pairs = _pairs(theta, new_packing, 2.0 * farthest)
         first, last = (_neighbours(theta, p, pairs, held) for p in (packing, new_packing))
     else:
@@ -111,7 +111,7 @@ def _pairs(theta: Theta, packing: Packing, further: float = 0.0) -> Pairs:
 def _neighbours(
     theta: Theta, packing: Packing, pairs: Pairs, held: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Those of some pairs that are neighbours in a packing, each as one number."""
+    """The listed pairs that are neighbours in a packing, each as one number."""
     assert theta.near is not None
     count = int(pairs.count)
     i, j = pairs.i[:count].astype(np.int64), pairs.j[:count].astype(np.int64)

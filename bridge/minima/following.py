@@ -85,7 +85,7 @@ def _classes(theta: Theta, state: State, breaks: Any) -> jax.Array:
 
 
 def crossings(before: tuple[Theta, Packing], after: tuple[Theta, Packing]) -> int:
-    """How many pairs crossed a distance where u'' jumps (σ, r_on, r_cut).
+    """The number of pairs that crossed a distance where u'' jumps (σ, r_on, r_cut).
 
     The packings must be the same particles, moved by less than a tenth of a diameter for the count
     to be exact: pairs are listed from the first, with a skin. Raises `InputError` for what is no
@@ -272,16 +272,16 @@ def follow(
     The change is made in as many parts as it takes for each to be one Newton iteration whose
     displacement is what the linear response says, to within half. Where no part is small enough,
     the minimum has turned into a saddle: the packing is then relaxed by FIRE at the new
-    parameters, to whichever minimum lies downhill, and `rearranged` says so. This is P0's
-    tracking of a configuration ("occasionally, the energy minimum transforms into a saddle point
-    and the system undergoes a rearrangement").
+    parameters, to whichever minimum lies downhill, and `rearranged` says so.
+
+    Source: Zu and Goodrich, Commun. Mater. 5 (2024), "Training individual configurations".
 
     Parameters
     ----------
-    packing:
-        At rest at `theta`.
-    theta, new_theta:
-        Potentials of one kind and number of types.
+    theta, packing:
+        The old potential, and a packing at rest at it.
+    new_theta:
+        The new one, of the same kind and number of types.
     tolerance:
         As in `relax`.
 

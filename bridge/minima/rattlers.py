@@ -57,7 +57,7 @@ _contacts = jax.jit(contacts_of)
 
 
 def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArray[np.bool_]:
-    """Which particles are rattlers, (N,), found recursively.
+    """A mask of the rattlers, (N,) bool, found recursively.
 
     What a contact is, `contacts_of` says. A particle is a rattler if its contacts leave it free to
     move, that is if they do not span space, or if they all push and are fewer than d + 1. Contacts
@@ -68,7 +68,7 @@ def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArr
     theta, state:
         A packing at rest.
     residual:
-        Forces up to this size count as none: what is left in a packing not fully relaxed.
+        Forces up to this size count as none: the residual of a packing not fully relaxed.
     """
     found = [(c.i, c.j, c.unit, c.counts, c.attracts) for c in _contacts(theta, state, residual)]
     i, j, units, counts, attracts = listed(theta, state, found)

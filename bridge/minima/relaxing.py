@@ -468,10 +468,8 @@ def relax(
 
     Parameters
     ----------
-    packing:
-        Any packing; from float32 files too.
-    theta:
-        Its potential.
+    theta, packing:
+        Any packing, from float32 files too, and its potential.
     tolerance:
         The largest |F| over particles; by default `default_tolerance`.
     max_steps:

@@ -47,7 +47,7 @@ from .measuring import measure
 __all__ = ["BatchMeasurement", "measure_batch"]
 
 MOST_NEWTON = 12
-# Hessians that are held at once take about this much memory, some times over.
+# Bytes of the Hessians held at once; temporary arrays take a few times as much.
 CHUNK_BYTES = {"cpu": 2**29, "gpu": 2**33}
 
 
@@ -104,10 +104,10 @@ def _values_shown(values: NDArray[np.float64]) -> str:
 
 
 def measure_batch(
+    theta: "PairPotential | Sequence[PairPotential]",
     positions: ArrayLike,
     typeid: ArrayLike,
     boxes: ArrayLike,
-    theta: "PairPotential | Sequence[PairPotential]",
     features: "str | Feature | Sequence[str | Feature]" = (),
     gradients: "str | Feature | Sequence[str | Feature]" = (),
     *,
@@ -120,6 +120,8 @@ def measure_batch(
 
     Parameters
     ----------
+    theta:
+        A pair potential, or one for each replica, of one kind and number of types.
     positions:
         (R, N, d), near minima: quenched to forces of 1e-4 or less, else single packings' way is
         taken, which is slower.
@@ -127,8 +129,6 @@ def measure_batch(
         (N,) or (R, N).
     boxes:
         (d, d) or (R, d, d).
-    theta:
-        A pair potential, or one for each replica, of one kind and number of types.
     features, gradients:
         What to measure, and what to differentiate by all parameters of types, at fixed box; one
         alone stands for itself.
@@ -146,8 +146,8 @@ def measure_batch(
     FeatureError
         For a feature that is not there, not defined here, not differentiable, or of modes.
     InputError, BoxTooSmallError, UnknownTypeError, PrecisionError
-        Before work starts, for what cannot be. What is wrong with one replica alone, positions or
-        results that are not finite among it, is in its `BatchMeasurement.status`.
+        Before work starts, for arguments that cannot be. Errors of one replica alone, such as
+        positions or results that are not finite, are in its `BatchMeasurement.status`.
     """
     require_float64()
     check(tolerance=tolerance)
@@ -193,7 +193,7 @@ def measure_batch(
     names = (plain, differentiated)
     for start in range(0, r, size):
         part = slice(start, min(start + size, r))
-        # The last chunk is filled up, so that nothing is compiled anew.
+        # Pad the last chunk to full size, so that nothing is recompiled.
         index = np.minimum(np.arange(start, start + min(size, r)), r - 1)
         each = index if len(one) > 1 else np.zeros(len(index), dtype=int)
         arguments = (
@@ -260,7 +260,7 @@ def _near(x: Array, typeid: Array, box: Array, cutoffs: Array) -> tuple[Array, A
     return shift, upper & (distance < cutoffs[typeid[:, None], typeid[None]] ** 2)
 
 
-# A pair may come into reach while its packing relaxes: lists reach this much farther (length).
+# Extra reach of pair lists, for pairs that come into range while a packing relaxes (length).
 SKIN = 0.1
 
 
@@ -383,7 +383,7 @@ def _one(
 
     state = replace(state, nonaffine=solve(jnp.where(held, strain_forces(theta, state), 0.0)))
     ok = good & positive & (force <= limit) & ~jnp.all(rattlers)
-    # No pair may have come into reach from beyond the list.
+    # Check that no pair came into range from beyond the list.
     ok &= largest(at - x) < 0.5 * SKIN
     out: dict[str, Any] = {"positions": at}
     out["values"] = {f.name: f.function(theta, state) for f in plain}
@@ -400,9 +400,9 @@ def _one(
         by_theta, by_position = jax.vmap(pull_back)(jnp.eye(len(y)))
         loads = by_position.transpose(1, 2, 0)
         scale = jnp.maximum(jnp.max(jnp.abs(loads)), 1.0)
-        # What depends on where rattlers lie has no gradient: single packings say so by name.
+        # No gradient where it depends on a rattler's place: single packings raise `RattlerError`.
         ok &= jnp.max(jnp.where(held, 0.0, jnp.abs(loads))) <= 1e-12 * scale
-        # So does what depends on where the packing lies.
+        # The same where it depends on the place of the packing as a whole.
         along = rigid(rattlers).T @ loads.reshape(n * d, -1)
         length = jnp.sqrt(jnp.max(jnp.sum(loads**2, axis=(0, 1))))
         ok &= jnp.max(jnp.abs(along)) <= 1e-7 * jnp.maximum(length, 1e-5)

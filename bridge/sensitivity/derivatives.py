@@ -172,21 +172,21 @@ def slopes_of(
     found: Response,
     *,
     strain: bool = False,
-    crossings: bool = False,
+    jump_terms: bool = False,
 ) -> tuple[list[NDArray[np.float64]], Slopes]:
     """Features' values, and their total derivatives by each pair's parameters and the strain.
 
     The rows of the derivatives are the features' components, one feature after the other. With
-    ``crossings`` as many rows follow: what the derivatives of the means over packings gain by pairs
-    that cross a break, see `amorph.bridge.jumps`. Raises as `partials` and `jumps_of` do.
+    ``jump_terms`` as many rows follow, to be added where derivatives are averaged over packings
+    (`amorph.bridge.sensitivity.jumps`). Raises as `partials` and `jumps_of` do.
     """
     state = found.state
     values, by_own, loads, by_strain, tensor = partials(
-        features, theta, found, strain=strain, tensor=crossings and state.nonaffine is not None
+        features, theta, found, strain=strain, tensor=jump_terms and state.nonaffine is not None
     )
     near = {} if by_own.near is None else _rows(by_own.near.parameters)
     springs = {} if by_own.springs is None else _rows(by_own.springs._values)
-    if crossings:
+    if jump_terms:
         jumps = jumps_of(features, theta, found, len(loads), tensor)
         by_pairs, pulls, stretch = jumps.partials(state)
         near = _with_rows(near, by_pairs, len(pulls))
@@ -213,7 +213,7 @@ def _with_rows(partial_slopes: Rows, more: dict[str, Any], rows: int) -> Rows:
     }
 
 
-# Squared frequencies that differ by this part of the larger belong to degenerate modes.
+# Modes are degenerate if their squared frequencies differ by at most this part of the larger.
 DEGENERATE = 1e-8
 
 
@@ -242,11 +242,11 @@ def by_choices(
     chosen: Sequence[Choice],
     *,
     degenerate: str = "raise",
-    crossings: bool = False,
+    jump_terms: bool = False,
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     """Features' values, and their total derivatives by some choices, (rows, columns).
 
-    With ``crossings`` as many rows follow as in `slopes_of`.
+    With ``jump_terms`` as many rows follow as in `slopes_of`.
 
     Raises `DegenerateModesError` for frequencies of modes that the parameters split, unless
     ``degenerate`` is ``mean``.
@@ -257,7 +257,7 @@ def by_choices(
     extra = [coupling(g.start, g.stop) for g in groups]
     strain = any(c.needs_strain for c in chosen)
     values, slopes = slopes_of(
-        [*features, *extra], theta, found, strain=strain, crossings=crossings
+        [*features, *extra], theta, found, strain=strain, jump_terms=jump_terms
     )
     matrix = np.concatenate([c.columns(slopes) for c in chosen], axis=1)
     sizes = [v.size for v in values]
@@ -283,5 +283,5 @@ def by_choices(
                     "derivative. Ask for degenerate='mean', or for frequency_slopes along a "
                     "direction."
                 )
-    # Features with modes, and so with groups, have no crossings.
-    return values[: len(features)], matrix if crossings else matrix[: starts[len(features)]]
+    # Features with modes, and so with groups, have no jump terms.
+    return values[: len(features)], matrix if jump_terms else matrix[: starts[len(features)]]

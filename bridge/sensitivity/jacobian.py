@@ -35,7 +35,7 @@ HELD = ("box", "pressure", "stress")
 
 @dataclass(frozen=True, eq=False)
 class Jacobian:
-    """How features change with parameters, through the minimum, to first order.
+    """The first derivatives of features by parameters, through the minimum.
 
     Attributes
     ----------
@@ -185,7 +185,7 @@ def jacobian(
     columns: list[str] = []
     column_slices: dict[str, slice] = {}
     for choice in chosen:
-        labels = choice.labels(found.state, theta)
+        labels = choice.labels(theta, found.state)
         column_slices[choice.name] = slice(len(columns), len(columns) + len(labels))
         columns += labels
     check_slopes(rows, columns, matrix, theta, found)
@@ -370,7 +370,7 @@ def second_order(
     own = resolved(theta, state)
     change = jax.tree_util.tree_map(jnp.zeros_like, own)
     for choice, (_, values) in zip(chosen, pairs, strict=True):
-        for name, spread in choice.spread(values, state, theta).items():
+        for name, spread in choice.spread(values, theta, state).items():
             change = _added(change, name, spread)
 
     zero = np.zeros_like(state.positions)
@@ -401,7 +401,7 @@ def second_order(
 def _pairs(
     direction: "Mapping[str, ArrayLike] | Sequence[tuple[str | Choice, ArrayLike]]",
 ) -> "list[tuple[str | Choice, NDArray[np.float64]]]":
-    """A direction's choices with their components; raises `InputError` for what is none."""
+    """A direction's choices with their components; raises `InputError` for anything else."""
     right = "changes by parameter, as {'diameters': [1.0, 0.0]}"
     items = direction.items() if isinstance(direction, Mapping) else direction
     check_kind("direction", items, (list, tuple, ItemsView), right)

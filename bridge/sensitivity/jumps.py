@@ -1,4 +1,4 @@
-"""What the mean over packings gains where pairs cross a distance at which u'' jumps.
+"""Jump terms: the part of a mean's derivative due to pairs that cross where u'' jumps.
 
 A feature f made of second derivatives of the energy jumps by Δf when a pair crosses such a distance
 b. A packing's own derivative knows nothing of that, but a mean over packings goes smoothly: pairs
@@ -38,13 +38,14 @@ from ..minima.responses import Response
 
 __all__ = ["Jumps", "jumps_of"]
 
-# The kernel holds this many pairs a particle, and between these numbers, but is no wider than this
-# part of the smallest diameter. (At P0's parameters the nearest 0.08 lie within 0.003 σ; kernels of
-# 0.003 σ and 0.01 σ give the same sum within its error, one of 0.03 σ twice as much.)
+# The kernel is as wide as it takes to hold this many pairs per particle, and between FEWEST and
+# MOST, but at most WIDEST of the smallest diameter. (With diameters 0.8 and 1.0, a = 6 and density
+# 1.6 the nearest 0.08 lie within 0.003 σ; kernels of 0.003 σ and 0.01 σ give the same sum within
+# its error, one of 0.03 σ twice as much.)
 PAIRS_A_PARTICLE = 0.08
 FEWEST, MOST = 8, 256
 WIDEST = 0.01
-# Jumps of u'' below this part of the stiffest pair's are left out (the switch's are 1e-3 of it).
+# Jumps of u'' below this fraction of the stiffest pair's are ignored (the switch's are 1e-3 of it).
 SMALLEST_JUMP = 1e-2
 
 
@@ -165,22 +166,18 @@ def jumps_of(
     rows: int,
     tensor: Any,
 ) -> Jumps:
-    """What features gain when a pair crosses a distance at which u'' jumps.
+    """The pairs close to a jump of u'', and the steps of features as each of them crosses it.
 
-    They have so many components together, and the packing has this elastic tensor, if any.
-
-    It is what they gain through the elastic tensor: a feature that does not take it from
-    `elastic_tensor_of` has no step. A pair whose crossing would leave a saddle has none either:
-    what comes then is a rearrangement.
+    `rows` is the features' number of components, `tensor` the packing's elastic tensor, or None.
+    Steps are those through the elastic tensor: a feature that does not take it from
+    `elastic_tensor_of` has none. Neither has a pair whose crossing would leave a saddle, since the
+    packing then rearranges.
 
     Raises `FeatureError` for features of vibrational modes.
     """
     for f in features:
-        if not f.has_crossings:
-            raise FeatureError(
-                f"{f.name}: what frequencies gain when pairs cross a break is not available: leave "
-                "crossings out."
-            )
+        if not f.has_jump_terms:
+            raise FeatureError(f"{f.name}: frequencies have no jump terms: leave jump_terms out.")
     state = found.state
     none = np.zeros(0)
     nothing = Jumps(np.zeros(0, dtype=np.int64), none, none, np.zeros((rows, 0)), {})
@@ -200,7 +197,7 @@ def jumps_of(
     chosen: list[tuple[Any, ...]] = []
     for b in np.flatnonzero(large.any(axis=(1, 2))):
         offset = distance - at[b][kinds]
-        # What is listed may end at the last break, the cutoff.
+        # The pair list may end at the last break, the cutoff: only pairs within it are used there.
         usable = held & large[b][kinds]
         close, density = _close(offset, usable, number, widest, b == len(at) - 1)
         chosen.append((close, offset[close], density, np.full(len(close), b)))

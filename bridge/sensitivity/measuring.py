@@ -42,15 +42,15 @@ class Measurement:
         parameter's.
     response:
         The factorisation they were computed from.
-    crossings:
-        By feature, as the gradients, where they were asked for: what the derivative of the mean
-        over packings gains where pairs cross a distance at which u'' jumps.
+    jump_terms:
+        By feature, as the gradients, where they were asked for: to be added to the gradients before
+        these are averaged over packings, for pairs that cross a distance at which u'' jumps.
     """
 
     values: dict[str, Any]
     gradients: dict[str, Theta]
     response: Response
-    crossings: dict[str, Theta] = field(default_factory=dict)
+    jump_terms: dict[str, Theta] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         n, d = np.shape(self.response.state.positions)
@@ -59,7 +59,7 @@ class Measurement:
             [
                 *((name, numbers_shown(value)) for name, value in self.values.items()),
                 *((f"d {name}", repr(slope)) for name, slope in self.gradients.items()),
-                ("crossings add to", ", ".join(self.crossings)),
+                ("jump terms of", ", ".join(self.jump_terms)),
             ],
         )
 
@@ -71,7 +71,7 @@ def measure(
     gradients: "str | Feature | Sequence[str | Feature]" = (),
     *,
     tolerance: float | None = None,
-    crossings: bool = False,
+    jump_terms: bool = False,
 ) -> Measurement:
     """Values of features of a packing at rest, and gradients through the minimum.
 
@@ -79,7 +79,8 @@ def measure(
     gradient is that of the feature of the packing that follows the parameters at fixed box,
     df/dθ = ∂f/∂θ - λ·∂²U/∂R∂θ with λ = H⁻¹ ∂f/∂R; it holds until a pair crosses a distance where
     u'' jumps, or the packing rearranges. The mean of gradients over packings is therefore not the
-    gradient of the mean; with ``crossings`` it is but for rearrangements (`amorph.bridge.jumps`).
+    gradient of the mean; with the jump terms added it is, but for rearrangements
+    (`amorph.bridge.sensitivity.jumps`).
 
     Parameters
     ----------
@@ -90,19 +91,19 @@ def measure(
         stands for itself.
     tolerance:
         The largest |F| that counts as rest; by default `default_tolerance`.
-    crossings:
-        Compute what is to be added to the gradients before they are averaged over packings.
+    jump_terms:
+        Compute also the terms to add to the gradients before they are averaged over packings.
 
     Raises
     ------
     FeatureError
         For a feature that is not there, not defined here, or not differentiable; for frequencies
-        with ``crossings``.
+        with ``jump_terms``.
     RattlerError
         If a gradient depends on where a rattler lies.
     NotFiniteError
-        For a value, a gradient or what crossings add that is not finite: named with the component,
-        the parameter and the packing's lowest eigenvalue.
+        For a value, a gradient or a jump term that is not finite: named with the component, the
+        parameter and the packing's lowest eigenvalue.
     InputError
         For arguments that are something else, swapped ones among them.
     NotAMinimumError, SingularHessianError, BoxTooSmallError, UnknownTypeError, PrecisionError
@@ -115,22 +116,22 @@ def measure(
     found = response_for(theta, packing, (*only, *differentiated), tolerance=tolerance)
     values: dict[str, Any] = {}
     slopes: dict[str, Theta] = {}
-    gains: dict[str, Theta] = {}
+    terms: dict[str, Theta] = {}
     if only:
         known = values_of(only, theta, found)
         check_values([f.name for f in only], known, theta, found)
         values |= {f.name: value for f, value in zip(only, known, strict=True)}
     if differentiated:
         chosen = [by_type(name) for name in theta.arrays()]
-        y, matrix = by_choices(differentiated, theta, found, chosen, crossings=crossings)
+        y, matrix = by_choices(differentiated, theta, found, chosen, jump_terms=jump_terms)
         check_values([f.name for f in differentiated], y, theta, found)
         if not np.isfinite(matrix).all():
             _not_finite(differentiated, y, chosen, matrix, theta, found)
         values |= {f.name: plain(v) for f, v in zip(differentiated, y, strict=True)}
         slopes = _like_theta(theta, differentiated, y, matrix)
-        if crossings:
-            gains = _like_theta(theta, differentiated, y, matrix[len(matrix) // 2 :])
-    return Measurement(values, slopes, found, gains)
+        if jump_terms:
+            terms = _like_theta(theta, differentiated, y, matrix[len(matrix) // 2 :])
+    return Measurement(values, slopes, found, terms)
 
 
 def _not_finite(
@@ -141,12 +142,12 @@ def _not_finite(
     theta: Theta,
     found: Response,
 ) -> None:
-    """Raise `NotFiniteError` for derivatives of features, or what crossings add to them."""
+    """Raise `NotFiniteError` for derivatives of features, or for jump terms."""
     rows = [name for f, value in zip(features, values, strict=True) for name in row_names(f, value)]
-    columns = [label for c in chosen for label in c.labels(found.state, theta)]
+    columns = [label for c in chosen for label in c.labels(theta, found.state)]
     check_slopes(rows, columns, matrix[: len(rows)], theta, found)
-    gained = "what pairs that cross a break add to the gradient of"
-    check_slopes(rows, columns, matrix[len(rows) :], theta, found, what=gained)
+    jumps = "the jump term of the gradient of"
+    check_slopes(rows, columns, matrix[len(rows) :], theta, found, what=jumps)
 
 
 def row_names(f: Feature, value: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a derivative is taken with respect to: parameters of types, groups, particles, or bonds.
+"""Choices of parameters to differentiate by: of types, groups, particles, bonds, or the box.
 
 Every derivative is first taken with respect to each pair's own parameters and to the strain of the
 box; those asked for are sums of these.
@@ -86,10 +86,10 @@ class Choice(ABC):
         """The derivatives of the rows by these parameters, (rows, n)."""
 
     @abstractmethod
-    def labels(self, state: State, theta: Theta) -> list[str]:
-        """What each column is, (n,)."""
+    def labels(self, theta: Theta, state: State) -> list[str]:
+        """The columns' names, (n,)."""
 
-    def spread(self, values: ArrayLike, state: State, theta: Theta) -> dict[str, Array]:
+    def spread(self, values: ArrayLike, theta: Theta, state: State) -> dict[str, Array]:
         """A change of these parameters as a change of each pair's own, by name.
 
         Names of springs' parameters begin with ``springs.``. Raises `InputError` where the change
@@ -138,7 +138,7 @@ class _ByGroup(Choice):
                 f"{packing.n_particles} particles a number."
             )
 
-    def _places(self, state: State, theta: Theta) -> tuple[NDArray[np.int64], int]:
+    def _places(self, theta: Theta, state: State) -> tuple[NDArray[np.int64], int]:
         if self.groups is not None:
             return self.groups, int(self.groups.max()) + 1
         assert theta.near is not None
@@ -150,17 +150,17 @@ class _ByGroup(Choice):
     def columns(self, slopes: Slopes) -> Array:
         if _known(slopes.theta, self.parameter):
             return slopes.springs[self.parameter.removeprefix("springs.")]
-        places, n = self._places(slopes.state, slopes.theta)
+        places, n = self._places(slopes.theta, slopes.state)
         i, j = (places[end] for end in slopes.ends)
         if self.parameter == "diameters":  # σ = (D_i + D_j)/2
             half = 0.5 * slopes.near["sigma"]
             return _sums(half, i, n) + _sums(half, j, n)
         return _sums(slopes.near[self.parameter], pair_places(n)[i, j], n * (n + 1) // 2)
 
-    def labels(self, state: State, theta: Theta) -> list[str]:
+    def labels(self, theta: Theta, state: State) -> list[str]:
         if _known(theta, self.parameter):
             return [f"{self.parameter}[{k}]" for k in range(theta.springs.n_bonds)]  # type: ignore[union-attr]
-        _, n = self._places(state, theta)
+        _, n = self._places(theta, state)
         names = self._names(n)
         if self.parameter == "diameters":
             return [f"diameters[{a}]" for a in names]
@@ -170,14 +170,14 @@ class _ByGroup(Choice):
             for a, b in zip(*np.triu_indices(n), strict=True)
         ]
 
-    def spread(self, values: ArrayLike, state: State, theta: Theta) -> dict[str, Array]:
+    def spread(self, values: ArrayLike, theta: Theta, state: State) -> dict[str, Array]:
         change = np.asarray(values, dtype=np.float64)
-        wanted = len(self.labels(state, theta))
+        wanted = len(self.labels(theta, state))
         if change.shape != (wanted,):
             raise InputError(f"{self.name}: a direction has {wanted} components here.")
         if _known(theta, self.parameter):
             return {f"springs.{self.parameter.removeprefix('springs.')}": change}
-        places, n = self._places(state, theta)
+        places, n = self._places(theta, state)
         i, j = places[np.asarray(state.pairs.i)], places[np.asarray(state.pairs.j)]
         if self.parameter == "diameters":
             return {"sigma": 0.5 * (change[i] + change[j])}
@@ -198,25 +198,25 @@ class _ByBond(Choice):
         if not _known(theta, self.parameter) and self.parameter == "diameters":
             raise InputError("diameters/bond: diameters are particles' own; a pair has sigma.")
 
-    def _inside(self, state: State, theta: Theta) -> NDArray[np.int64]:
-        return interacting(state, theta)
+    def _inside(self, theta: Theta, state: State) -> NDArray[np.int64]:
+        return interacting(theta, state)
 
     def columns(self, slopes: Slopes) -> Array:
         if _known(slopes.theta, self.parameter):
             return slopes.springs[self.parameter.removeprefix("springs.")]
-        return slopes.near[self.parameter][:, self._inside(slopes.state, slopes.theta)]
+        return slopes.near[self.parameter][:, self._inside(slopes.theta, slopes.state)]
 
-    def labels(self, state: State, theta: Theta) -> list[str]:
+    def labels(self, theta: Theta, state: State) -> list[str]:
         if _known(theta, self.parameter):
             return [f"{self.parameter}[{k}]" for k in range(theta.springs.n_bonds)]  # type: ignore[union-attr]
-        kept = self._inside(state, theta)
+        kept = self._inside(theta, state)
         i, j = np.asarray(state.pairs.i)[kept], np.asarray(state.pairs.j)[kept]
         return [f"{self.parameter}[{a},{b}]" for a, b in zip(i, j, strict=True)]
 
-    def spread(self, values: ArrayLike, state: State, theta: Theta) -> dict[str, Array]:
+    def spread(self, values: ArrayLike, theta: Theta, state: State) -> dict[str, Array]:
         change = np.asarray(values, dtype=np.float64)
         bonded = _known(theta, self.parameter)
-        kept = None if bonded else self._inside(state, theta)
+        kept = None if bonded else self._inside(theta, state)
         wanted = theta.springs.n_bonds if kept is None else len(kept)  # type: ignore[union-attr]
         if change.shape != (wanted,):
             raise InputError(f"{self.name}: a direction has {wanted} components here.")
@@ -249,7 +249,7 @@ class _ByParticle(_ByGroup):
                 "pairs: use by_bond, or by_group."
             )
 
-    def _places(self, state: State, theta: Theta) -> tuple[NDArray[np.int64], int]:
+    def _places(self, theta: Theta, state: State) -> tuple[NDArray[np.int64], int]:
         n = len(state.typeid)
         return np.arange(n), n
 
@@ -271,7 +271,7 @@ class _Strain(Choice):
         assert slopes.strain is not None
         return slopes.strain
 
-    def labels(self, state: State, theta: Theta) -> list[str]:
+    def labels(self, theta: Theta, state: State) -> list[str]:
         d = np.shape(state.positions)[1]
         axes = ["xx", "yy", "xy"] if d == 2 else ["xx", "yy", "zz", "yz", "xz", "xy"]
         return [f"strain[{a}]" for a in axes]
@@ -300,13 +300,13 @@ class _Box(_Strain):
             out.append(slopes.strain @ components)
         return np.stack(out, axis=1)
 
-    def labels(self, state: State, theta: Theta) -> list[str]:
+    def labels(self, theta: Theta, state: State) -> list[str]:
         d = np.shape(state.positions)[1]
         return [f"box[{a},{b}]" for a, b in zip(*np.triu_indices(d), strict=True)]
 
 
-def interacting(state: State, theta: Theta) -> NDArray[np.int64]:
-    """Which of the listed pairs are nearer than their cutoff."""
+def interacting(theta: Theta, state: State) -> NDArray[np.int64]:
+    """A mask of the listed pairs that are nearer than their cutoff."""
     assert theta.near is not None
     count = int(state.pairs.count)
     i, j = np.asarray(state.pairs.i)[:count], np.asarray(state.pairs.j)[:count]
@@ -387,7 +387,9 @@ def choices(given: "str | Choice | Sequence[str | Choice] | None", theta: Theta)
     """
     if given is None:
         given = list(theta.arrays())
-    right = 'names of parameters or choices, as "diameters" or bridge.by_bond("stiffness")'
+    right = (
+        'names of parameters or choices, as "diameters", "stiffness/bond" or bridge.by_group(...)'
+    )
     out: list[Choice] = []
     for one in one_or_several("with_respect_to", given, (str, Choice), right):
         if isinstance(one, Choice):

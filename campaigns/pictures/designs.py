@@ -163,7 +163,7 @@ def success(designs: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 class _Targets:
-    """Where targets stand: single ones at their value, sets of several in a column each."""
+    """Places of targets on an axis: single ones at their value, sets of several in columns."""
 
     def __init__(self, targets: Iterable[tuple[float, ...]]) -> None:
         self._targets = list(targets)
@@ -179,7 +179,7 @@ class _Targets:
         self.width = float(np.clip(170 * step / (reach + 2 * self._margin), 3.0, 16.0))
 
     def place(self, target: tuple[float, ...]) -> float:
-        """Where a target stands."""
+        """The place of a target."""
         return self._places[self._targets.index(target)]
 
     def label(self, axes: Axes) -> None:

@@ -101,12 +101,12 @@ def _mean(check: "GradientCheck") -> Figure:
             name = f"difference over ±{100 * part:.3g} %"
             series.append((name, by_difference[j, :, h], difference_error[j, :, h]))
         n_differences = len(series)
-        counted = bool(check.crossing_slope.any())
-        for limit, crossings in ((10.0, counted), (1.0, counted), *[(1.0, False)] * counted):
-            mean, error = check.mean_slopes(limit, crossings=crossings)
+        counted = bool(check.jump_terms.any())
+        for limit, added in ((10.0, counted), (1.0, counted), *[(1.0, False)] * counted):
+            mean, error = check.mean_slopes(limit, jump_terms=added)
             name = f"mean gradient, each at most {limit:g} median" + "s" * (limit != 1)
             if counted:
-                name += ", with crossings" if crossings else ", without"
+                name += ", with jump terms" if added else ", without"
             series.append((name, mean[j], error[j]))
         _draw_series(axes, check.components, series, n_differences)
         axes.set_ylabel(f"d⟨{feature}⟩/dθ")

@@ -67,7 +67,7 @@ def histograms(quantities: Sequence[Quantity], caption: str = "") -> Figure:
 
 
 def _limits(values: Floats) -> tuple[float, float]:
-    """What is drawn: everything, or all but the far tails where these would squeeze the rest."""
+    """The range drawn: all, or all but the far tails where these would squeeze the rest."""
     low, high = float(values.min()), float(values.max())
     inner_low, inner_high = np.percentile(values, [_TAIL, 100 - _TAIL])
     inner = float(inner_high - inner_low)

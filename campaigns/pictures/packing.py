@@ -87,7 +87,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Flat:
-    """What of a packing is drawn in the plane: all of it in 2D, a layer of it in 3D.
+    """The part of a packing that is drawn in the plane: all of it in 2D, a layer of it in 3D.
 
     centres (K, 2) and radii (K,) of discs with their images, in the order in which they are drawn;
     kind (K,) their types; hollow (K,) which are rattlers; depth (K,) from 0, far, to 1, near;
@@ -256,7 +256,7 @@ def _draw_discs(axes: Axes, flat: Flat, outline: Polygon, *, filled: bool) -> No
 
 
 def _points_per_unit(axes: Axes, flat: Flat) -> float:
-    """How many points on paper a unit of length takes; the figure's layout must be settled."""
+    """The points on paper that a unit of length takes; the figure's layout must be settled."""
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     position = axes.get_position(original=True)
@@ -359,7 +359,7 @@ def network_handles(strongest: float, widest: float, views: Sequence[View]) -> l
 
 
 def _slab(view: View) -> str:
-    """How the picture shows a packing in 3D; nothing in 2D."""
+    """The words that say which layer of a packing is shown in 3D; empty in 2D."""
     if view.dimension == 2 or view.box is None:
         return ""
     return (
@@ -476,10 +476,10 @@ def _draw_distribution(axes: Axes, before: Floats, after: Floats, symbol: str) -
 
 @styled
 def bonds(before: View, after: View) -> Figure:
-    """What each pair contributes to the bulk modulus (b_ij) and to the shear modulus (g_ij).
+    """Each pair's contribution to the bulk modulus (b_ij) and to the shear modulus (g_ij).
 
     On the packing before and after, on one scale which saturates at a high percentile, and as
-    distributions: P0's Fig. 1e.
+    distributions, as Fig. 1e of Zu and Goodrich, Commun. Mater. 5 (2024).
     """
     slab = _slab(after)
     side = 3.35

@@ -1,4 +1,8 @@
-"""What the designs of a sweep found: their parameters, and what fresh packings are like there."""
+"""Pictures of a sweep's designs: their parameters, and fresh packings prepared with them.
+
+Figures are numbered as in Zu and Goodrich, "Designing athermal disordered solids with automatic
+differentiation" (Commun. Mater. 5 (2024)).
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -114,7 +118,7 @@ def _draw_points(axes: Axes, points: Sequence[_Point], sizes: Sequence[int]) -> 
 
 @styled
 def validated(designs: Designs) -> Figure:
-    """Means of fresh packings with the parameters found, against the target: P0, Fig. 3, 4c, 5.
+    """Means of fresh packings with the parameters found, against the target: Fig. 3, 4c, 5.
 
     A cross is a median. Few packings far out may carry a mean, and widen its interval, past what is
     shown: the frame is that of means, medians, targets and the start. All is drawn at its target:
@@ -267,7 +271,7 @@ def validated_pairs(designs: Designs) -> Figure:
 
 @styled
 def localised(target: Sequence[float], found: Sequence["Localisation"], feature: str) -> Figure:
-    """How few pairs make the moduli, and how close they lie, by the designs' targets (Fig. 1e).
+    """Localisation of the moduli by the designs' targets (Fig. 1e).
 
     A row of panels for each modulus; lines join the medians.
 
@@ -304,7 +308,7 @@ def localised(target: Sequence[float], found: Sequence["Localisation"], feature:
 
 @styled
 def trained(designs: Designs) -> Figure:
-    """The parameters that designs ended with, against the target: P0, Fig. 1d and 4d.
+    """The parameters that designs ended with, against the target: Fig. 1d and 4d.
 
     Where targets have several designs, a panel for each type or pair, one for all if there are more
     than four; lines join the medians. Sets of several targets have a column each. Of designs to

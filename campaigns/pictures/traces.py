@@ -49,7 +49,7 @@ def _mark_rearrangements(axes: Axes, history: History) -> None:
 
 
 def rearrangement_handle(history: History) -> list[Any]:
-    """What a legend says of rearrangements; nothing where there are none."""
+    """The legend's entry for rearrangements; empty where there are none."""
     if not history.rearranged.any():
         return []
     return [Line2D([], [], color=PURPLE, lw=1.0, ls=(0, (4, 2)), label="rearrangement")]
@@ -287,7 +287,9 @@ MAX_PANELS = 4
 
 @styled
 def paths(histories: Sequence[History]) -> Figure:
-    """The parameters of several designs against the step: where each came to rest (P0, Fig. 4b).
+    """The parameters of several designs against the step: where each came to rest.
+
+    As Fig. 4b of Zu and Goodrich, Commun. Mater. 5 (2024).
 
     Of each parameter that some design changed, a panel for each type or pair with a line a design;
     where there are many of them, one panel for all. The designs must have the same types.

@@ -1,4 +1,4 @@
-"""What a run directory tells: its designs, which of them are shown, and their packings."""
+"""The contents of a run directory: its designs, which of them are shown, their packings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +35,7 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """How the design ended, or `running`."""
+        """The design's outcome, or `running`."""
         return str(self.outcome["status"])
 
     @property
@@ -79,7 +79,7 @@ class Entry:
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """The number of steps taken."""
         if self.history is not None:
             return int(self.history.step[-1])
         return int(self.outcome.get("steps") or 0)
@@ -169,7 +169,7 @@ def read_entries(directory: Path) -> tuple[bool, list[Entry]]:
 
 
 def choose(entries: Sequence[Entry]) -> dict[str, str]:
-    """Which designs are shown in full, by name, and why."""
+    """The designs to show in full, by name, and why."""
     if len(entries) <= MAX_SHOWN:
         return {e.name: "" for e in entries}
     picked: dict[str, str] = {}
@@ -218,8 +218,8 @@ def view_of(frame: Frame, label: str = "") -> pictures.View:
     )
 
 
-def last_packing(entry: Entry) -> tuple[bridge.Packing, bridge.PairPotential]:
-    """The (first) packing of a design's last step, at rest, and its potential.
+def last_packing(entry: Entry) -> tuple[bridge.PairPotential, bridge.Packing]:
+    """The potential of a design's last step, and its (first) packing at rest.
 
     Raises as `amorph.handover.GSDReader` and `amorph.bridge.relax` do.
     """
@@ -227,7 +227,7 @@ def last_packing(entry: Entry) -> tuple[bridge.Packing, bridge.PairPotential]:
         frame = reader.read(reader.n_frames - 1)
     assert frame.potential is not None
     theta = bridge.from_arrays(frame.potential, frame.parameters)
-    return bridge.relax(theta, bridge.Packing.from_frame(frame)), theta
+    return theta, bridge.relax(theta, bridge.Packing.from_frame(frame))
 
 
 def _symbol(feature: str) -> str:

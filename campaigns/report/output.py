@@ -14,7 +14,7 @@ from ..durable import written_whole
 
 
 class Output:
-    """Where pictures and the page go; everything appears whole under its final name."""
+    """The folder of pictures and page; everything appears whole under its final name."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -74,7 +74,7 @@ def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]
 
 
 def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
-    """What the designs of a sweep tell together."""
+    """The sections on all designs of a sweep together."""
     out: list[str] = []
     designs = [e.told() for e in ended]
     if any(e.outcome.get("kind") != "ensemble" for e in ended) and len(ended) > len(
@@ -319,7 +319,7 @@ def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
 
 
 def _sentence(entry: Entry, history: History) -> str:
-    """What was done, in words."""
+    """A sentence on what was done."""
     frame = history.first
     composition = np.bincount(frame.typeid, minlength=len(frame.types))
     mix = ", ".join(f"{n} {name}" for n, name in zip(composition, frame.types, strict=True))

@@ -59,7 +59,7 @@ def measured(path: Path) -> list[dict[str, float]]:
     for number, (theta, packing) in enumerate(bridge.read_gsd(path)):
         try:
             packing = bridge.relax(theta, packing)
-        except (bridge.RelaxationError, bridge.NotAMinimumError) as error:
+        except (bridge.errors.RelaxationError, bridge.errors.NotAMinimumError) as error:
             print(f"left out: {path}, frame {number}: {error}")
             continue
         held = ~bridge.response(theta, packing).rattlers
@@ -77,7 +77,7 @@ def measured(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def contacts(packing: bridge.Packing, theta: bridge.SoftSphere, held: np.ndarray) -> int:
+def contacts(theta: bridge.SoftSphere, packing: bridge.Packing, held: np.ndarray) -> int:
     """The number of overlapping pairs of particles that are no rattlers."""
     side = np.diag(packing.box)
     apart = packing.positions[:, None] - packing.positions[None]

@@ -22,6 +22,8 @@ import pandas as pd
 from matplotlib.collections import EllipseCollection
 
 from amorph import bridge, ensemble
+from amorph.bridge.loading.quasistatic import PlasticEvent
+from amorph.bridge.loading.stress_strain import StressStrain
 
 THETA = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
 DENSITY = 1.6
@@ -34,7 +36,7 @@ def prepared(n: int, seed: int) -> bridge.Packing:
     return bridge.relax(THETA, bridge.Packing(found.positions[0], found.typeid, found.boxes[0]))
 
 
-def table_of(curve: bridge.StressStrain) -> pd.DataFrame:
+def table_of(curve: StressStrain) -> pd.DataFrame:
     """A row a strain."""
     names = ("strain", "energy", "conjugate", "tangent", "pressure", "nonaffine_squared")
     columns = {name: getattr(curve, name) for name in names}
@@ -42,7 +44,7 @@ def table_of(curve: bridge.StressStrain) -> pd.DataFrame:
     return pd.DataFrame(columns | counts).rename(columns={"conjugate": "shear_stress"})
 
 
-def events_of(curve: bridge.StressStrain) -> pd.DataFrame:
+def events_of(curve: StressStrain) -> pd.DataFrame:
     """A row an event."""
     names = (
         "strain",
@@ -55,7 +57,7 @@ def events_of(curve: bridge.StressStrain) -> pd.DataFrame:
     return pd.DataFrame([{name: getattr(e, name) for name in names} for e in curve.events])
 
 
-def report(curve: bridge.StressStrain) -> None:
+def report(curve: StressStrain) -> None:
     """Slope against tensor, and work against energy, where nothing is plastic."""
     h = np.diff(curve.strain)
     quiet = ~curve.plastic[1:]
@@ -80,7 +82,7 @@ def report(curve: bridge.StressStrain) -> None:
     print(f"energy change {curve.energy[-1] - curve.energy[0]:.6f}, dissipated {dissipated:.6f}")
 
 
-def draw_curve(ax: plt.Axes, curve: bridge.StressStrain) -> None:
+def draw_curve(ax: plt.Axes, curve: StressStrain) -> None:
     """Stress against strain; branches are broken at the events, where both ends are known."""
     x, y = list(curve.strain), list(curve.conjugate)
     branches, drops = [[]], []
@@ -129,7 +131,7 @@ def draw_curve(ax: plt.Axes, curve: bridge.StressStrain) -> None:
     ax.legend(frameon=False, fontsize=8, loc="upper left")
 
 
-def draw_event(ax: plt.Axes, packing: bridge.Packing, event: bridge.PlasticEvent) -> None:
+def draw_event(ax: plt.Axes, packing: bridge.Packing, event: PlasticEvent) -> None:
     """The displacements of an event, in the box that the packing has."""
     home = packing.wrapped().positions
     size = np.asarray(THETA.diameters)[packing.typeid]

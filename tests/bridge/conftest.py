@@ -51,7 +51,7 @@ def all_pairs(packing: Packing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return i, j, vector
 
 
-def pair_classes(packing: Packing, theta: PairPotential) -> np.ndarray:
+def pair_classes(theta: PairPotential, packing: Packing) -> np.ndarray:
     """Between which of the distances where u'' jumps each of all pairs lies."""
     i, j, vector = all_pairs(packing)
     r = np.sqrt((vector**2).sum(-1))
@@ -71,13 +71,13 @@ def classes() -> Any:
 
 
 @pytest.fixture(scope="session")
-def references(reference_folder: Any) -> dict[str, tuple[Packing, PairPotential, dict]]:
+def references(reference_folder: Any) -> dict[str, tuple[PairPotential, Packing, dict]]:
     import json
 
     out = {}
     for path in sorted(reference_folder.glob("*.gsd")):
         ((theta, packing),) = bridge.read_gsd(path)
-        out[path.stem] = (packing, theta, json.loads(path.with_suffix(".json").read_text()))
+        out[path.stem] = (theta, packing, json.loads(path.with_suffix(".json").read_text()))
     assert len(out) == 8
     return out
 
@@ -109,9 +109,9 @@ def solid3(spheres3: PairPotential, minima: Any) -> Packing:
 
 
 @pytest.fixture(scope="session")
-def loose(references: Any) -> tuple[Packing, Any]:
+def loose(references: Any) -> tuple[Any, Packing]:
     """Soft spheres near jamming, with rattlers."""
-    packing, theta, _ = references["soft2d_n128_rattlers_s12"]
+    theta, packing, _ = references["soft2d_n128_rattlers_s12"]
     packing = bridge.relax(theta, packing)
     assert bridge.response(theta, packing).rattlers.sum() == 4
     return theta, packing

@@ -23,7 +23,7 @@ def test_as_single_packings(dimension: int, theta2: Any, spheres3: Any) -> None:
     theta, n, density = (theta2, 48, 1.4) if dimension == 2 else (spheres3, 40, 1.6)
     batch = ensemble.quench(theta, n, density, dimension, 7, seed=5, tolerance=1e-5, threads=1)
     found = bridge.measure_batch(
-        batch.positions, batch.typeid, batch.boxes, theta, FEATURES, GRADIENTS, chunk=3
+        theta, batch.positions, batch.typeid, batch.boxes, FEATURES, GRADIENTS, chunk=3
     )
     assert len(found.replicas) >= 5
     for row, k in enumerate(found.replicas):
@@ -48,7 +48,7 @@ def test_chunks_do_not_matter(theta2: Any) -> None:
     batch = ensemble.quench(theta2, 48, 1.4, 2, 6, seed=8, tolerance=1e-6, threads=1)
     runs = [
         bridge.measure_batch(
-            batch.positions, batch.typeid, batch.boxes, theta2, ["pressure"], chunk=chunk
+            theta2, batch.positions, batch.typeid, batch.boxes, ["pressure"], chunk=chunk
         )
         for chunk in (2, 6)
     ]
@@ -63,7 +63,7 @@ def test_each_with_its_own_parameters(theta2: Any) -> None:
     scale = 1 + 1e-5 * np.arange(4)
     boxes = scale[:, None, None] * batch.boxes[0]
     x = scale[:, None, None] * batch.positions
-    found = bridge.measure_batch(x, batch.typeid, boxes, thetas, ["energy"], ["pressure"])
+    found = bridge.measure_batch(thetas, x, batch.typeid, boxes, ["energy"], ["pressure"])
     seen = []
     for row, k in enumerate(found.replicas):
         packing = bridge.relax(thetas[k], Packing.of(x[k], batch.typeid, boxes[k]))
@@ -82,7 +82,7 @@ def test_what_the_fast_way_leaves(theta2: Any) -> None:
     box = (48 / 1.4) ** 0.5 * np.eye(2)
     x = ensemble.random_positions(48, box, 2, seed=3)
     types = np.arange(48) % 2
-    found = bridge.measure_batch(x, types, box, theta2, ["energy"])
+    found = bridge.measure_batch(theta2, x, types, box, ["energy"])
     assert found.single == 2
     for row, k in enumerate(found.replicas):
         packing = bridge.relax(theta2, Packing.of(x[k], types, box))
@@ -93,15 +93,15 @@ def test_what_the_fast_way_leaves(theta2: Any) -> None:
 
 
 def test_rattlers(references: Any) -> None:
-    packing, theta, expected = references["soft2d_n128_rattlers_s12"]
+    theta, packing, expected = references["soft2d_n128_rattlers_s12"]
     x = np.stack([packing.positions] * 2)
     x[1] += [0.3, -0.2]
-    found = bridge.measure_batch(x, packing.typeid, packing.box, theta, [], ["poisson_ratio"])
+    found = bridge.measure_batch(theta, x, packing.typeid, packing.box, [], ["poisson_ratio"])
     assert (found.status == "ok").all()
     assert found.single == 0
     for value in found.values["poisson_ratio"]:
         assert value == pytest.approx(expected["poisson_ratio"], rel=1e-8)
-    refused = bridge.measure_batch(x, packing.typeid, packing.box, theta, [], ["psi_8"])
+    refused = bridge.measure_batch(theta, x, packing.typeid, packing.box, [], ["psi_8"])
     assert (refused.status == "RattlerError").all()
     assert "rattlers" in refused.messages[0]
     assert refused.values["psi_8"].shape == (0,)
@@ -110,32 +110,32 @@ def test_rattlers(references: Any) -> None:
 def test_named_failures(theta2: Any, solid: Packing) -> None:
     x, types, box = solid.positions[None], solid.typeid, solid.box
     with pytest.raises(InputError, match="shape"):
-        bridge.measure_batch(x[0], types, box, theta2, ["energy"])
+        bridge.measure_batch(theta2, x[0], types, box, ["energy"])
     with pytest.raises(InputError, match="give one pair potential, or 1"):
-        bridge.measure_batch(x, types, box, [theta2, theta2], ["energy"])
+        bridge.measure_batch([theta2, theta2], x, types, box, ["energy"])
     with pytest.raises(UnknownTypeError):
-        bridge.measure_batch(x, types + 1, box, theta2, ["energy"])
+        bridge.measure_batch(theta2, x, types + 1, box, ["energy"])
     with pytest.raises(BoxTooSmallError):
-        bridge.measure_batch(x, types, 0.5 * box, theta2, ["energy"])
-    with pytest.raises(bridge.FeatureError, match="modes"):
-        bridge.measure_batch(x, types, box, theta2, ["frequencies_3"])
+        bridge.measure_batch(theta2, x, types, 0.5 * box, ["energy"])
+    with pytest.raises(bridge.errors.FeatureError, match="modes"):
+        bridge.measure_batch(theta2, x, types, box, ["frequencies_3"])
     with pytest.raises(InputError, match="tolerance"):
-        bridge.measure_batch(x, types, box, theta2, ["energy"], tolerance=-1.0)
+        bridge.measure_batch(theta2, x, types, box, ["energy"], tolerance=-1.0)
 
 
 def test_one_box_for_different_cutoffs(theta2: Any, solid: Packing) -> None:
     wide = theta2.replace(alpha=4.0)
     x = np.stack([solid.positions] * 2)
     with pytest.raises(BoxTooSmallError):
-        bridge.measure_batch(x, solid.typeid, solid.box, [theta2, wide], ["energy"])
+        bridge.measure_batch([theta2, wide], x, solid.typeid, solid.box, ["energy"])
     soft = bridge.SoftSphere([0.85, 1.1], 1.0)
     with pytest.raises(InputError, match="one kind"):
-        bridge.measure_batch(x, solid.typeid, solid.box, [theta2, soft], ["energy"])
+        bridge.measure_batch([theta2, soft], x, solid.typeid, solid.box, ["energy"])
 
 
 def test_what_moves_with_the_packing_has_no_gradient(theta2: Any, solid: Packing) -> None:
     where = bridge.Feature("where", lambda theta, state: state.positions[:, 0].mean())
     found = bridge.measure_batch(
-        solid.positions[None], solid.typeid, solid.box, theta2, (), [where]
+        theta2, solid.positions[None], solid.typeid, solid.box, (), [where]
     )
     assert found.status.tolist() == ["FeatureError"]

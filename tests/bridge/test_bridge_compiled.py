@@ -1,4 +1,4 @@
-"""Where compiled code is kept: by processor, threads and versions; bounded; never others' code."""
+"""The folder of compiled code: by processor, threads and versions; bounded; never others' code."""
 
 import os
 import platform

@@ -7,6 +7,7 @@ import pytest
 
 from amorph import bridge
 from amorph.bridge import Packing, Window
+from amorph.bridge.matter.neighbours import FIRST_SHELL
 from amorph.handover import InputError
 
 NEAR_JAMMING = bridge.SoftSphere(diameters=[0.8, 1.12], stiffness=[4.0, 5.0, 6.0])
@@ -21,7 +22,7 @@ def loose(minima: Any) -> Packing:
     pytest.fail("no packing with rattlers was found")
 
 
-def touching(packing: Packing, theta: Any, nearest_pairs: Any) -> tuple[np.ndarray, np.ndarray]:
+def touching(theta: Any, packing: Packing, nearest_pairs: Any) -> tuple[np.ndarray, np.ndarray]:
     i, j, vector = nearest_pairs(packing)
     r = np.linalg.norm(vector, axis=1)
     near = r < theta.cutoffs()[packing.typeid[i], packing.typeid[j]] * (1 - 1e-12)
@@ -33,7 +34,7 @@ def test_rattlers_are_left_out_and_counted(loose: Packing, nearest_pairs: Any) -
     rattlers = bridge.response(NEAR_JAMMING, loose).rattlers
     assert np.array_equal(found.rattlers, rattlers)
     assert found.n_rattlers == rattlers.sum() > 0
-    i, j = touching(loose, NEAR_JAMMING, nearest_pairs)
+    i, j = touching(NEAR_JAMMING, loose, nearest_pairs)
     both = ~rattlers[i] & ~rattlers[j]
     number = np.bincount(np.concatenate([i[both], j[both]]), minlength=64)
     assert np.array_equal(found.number, number)
@@ -46,14 +47,14 @@ def test_rattlers_are_left_out_and_counted(loose: Packing, nearest_pairs: Any) -
     assert found.excess >= 1
     measured = bridge.measure(NEAR_JAMMING, loose, ["coordination"]).values["coordination"]
     assert measured == pytest.approx(found.mean, abs=1e-12)
-    assert bridge.FEATURES["coordination"] is bridge.coordination
+    assert bridge.FEATURES["coordination"] is bridge.feature("coordination")
 
 
 def test_attractive_pairs_touch_up_to_their_cutoff(
     solid: Packing, theta2: Any, nearest_pairs: Any
 ) -> None:
     found = bridge.contacts(theta2, solid)
-    i, _ = touching(solid, theta2, nearest_pairs)
+    i, _ = touching(theta2, solid, nearest_pairs)
     assert found.n_contacts == len(i)
     assert found.mean > 6, "more than those that repel"
     repelling = theta2.replace(binding=0.0)
@@ -64,7 +65,7 @@ def test_attractive_pairs_touch_up_to_their_cutoff(
 
 def test_three_dimensions(solid3: Packing, spheres3: Any, nearest_pairs: Any) -> None:
     found = bridge.contacts(spheres3, solid3)
-    i, _ = touching(solid3, spheres3, nearest_pairs)
+    i, _ = touching(spheres3, solid3, nearest_pairs)
     assert found.n_rattlers == 0
     assert found.excess == len(i) - (3 * 40 - 3)
 
@@ -76,7 +77,7 @@ def test_cluster_has_rotations_too() -> None:
     packing = bridge.relax(theta, Packing.of(corners, [0, 0, 0]))
     found = bridge.contacts(theta, packing)
     assert (found.n_contacts, found.excess, found.mean) == (3, 0, 2.0)
-    assert bridge.coordination(theta, packing) == 2.0
+    assert bridge.feature("coordination")(theta, packing) == 2.0
     # A fourth that hangs on one bond is a rattler, and its bond no contact.
     for order in ([0, 1, 2, 3], [3, 2, 1, 0]):
         hanging = np.vstack([packing.positions, packing.positions[0] - [1.0, 0.0]])[order]
@@ -96,7 +97,7 @@ def test_cluster_has_rotations_too() -> None:
 def test_not_at_rest_is_refused(loose: Packing) -> None:
     moved = loose.positions.copy()
     moved[0] += 0.1
-    with pytest.raises(bridge.NotAMinimumError, match="relax"):
+    with pytest.raises(bridge.errors.NotAMinimumError, match="relax"):
         bridge.contacts(NEAR_JAMMING, loose.with_positions(moved))
 
 
@@ -108,7 +109,7 @@ def test_smooth(loose: Packing, nearest_pairs: Any) -> None:
     sigma = NEAR_JAMMING.of_types()["sigma"][loose.typeid[i], loose.typeid[j]]
     s = np.linalg.norm(vector, axis=1) / sigma
     both = held[i] & held[j]
-    for window in (bridge.FIRST_SHELL, Window(1.0, 1.2)):
+    for window in (FIRST_SHELL, Window(1.0, 1.2)):
         t = np.clip((s - window.inner) / (window.outer - window.inner), 0, 1)
         w = 1 - 10 * t**3 + 15 * t**4 - 6 * t**5
         f = bridge.coordination_feature(window)

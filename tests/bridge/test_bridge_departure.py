@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge
+from amorph.bridge.minima.departure import Departure
 from amorph.handover import InputError
 
 SOFT = bridge.SoftSphere(diameters=[1.0, 1.4], stiffness=1.0)
@@ -39,7 +40,7 @@ def test_a_rattler_counts_for_nothing() -> None:
     moved[5] += [0.4, 0.1]
     rattlers = np.arange(16) == 5
     found = bridge.departure(SOFT, lattice(), lattice(moved), rattlers)
-    assert found == bridge.Departure(0.0, 0.0)
+    assert found == Departure(0.0, 0.0)
 
 
 def test_it_is_the_same_for_the_whole_moved_across_the_boundary() -> None:
@@ -63,4 +64,4 @@ def test_springs_have_displacements_alone() -> None:
     ends = bridge.Packing.of([[0.0, 0.0], [1.0, 0.0]], [0, 0], bonds=[[0, 1]])
     after = ends.with_positions([[0.0, 0.0], [1.3, 0.0]])
     found = bridge.departure(springs, ends, after, np.zeros(2, dtype=bool))
-    assert found == bridge.Departure(pytest.approx(0.3), 0.0)
+    assert found == Departure(pytest.approx(0.3), 0.0)

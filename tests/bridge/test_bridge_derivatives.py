@@ -95,7 +95,7 @@ def slope_of(theta: Any, r: np.ndarray, pair: dict) -> np.ndarray:
 def test_forces_energy_and_hessian(
     kind: str, theta2: Any, spheres3: Any, solid: Packing, solid3: Packing, nearest_pairs: Any
 ) -> None:
-    theta, packing = (solid3, spheres3) if kind == "3D" else (theta2, solid)
+    theta, packing = (spheres3, solid3) if kind == "3D" else (theta2, solid)
     rng = np.random.default_rng(2)
     x = packing.positions + 0.03 * rng.standard_normal(packing.positions.shape)
     box = packing.box
@@ -165,7 +165,7 @@ def test_engine_and_bridge_agree(
     from amorph import ensemble
 
     rng = np.random.default_rng(3)
-    for theta, packing in ((theta2, solid), (solid3, spheres3)):
+    for theta, packing in ((theta2, solid), (spheres3, solid3)):
         x = packing.positions + 0.05 * rng.standard_normal(packing.positions.shape)
         moved = packing.with_positions(x)
         engine = ensemble.forces(theta, x, packing.typeid, packing.box)

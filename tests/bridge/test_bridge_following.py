@@ -7,6 +7,7 @@ import pytest
 
 from amorph import bridge
 from amorph.bridge import Packing
+from amorph.bridge.minima.following import next_crossing
 from amorph.handover import InputError
 
 
@@ -52,7 +53,7 @@ def test_a_large_change_rearranges(theta2: Any, solid: Packing) -> None:
 def test_crossings_are_counted(theta2: Any, solid: Packing, classes: Any) -> None:
     new = theta2.replace(diameters=theta2.diameters * 1.002)
     found = bridge.follow(theta2, solid, new)
-    expected = int((classes(solid, theta2) != classes(found.packing, new)).sum())
+    expected = int((classes(theta2, solid) != classes(new, found.packing)).sum())
     assert expected > 0
     assert found.crossings == expected
     assert bridge.crossings((theta2, solid), (new, found.packing)) == expected
@@ -66,20 +67,20 @@ def test_other_kinds(theta2: Any, solid: Packing) -> None:
 def test_the_next_crossing_is_where_a_pair_crosses(
     theta2: Any, solid: Packing, classes: Any
 ) -> None:
-    def there(part: float) -> tuple[Packing, Any]:
+    def there(part: float) -> tuple[Any, Packing]:
         new = theta2.replace(diameters=theta2.diameters * (1 + 1e-4 * part))
-        return bridge.follow(theta2, solid, new).packing, new
+        return new, bridge.follow(theta2, solid, new).packing
 
     near = 1.0
     for _ in range(5):  # the nearer it is looked at from, the better its place is known
-        found = near * bridge.next_crossing((theta2, solid), there(near), 50.0 / near)
+        found = near * next_crossing((theta2, solid), there(near), 50.0 / near)
         near = 0.999 * found
     before, after = (classes(*there(found * s)) for s in (1 - 5e-4, 1 + 5e-4))
     assert (after != before).sum() == 1
     # A particle on the other side of the box is where it was.
     theta, packing = there(near)
     wrapped = packing.positions + np.round(np.eye(len(packing.positions), 2)) @ packing.box.T
-    again = bridge.next_crossing((theta2, solid), (theta, packing.with_positions(wrapped)), 2.0)
+    again = next_crossing((theta2, solid), (theta, packing.with_positions(wrapped)), 2.0)
     assert again == pytest.approx(found / near, rel=1e-6)
-    assert bridge.next_crossing((theta2, solid), there(near), 0.9) == np.inf
-    assert bridge.next_crossing((theta2, solid), (theta2, solid), 1.0) == np.inf
+    assert next_crossing((theta2, solid), there(near), 0.9) == np.inf
+    assert next_crossing((theta2, solid), (theta2, solid), 1.0) == np.inf

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
-from amorph.bridge import FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER, Packing, PairPotential, Window
+from amorph.bridge import Packing, PairPotential, Window
+from amorph.bridge.matter.neighbours import FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER
 
 FLOAT32 = 5e-5
 freud = pytest.importorskip("freud")
 
-P0 = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
+DISCS = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
 SPHERES = bridge.SoftSphere(diameters=[0.9, 1.1], stiffness=[4.0, 5.0, 6.0])
 
 
@@ -28,7 +29,7 @@ def packings(theta: PairPotential, n: int, density: float, d: int, count: int) -
 
 @pytest.fixture(scope="module")
 def discs() -> list[Packing]:
-    return packings(P0, 128, 1.6, 2, 20)
+    return packings(DISCS, 128, 1.6, 2, 20)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +69,12 @@ def sigma_of(theta: PairPotential) -> Callable[[np.ndarray, np.ndarray], np.ndar
 
 
 def compare_hexatic(packing: Packing, k: int) -> tuple[float, float]:
-    """The largest difference of a particle's ψ_k, and that of their means, P0's definition."""
+    """The largest difference of a particle's ψ_k, and that of their means, sharp."""
     order = freud.order.Hexatic(k).compute(
         system(packing), neighbors={"r_max": 1.0, "exclude_ii": True}
     )
     theirs = order.particle_order
-    ours = bridge.bond_order(P0, packing, k, WITHIN_LARGEST_DIAMETER)
+    ours = bridge.bond_order(DISCS, packing, k, WITHIN_LARGEST_DIAMETER)
     lonely = np.isnan(theirs)  # freud's answer for a particle without neighbours
     assert (ours[lonely] == 0).all()
     theirs = np.where(lonely, 0, theirs)
@@ -90,7 +91,7 @@ def test_psi_k(discs: list[Packing], k: int) -> None:
 
 @pytest.mark.slow
 def test_psi_8_on_1000_frames() -> None:
-    found = ensemble.quench(P0, 128, 1.6, 2, 1000, seed=1, threads=2)
+    found = ensemble.quench(DISCS, 128, 1.6, 2, 1000, seed=1, threads=2)
     assert found.converged.all()
     assert len(np.unique(found.energy)) == 1000, "they are different packings"
     apart = np.array(
@@ -104,14 +105,14 @@ def test_psi_8_on_1000_frames() -> None:
 
 def test_feature_is_the_mean_over_particles(discs: list[Packing]) -> None:
     """The features of a packing at rest, by name, from the registry."""
-    packing = bridge.relax(P0, discs[0])
+    packing = bridge.relax(DISCS, discs[0])
     listed = neighbours(packing.wrapped(), 1.0)
     names = [f"psi_{k}_sharp" for k in (4, 6, 8)]
-    found = bridge.measure(P0, packing, names).values
+    found = bridge.measure(DISCS, packing, names).values
     for name, k in zip(names, (4, 6, 8), strict=True):
         order = freud.order.Hexatic(k).compute(system(packing.wrapped()), neighbors=listed)
         assert found[name] == pytest.approx(np.abs(order.particle_order).mean(), abs=FLOAT32)
-    assert bridge.psi_8_sharp(P0, packing) == found["psi_8_sharp"]
+    assert bridge.feature("psi_8_sharp")(DISCS, packing) == found["psi_8_sharp"]
 
 
 def test_other_windows(discs: list[Packing]) -> None:
@@ -121,24 +122,24 @@ def test_other_windows(discs: list[Packing]) -> None:
         (Window.sharp(1.21, "length"), neighbours(packing, 1.21)),
         (
             Window.sharp(1.3),
-            neighbours(packing, 1.3, lambda a, b: 1.3 * P0.of_types()["sigma"][a, b]),
+            neighbours(packing, 1.3, lambda a, b: 1.3 * DISCS.of_types()["sigma"][a, b]),
         ),
     ):
         order = freud.order.Hexatic(6).compute(system(packing), neighbors=listed)
-        ours = bridge.bond_order(P0, packing, 6, window)
+        ours = bridge.bond_order(DISCS, packing, 6, window)
         assert ours == pytest.approx(order.particle_order, abs=FLOAT32)
 
 
 def test_smooth_psi_is_freuds_weighted(discs: list[Packing]) -> None:
     """freud's own list, with our weights: `weighted=True` divides by their sum, as we do."""
     packing = discs[2]
-    listed, weight = weighted_list(packing, P0, FLOAT32)
+    listed, weight = weighted_list(DISCS, packing, FLOAT32)
     order = freud.order.Hexatic(8, weighted=True).compute(system(packing), neighbors=listed)
     assert (np.bincount(listed[:, 0], weight, minlength=128) >= 1).all(), "nothing saturates"
-    assert bridge.bond_order(P0, packing, 8) == pytest.approx(order.particle_order, abs=FLOAT32)
+    assert bridge.bond_order(DISCS, packing, 8) == pytest.approx(order.particle_order, abs=FLOAT32)
 
 
-def weighted_list(packing: Packing, theta: PairPotential, least: float) -> tuple[Any, np.ndarray]:
+def weighted_list(theta: PairPotential, packing: Packing, least: float) -> tuple[Any, np.ndarray]:
     sigma = sigma_of(theta)
     listed = neighbours(packing, 1.4 * theta.arrays()["diameters"].max())
     i, j = listed[:, 0], listed[:, 1]
@@ -161,7 +162,7 @@ def weighted_list(packing: Packing, theta: PairPotential, least: float) -> tuple
 def test_nearest_and_voronoi_neighbours_are_other_measures(discs: list[Packing]) -> None:
     """freud's default, the k nearest, and Voronoi's neighbours: differences of about 0.01."""
     packing = discs[3]
-    ours = np.abs(bridge.bond_order(P0, packing, 8, WITHIN_LARGEST_DIAMETER)).mean()
+    ours = np.abs(bridge.bond_order(DISCS, packing, 8, WITHIN_LARGEST_DIAMETER)).mean()
     nearest = freud.order.Hexatic(8).compute(system(packing))
     faces = freud.locality.Voronoi().compute(system(packing)).nlist
     voronoi = freud.order.Hexatic(8).compute(system(packing), neighbors=faces)
@@ -223,7 +224,7 @@ def test_steinhardt_with_a_cutoff(spheres: list[Packing]) -> None:
 def test_smooth_steinhardt_is_freuds_weighted(spheres: list[Packing]) -> None:
     """But for the average: freud weighs the neighbours' bonds, not the neighbours."""
     packing = spheres[1]
-    listed, _ = weighted_list(packing, SPHERES, FLOAT32)
+    listed, _ = weighted_list(SPHERES, packing, FLOAT32)
     for degree in DEGREES:
         order = freud.order.Steinhardt(degree, weighted=True)
         order.compute(system(packing), neighbors=listed)
@@ -291,4 +292,6 @@ def test_contact_numbers(spheres: list[Packing]) -> None:
         listed.filter(both)
         assert np.array_equal(found.number, listed.neighbor_counts)
         assert found.mean == listed.neighbor_counts[held].mean()
-        assert bridge.coordination(SPHERES, relaxed) == pytest.approx(found.mean, abs=1e-12)
+        assert bridge.feature("coordination")(SPHERES, relaxed) == pytest.approx(
+            found.mean, abs=1e-12
+        )

@@ -1,4 +1,4 @@
-"""What the mean over packings gains where pairs cross a distance at which u'' jumps."""
+"""Jump terms: the derivative of a mean where pairs cross a distance at which u'' jumps."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def quenched(theta: PairPotential, d: int, n: int, density: float, seed: int) ->
     return bridge.relax(theta, Packing.of(frame.positions, frame.typeid, frame.box))
 
 
-def jumps_at(packing: Packing, theta: PairPotential, names: list[str]) -> tuple[Jumps, Any]:
+def jumps_at(theta: PairPotential, packing: Packing, names: list[str]) -> tuple[Jumps, Any]:
     features = [bridge.feature(name) for name in names]
     measured = bridge.measure(theta, packing, [*features, "elastic_tensor"])
     rows = sum(np.size(measured.values[name]) for name in names)
@@ -36,7 +36,7 @@ def jumps_at(packing: Packing, theta: PairPotential, names: list[str]) -> tuple[
     return jumps_of(features, theta, measured.response, rows, tensor), measured.response
 
 
-def components(packing: Packing, theta: PairPotential) -> np.ndarray:
+def components(theta: PairPotential, packing: Packing) -> np.ndarray:
     values = bridge.measure(theta, packing, NAMES).values
     return np.concatenate([np.ravel(values[name]) for name in NAMES])
 
@@ -48,7 +48,7 @@ def test_a_step_is_what_features_gain_when_the_pair_crosses(
     tried = 0
     for seed in range(1, 9):
         try:
-            check_step(quenched(theta, d, n, density, seed), theta)
+            check_step(theta, quenched(theta, d, n, density, seed))
         except Rearranged:
             continue
         tried += 1
@@ -61,14 +61,14 @@ class Rearranged(Exception):
     """The packing is no longer the one whose pair was to cross."""
 
 
-def check_step(packing: Packing, theta: PairPotential) -> None:
+def check_step(theta: PairPotential, packing: Packing) -> None:
     """All diameters are scaled until the pair nearest to a break is there; then it crosses."""
-    jumps, found = jumps_at(packing, theta, NAMES)
+    jumps, found = jumps_at(theta, packing, NAMES)
     k = int(np.argmin(np.abs(jumps.offset)))
     pairs, place = found.state.pairs, jumps.pairs[k]
     i, j = int(pairs.i[place]), int(pairs.j[place])
 
-    def scaled(x: float) -> tuple[Packing, PairPotential, float]:
+    def scaled(x: float) -> tuple[PairPotential, Packing, float]:
         """All diameters x times larger: the packing, and how far the pair is from touching."""
         changed = theta.replace(diameters=theta.diameters * (1 + x))
         there = bridge.follow(theta, packing, changed)
@@ -76,7 +76,7 @@ def check_step(packing: Packing, theta: PairPotential) -> None:
             raise Rearranged
         size = np.asarray(changed.diameters)[packing.typeid[[i, j]]].mean()
         vector = there.packing.positions[j] - there.packing.positions[i] + pairs.shift[place]
-        return there.packing, changed, float(np.linalg.norm(vector) - size)
+        return changed, there.packing, float(np.linalg.norm(vector) - size)
 
     x, h = 0.0, 1e-8
     for _ in range(4):  # by Newton's method to where it touches
@@ -92,10 +92,10 @@ def check_step(packing: Packing, theta: PairPotential) -> None:
     # Less what features gain smoothly on either side.
     change = np.asarray(theta.diameters) * (h if grows else -h)
     for side in sides:
-        gained = gained - bridge.jacobian(side[1], side[0], NAMES, "diameters").matrix @ change
+        gained = gained - bridge.jacobian(*side[:2], NAMES, "diameters").matrix @ change
     # Soft spheres are listed where they touch alone.
     for side in (touching,) if theta is SOFT else (touching, apart):
-        here, _ = jumps_at(side[0], side[1], NAMES)
+        here, _ = jumps_at(*side[:2], NAMES)
         k = int(np.argmin(np.abs(here.offset)))
         assert abs(here.offset[k]) < 1e-6
         scale = np.abs(here.step[:, k]).max()
@@ -109,7 +109,7 @@ def test_the_gain_is_the_derivative_of_a_weighted_sum_of_distances(
     packing = quenched(theta, d, n, density, 5)
     names = ["poisson_ratio", "stress_components"]
     features = [bridge.feature(name) for name in names]
-    jumps, found = jumps_at(packing, theta, names)
+    jumps, found = jumps_at(theta, packing, names)
     assert np.any(jumps.density > 0)
     assert np.any(jumps.step[0] != 0)
     assert np.all(jumps.step[1:] == 0)  # the stress has no second derivative
@@ -124,7 +124,7 @@ def test_the_gain_is_the_derivative_of_a_weighted_sum_of_distances(
         return (weight * ((vector**2).sum(axis=1) ** 0.5 - sigma)).sum()
 
     chosen = [by_type(name) for name in theta.arrays()] + [of_strain()]
-    _, both = by_choices(features, theta, found, chosen, crossings=True)
+    _, both = by_choices(features, theta, found, chosen, jump_terms=True)
     _, plain = by_choices(features, theta, found, chosen)
     _, expected = by_choices([bridge.Feature("distances", distances)], theta, found, chosen)
     rows = len(plain)
@@ -132,19 +132,19 @@ def test_the_gain_is_the_derivative_of_a_weighted_sum_of_distances(
     scale = np.abs(expected).max()
     np.testing.assert_allclose(both[rows], expected[0], atol=1e-11 * scale)
     assert np.all(both[rows + 1 :] == 0)
-    measured = bridge.measure(theta, packing, (), features, crossings=True)
+    measured = bridge.measure(theta, packing, (), features, jump_terms=True)
     n_types = len(theta.diameters)
     np.testing.assert_allclose(
-        measured.crossings["poisson_ratio"].diameters, both[rows, :n_types], rtol=1e-12
+        measured.jump_terms["poisson_ratio"].diameters, both[rows, :n_types], rtol=1e-12
     )
-    assert not bridge.measure(theta, packing, (), features).crossings
+    assert not bridge.measure(theta, packing, (), features).jump_terms
 
 
 @pytest.mark.parametrize("solver", ["direct", "krylov"])
 def test_another_solver_gives_the_same(solver: str) -> None:
     packing = quenched(MORSE, 2, 64, 1.6, 7)
     feature = bridge.feature("poisson_ratio")
-    jumps, found = jumps_at(packing, MORSE, ["poisson_ratio"])
+    jumps, found = jumps_at(MORSE, packing, ["poisson_ratio"])
     again = bridge.response(
         MORSE, Packing.of(packing.positions, packing.typeid, packing.box), solver=solver
     )
@@ -177,9 +177,9 @@ def test_the_derivative_of_the_mean() -> None:
     theta = potential(sizes)
     own, gained, differences = [], [], []
     for packing in packings(theta):
-        found = bridge.measure(theta, packing, (), names, crossings=True)
+        found = bridge.measure(theta, packing, (), names, jump_terms=True)
         own.append([found.gradients[n].diameters for n in names])
-        gained.append([found.crossings[n].diameters for n in names])
+        gained.append([found.jump_terms[n].diameters for n in names])
     for k in (0, 1):
         changed = [potential(sizes + s * step * np.eye(2)[k]) for s in (1, -1)]
         ends = [
@@ -209,15 +209,15 @@ def test_where_no_pair_is_close_there_is_nothing() -> None:
     box = 0.9 * np.array([[8.0, 4.0], [0.0, 8 * np.sqrt(0.75)]])
     packing = Packing.of(points, np.zeros(64, dtype=np.int64), box)
     theta = bridge.HarmonicMorse(diameters=[1.0], binding=0.1, stiffness=5.0, alpha=10.0)
-    found = bridge.measure(theta, packing, (), ["bulk_modulus"], crossings=True)
+    found = bridge.measure(theta, packing, (), ["bulk_modulus"], jump_terms=True)
     assert abs(float(found.gradients["bulk_modulus"].diameters[0])) > 1e-3
-    assert all(np.all(v == 0) for v in found.crossings["bulk_modulus"].arrays().values())
+    assert all(np.all(v == 0) for v in found.jump_terms["bulk_modulus"].arrays().values())
 
 
 def test_frequencies_are_refused() -> None:
     packing = quenched(MORSE, 2, 64, 1.6, 1)
-    with pytest.raises(bridge.FeatureError, match="leave crossings out"):
-        bridge.measure(MORSE, packing, (), ["frequencies_2"], crossings=True)
+    with pytest.raises(bridge.errors.FeatureError, match="leave jump_terms out"):
+        bridge.measure(MORSE, packing, (), ["frequencies_2"], jump_terms=True)
 
 
 def test_springs_are_smooth(theta2: PairPotential, solid: Packing) -> None:
@@ -226,6 +226,6 @@ def test_springs_are_smooth(theta2: PairPotential, solid: Packing) -> None:
     springs = bridge.Springs(np.ones(len(length)), 0.999 * length)
     packing = Packing.of(solid.positions, solid.typeid, solid.box, bonds.pairs)
     packing = bridge.relax(springs, packing)
-    found = bridge.measure(springs, packing, (), ["poisson_ratio"], crossings=True)
+    found = bridge.measure(springs, packing, (), ["poisson_ratio"], jump_terms=True)
     assert np.any(found.gradients["poisson_ratio"].arrays()["stiffness"] != 0)
-    assert all(np.all(v == 0) for v in found.crossings["poisson_ratio"].arrays().values())
+    assert all(np.all(v == 0) for v in found.jump_terms["poisson_ratio"].arrays().values())

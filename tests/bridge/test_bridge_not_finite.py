@@ -36,18 +36,18 @@ def packings() -> list[bridge.Packing]:
     return [bridge.relax(THETA, bridge.Packing(x, types, box)) for types in mixed]
 
 
-def smallest_eigenvalue(packing: bridge.Packing, theta: Any) -> float:
+def smallest_eigenvalue(theta: Any, packing: bridge.Packing) -> float:
     """Of the Hessian, the two translations left out, by NumPy."""
     return float(np.linalg.eigvalsh(bridge.hessian(theta, packing))[2])
 
 
 def test_a_value_has_its_feature_packing_and_eigenvalue(packings: list[bridge.Packing]) -> None:
-    with pytest.raises(bridge.NotFiniteError) as caught:
+    with pytest.raises(bridge.errors.NotFiniteError) as caught:
         bridge.measure(THETA, packings[0], ["pressure", LOST])
     told = str(caught.value)
     assert "the feature 'lost' is nan, of a packing of 16 particles in 2 dimensions" in told
     assert f"energy {bridge.energy(THETA, packings[0]):.10g}" in told
-    lowest = smallest_eigenvalue(packings[0], THETA)
+    lowest = smallest_eigenvalue(THETA, packings[0])
     assert f"the lowest eigenvalue of its Hessian is {lowest:.3e}" in told
     assert "it is stable" in told
     assert "edge of stability" not in told
@@ -60,7 +60,7 @@ def test_a_component_is_named(packings: list[bridge.Packing]) -> None:
         lambda: bridge.jacobian(THETA, packings[0], HALF),
         lambda: bridge.measure(THETA, packings[0], (), HALF),
     ):
-        with pytest.raises(bridge.NotFiniteError, match=told):
+        with pytest.raises(bridge.errors.NotFiniteError, match=told):
             call()
 
 
@@ -73,19 +73,19 @@ def test_a_gradient_has_its_parameters(packings: list[bridge.Packing]) -> None:
         lambda: bridge.measure(THETA, packings[0], "pressure", KINK),
         lambda: bridge.jacobian(THETA, packings[0], KINK),
     ):
-        with pytest.raises(bridge.NotFiniteError, match=named):
+        with pytest.raises(bridge.errors.NotFiniteError, match=named):
             call()
-    with pytest.raises(bridge.NotFiniteError, match=r"not finite by strain\[xx\]"):
+    with pytest.raises(bridge.errors.NotFiniteError, match=r"not finite by strain\[xx\]"):
         bridge.jacobian(THETA, packings[0], KINK, "strain")
     along = "the first derivative of 'kink' along the direction is"
-    with pytest.raises(bridge.NotFiniteError, match=along):
+    with pytest.raises(bridge.errors.NotFiniteError, match=along):
         bridge.second_order(THETA, packings[0], KINK, {"diameters": [1.0, 0.0]})
 
 
 def test_what_needs_the_response_is_looked_at_too(packings: list[bridge.Packing]) -> None:
-    with pytest.raises(bridge.NotFiniteError, match="feature 'lost_modulus' is nan"):
+    with pytest.raises(bridge.errors.NotFiniteError, match="feature 'lost_modulus' is nan"):
         LOST_MODULUS(THETA, packings[1])
-    with pytest.raises(bridge.NotFiniteError, match="feature 'lost_modulus' is nan"):
+    with pytest.raises(bridge.errors.NotFiniteError, match="feature 'lost_modulus' is nan"):
         bridge.jacobian(THETA, packings[1], LOST_MODULUS, held="pressure")
 
 
@@ -103,7 +103,7 @@ def test_in_a_batch_each_packing_has_its_own_status(packings: list[bridge.Packin
     x = np.stack([p.positions for p in [packings[0], *packings]])
     x[0, 3] = np.nan
     types = np.stack([p.typeid for p in [packings[0], *packings]])
-    found = bridge.measure_batch(x, types, packings[0].box, THETA, [some, "pressure"])
+    found = bridge.measure_batch(THETA, x, types, packings[0].box, [some, "pressure"])
     lost = 1 + int(order[2])
     assert found.status[lost] == "NotFiniteError"
     assert found.messages[lost].startswith(f"replica {lost}: the feature 'some' is nan")
@@ -119,9 +119,9 @@ def test_particles_that_coincide_are_named(packings: list[bridge.Packing]) -> No
     x[7] = x[2]
     here = bridge.Packing(x, packings[0].typeid, packings[0].box)
     for call in (bridge.response, bridge.contacts, bridge.lowest_modes, bridge.bond_contributions):
-        with pytest.raises(bridge.NotFiniteError, match="particles 2 and 7 are 0 apart"):
-            call(here, THETA)
-    with pytest.raises(bridge.RelaxationError, match="particles 2 and 7 are 0 apart"):
+        with pytest.raises(bridge.errors.NotFiniteError, match="particles 2 and 7 are 0 apart"):
+            call(THETA, here)
+    with pytest.raises(bridge.errors.RelaxationError, match="particles 2 and 7 are 0 apart"):
         bridge.relax(THETA, here)
 
 
@@ -136,7 +136,7 @@ def test_the_edge_of_stability_is_said_only_where_an_eigenvalue_shows_it(weak: f
     lowest = np.linalg.eigvalsh(bridge.hessian(springs, packing))[3]  # after the rigid motions
     assert lowest == pytest.approx(2.0 * weak, rel=1e-3)  # 1.5 weak (1 + 1/3)
     kink = of("kink", lambda t, s: jnp.sqrt(energy_of(t, s) * 0.0), needs_box=False)
-    with pytest.raises(bridge.NotFiniteError) as caught:
+    with pytest.raises(bridge.errors.NotFiniteError) as caught:
         bridge.value_and_grad(kink)(springs, packing)
     told = str(caught.value)
     assert f"is {lowest:.3e}" in told
@@ -148,7 +148,7 @@ def test_parameters_beyond_what_numbers_hold_are_no_rest(packings: list[bridge.P
     steep = bridge.HarmonicMorse([1.0, 1.1], binding=1.0, stiffness=1.0, alpha=1e160)
     with pytest.raises(InputError, match="beyond what numbers can hold"):
         bridge.default_tolerance(steep, packings[0])
-    with pytest.raises(bridge.NotFiniteError, match=r"four_term at r = 1e-30: u is inf"):
+    with pytest.raises(bridge.errors.NotFiniteError, match=r"four_term at r = 1e-30: u is inf"):
         ensemble.evaluate_pairs(FOUR, [1.0, 1e-30])
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from amorph import bridge
 from amorph.bridge import Packing, Window
 from amorph.bridge.matter.mechanics import state_of
+from amorph.bridge.matter.neighbours import FIRST_SHELL, WITHIN_LARGEST_DIAMETER
 from amorph.handover import BoxTooSmallError, InputError
 
 
@@ -49,14 +50,14 @@ def bonds(theta2: Any, solid: Packing, nearest_pairs: Any) -> Any:
 
 
 def test_sharp(freud: Any, theta2: Any, solid: Packing, bonds: Any) -> None:
-    """Neighbours are those nearer than the largest diameter, as in P0."""
+    """Neighbours are those nearer than the largest diameter."""
     i, j, vector, r, _ = bonds
     near = r < theta2.arrays()["diameters"].max()
     assert 0 < near.sum() < len(near)
     order = by_freud(freud, solid, (i[near], j[near], vector[near]), np.ones(near.sum()), False)
     lonely = np.bincount(np.concatenate([i[near], j[near]]), minlength=48) == 0
     order[lonely] = 0  # freud has NaN for a particle without neighbours
-    assert bridge.psi_8_sharp(theta2, solid) == pytest.approx(order.mean(), abs=5e-5)
+    assert bridge.feature("psi_8_sharp")(theta2, solid) == pytest.approx(order.mean(), abs=5e-5)
 
 
 def test_smooth(freud: Any, theta2: Any, solid: Packing, bonds: Any) -> None:
@@ -71,7 +72,7 @@ def test_smooth(freud: Any, theta2: Any, solid: Packing, bonds: Any) -> None:
     order = np.where(total > 0, order, 0)
     order = order * total / np.where(total >= 1, total, total + (1 - total) ** 3 / 3)
     order = np.sqrt(order**2 + 1e-12) - 1e-6
-    assert bridge.psi_8(theta2, solid) == pytest.approx(order.mean(), abs=5e-5)
+    assert bridge.feature("psi_8")(theta2, solid) == pytest.approx(order.mean(), abs=5e-5)
 
 
 def test_against_angles_in_numpy(theta2: Any, solid: Packing, bonds: Any) -> None:
@@ -118,7 +119,7 @@ HONEYCOMB = lattice([[ROOT3, 0], [0, 3]], [[0, 0], [0.5, 0.5], [0.5, 1 / 6], [0,
     [(SQUARE, {4, 8, 12}), (TRIANGULAR, {6, 12}), (HONEYCOMB, {3, 6, 9, 12})],
     ids=["square", "triangular", "honeycomb"],
 )
-@pytest.mark.parametrize("window", [bridge.FIRST_SHELL, Window.sharp(1.2)], ids=str)
+@pytest.mark.parametrize("window", [FIRST_SHELL, Window.sharp(1.2)], ids=str)
 def test_lattices(packing: Packing, full: set[int], window: Window) -> None:
     """|ψ_k| is 1 where k is a multiple of the symmetry about a particle, else 0."""
     for k in (1, 2, 3, 4, 6, 8, 9, 12):
@@ -199,7 +200,7 @@ def test_last_neighbour_leaves_smoothly() -> None:
 def test_lonely_particles_have_none() -> None:
     """No neighbour, no order: 0 and finite derivatives, and padded pairs count for nothing."""
     packing = Packing.of([[0.0, 0.0], [1.0, 0.0], [50.0, 0.0]], [0, 0, 0])
-    for window in (bridge.FIRST_SHELL, bridge.WITHIN_LARGEST_DIAMETER, Window.sharp(1.1, "length")):
+    for window in (FIRST_SHELL, WITHIN_LARGEST_DIAMETER, Window.sharp(1.1, "length")):
         order = bridge.bond_order(DISCS, packing, 7, window)
         assert order[2] == 0
     alone = Packing.of([[0.0, 0.0]], [0])
@@ -215,8 +216,8 @@ def test_lonely_particles_have_none() -> None:
 
 
 def test_registry() -> None:
-    assert bridge.feature("psi_8") is bridge.psi_8
-    assert bridge.feature("psi_8_sharp") is bridge.psi_8_sharp
+    assert bridge.feature("psi_8") is bridge.FEATURES["psi_8"]
+    assert bridge.feature("psi_8_sharp") is bridge.FEATURES["psi_8_sharp"]
     assert bridge.feature("psi_5") is bridge.feature("psi_5")
     assert bridge.feature("psi_5").differentiable
     assert not bridge.feature("psi_5_sharp").differentiable
@@ -224,7 +225,7 @@ def test_registry() -> None:
     other = bridge.bond_order_feature(6, Window(1.1, 1.3, "length"))
     assert other.name == "psi_6 (1.1 to 1.3 length)"
     assert other.reach(DISCS) == 1.3
-    with pytest.raises(bridge.FeatureError, match="psi_0"):
+    with pytest.raises(bridge.errors.FeatureError, match="psi_0"):
         bridge.feature("psi_0")
 
 

@@ -11,13 +11,14 @@ import pytest
 from amorph import bridge
 from amorph.bridge import Feature, Packing, PairPotential, Window
 from amorph.bridge.matter.mechanics import state_of
+from amorph.bridge.minima.relaxing import relaxation
 from amorph.handover import AmorphError
 
 EDGES = np.linspace(0.7, 1.3, 7)
 PLANE = {
     "psi_1": bridge.feature("psi_1"),
     "psi_5": bridge.feature("psi_5"),
-    "psi_8": bridge.psi_8,
+    "psi_8": bridge.feature("psi_8"),
     "psi_6, by length": bridge.bond_order_feature(6, Window(1.2, 1.4, "length")),
     "g(r)": bridge.pair_distribution_feature(EDGES, 0.1),
     "g_01(r)": bridge.pair_distribution_feature(EDGES, 0.06, types=(0, 1)),
@@ -68,13 +69,13 @@ class Crossed(Exception):
 
 
 def by_diameters(
-    packing: Packing,
     theta: PairPotential,
+    packing: Packing,
     features: list[Feature],
     classes: Callable[..., np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Central differences with re-minimisation, (..., n_types), or `Crossed`."""
-    before = classes(packing, theta)
+    before = classes(theta, packing)
     rattlers = bridge.response(theta, packing).rattlers
     diameters = theta.arrays()["diameters"]
     out: dict[str, list] = {f.name: [] for f in features}
@@ -86,10 +87,10 @@ def by_diameters(
                 moved = diameters.copy()
                 moved[k] += sign * h
                 changed = theta.replace(diameters=moved)
-                relaxed = bridge.relaxation(changed, packing)
+                relaxed = relaxation(changed, packing)
                 if (
                     relaxed.moved > 1e-3
-                    or (classes(relaxed.packing, changed) != before).any()
+                    or (classes(changed, relaxed.packing) != before).any()
                     or (relaxed.response.rattlers != rattlers).any()
                 ):
                     raise Crossed(f"diameter {k}")
@@ -104,8 +105,8 @@ def by_diameters(
 
 
 def check(
-    packings: Any,
     theta: PairPotential,
+    packings: Any,
     features: list[Feature],
     classes: Any,
     suits: Callable[[Packing], bool] = lambda packing: True,
@@ -115,7 +116,7 @@ def check(
         if not suits(packing):
             continue
         try:
-            expected = by_diameters(packing, theta, features, classes)
+            expected = by_diameters(theta, packing, features, classes)
         except (Crossed, AmorphError) as error:
             why.append(str(error))
             continue
@@ -132,12 +133,12 @@ def check(
 
 def test_through_the_minimum_2d(theta2: Any, minima: Any, classes: Any) -> None:
     features = [PLANE[n] for n in ("psi_5", "psi_6, by length", "g(r)", "coordination")]
-    check(minima(theta2, 48, 1.4, 2), theta2, features, classes)
+    check(theta2, minima(theta2, 48, 1.4, 2), features, classes)
 
 
 def test_through_the_minimum_3d(spheres3: Any, minima: Any, classes: Any) -> None:
     features = [SPACE[n] for n in ("q_6", "q_12", "q_6 averaged", "g(r)")]
-    check(minima(spheres3, 64, 1.6, 3), spheres3, features, classes)
+    check(spheres3, minima(spheres3, 64, 1.6, 3), features, classes)
 
 
 def test_coordination_with_rattlers(minima: Any, classes: Any) -> None:
@@ -150,6 +151,6 @@ def test_coordination_with_rattlers(minima: Any, classes: Any) -> None:
         suited.append(packing)
         return bool(bridge.response(theta, packing).rattlers.any())
 
-    check(minima(theta, 64, 1.21, 2, tries=60), theta, [f], classes, has_rattlers)
-    with pytest.raises(bridge.RattlerError):
+    check(theta, minima(theta, 64, 1.21, 2, tries=60), [f], classes, has_rattlers)
+    with pytest.raises(bridge.errors.RattlerError):
         bridge.measure(theta, suited[-1], (), ["psi_6"])

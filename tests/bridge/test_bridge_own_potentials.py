@@ -247,7 +247,7 @@ def make(**members: Any) -> None:
 @pytest.mark.parametrize(
     ("members", "match"),
     [
-        ({"cutoff_in_sigma": None}, "Made does not say where u ends: give it the parameter 'r_cut'"),
+        ({"cutoff_in_sigma": None}, "does not say where u ends: give it the parameter 'r_cut'"),
         ({"cutoff_in_sigma": -1.0}, "cutoff_in_sigma is -1.0"),
         ({"parameters": 3}, "parameters is 3: it must be names"),
         ({"parameters": ("a b",)}, "parameters holds 'a b'"),

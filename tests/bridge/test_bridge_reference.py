@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge
+from amorph.bridge.minima.relaxing import relaxation
 
 NAMES = [
     "hm2d_n120_a6_sp4_s5",
@@ -25,8 +26,8 @@ VALUES = (
 
 @pytest.fixture(scope="module", params=NAMES)
 def case(request: Any, references: Any) -> Any:
-    packing, theta, expected = references[request.param]
-    relaxed = bridge.relaxation(theta, packing)
+    theta, packing, expected = references[request.param]
+    relaxed = relaxation(theta, packing)
     gradients = list(expected["gradients"])
     assert set(gradients) == {"poisson_ratio", "pressure", "bulk_modulus", "shear_modulus"}
     measured = bridge.measure(theta, relaxed.packing, VALUES, gradients)
@@ -40,7 +41,7 @@ def off(found: Any, expected: Any) -> float:
 
 
 def test_reference(case: Any) -> None:
-    packing, theta, expected, relaxed, measured = case
+    theta, packing, expected, relaxed, measured = case
     assert relaxed.moved < 1e-9, "the reference is at rest"
     assert relaxed.response.max_force <= bridge.default_tolerance(theta, packing)
     for name in VALUES:
@@ -69,8 +70,8 @@ def test_reference(case: Any) -> None:
 
 
 def test_from_float32_positions(references: Any) -> None:
-    """What a HOOMD file holds: forces of 1e-6, from which the same minimum is found."""
-    packing, theta, expected = references["hm2d_n128_a6_s2"]
+    """As in a HOOMD file: forces of 1e-6, from which the same minimum is found."""
+    theta, packing, expected = references["hm2d_n128_a6_s2"]
     rounded = packing.with_positions(packing.positions.astype(np.float32))
     assert 1e-8 < np.abs(bridge.forces(theta, rounded)).max() < 1e-4
     relaxed = bridge.relax(theta, rounded)
@@ -78,7 +79,6 @@ def test_from_float32_positions(references: Any) -> None:
     assert off(bridge.stress(theta, packing), expected["stress"]) < 1e-9
     assert bridge.energy(theta, packing) == pytest.approx(expected["energy"], rel=1e-12)
     assert off(bridge.poisson_ratio(theta, relaxed), expected["poisson_ratio"]) < 1e-8
-    assert off(bridge.poisson_ratio(relaxed, theta), expected["poisson_ratio"]) < 1e-8
     assert np.abs(relaxed.positions - packing.positions).max() < 1e-5
     found = bridge.measure(theta, relaxed, VALUES)
     for name in VALUES:

@@ -9,11 +9,11 @@ import pytest
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
-from amorph.bridge.minima.relaxing import Work, run_newton
+from amorph.bridge.minima.relaxing import Work, relaxation, run_newton
 from amorph.handover import AmorphError, BoxTooSmallError, InputError, UnknownTypeError
 
 
-def proven(packing: Packing, theta: Any, rattlers: int = 0) -> None:
+def proven(theta: Any, packing: Packing, rattlers: int = 0) -> None:
     """At rest, and every eigenvalue positive but the zero modes."""
     force = np.sqrt((bridge.forces(theta, packing) ** 2).sum(axis=1).max())
     assert force <= bridge.default_tolerance(theta, packing)
@@ -27,26 +27,26 @@ def proven(packing: Packing, theta: Any, rattlers: int = 0) -> None:
 def test_back_to_the_same_minimum(size: float, theta2: Any, solid: Packing) -> None:
     rng = np.random.default_rng(1)
     push = size * rng.standard_normal(solid.positions.shape)
-    found = bridge.relaxation(theta2, solid.with_positions(solid.positions + push))
+    found = relaxation(theta2, solid.with_positions(solid.positions + push))
     back = found.packing.positions - solid.positions
     back -= back.mean(axis=0)
     assert np.abs(back).max() < 1e-9
     assert found.moved == pytest.approx(
         np.sqrt(((found.packing.positions - solid.positions - push) ** 2).sum(1).max())
     )
-    proven(found.packing, theta2)
+    proven(theta2, found.packing)
 
 
 def test_rounded_to_float32(theta2: Any, solid: Packing) -> None:
     rounded = solid.with_positions(solid.positions.astype(np.float32))
-    found = bridge.relaxation(theta2, rounded)
+    found = relaxation(theta2, rounded)
     assert found.moved < 1e-5
     assert found.fire_steps == 0, "Newton alone is enough from here"
-    proven(found.packing, theta2)
+    proven(theta2, found.packing)
 
 
 def test_already_at_rest(theta2: Any, solid: Packing) -> None:
-    found = bridge.relaxation(theta2, solid)
+    found = relaxation(theta2, solid)
     assert found.moved < 1e-12
     assert found.newton_steps <= 1
     assert found.response.tolerance == bridge.default_tolerance(theta2, solid)
@@ -68,10 +68,10 @@ def test_from_random_starts(theta2: Any, solid: Packing) -> None:
         start = Packing(x, solid.typeid, solid.box)
         before = bridge.energy(theta2, start)
         try:
-            found = bridge.relaxation(theta2, start)
+            found = relaxation(theta2, start)
         except AmorphError:
             continue
-        proven(found.packing, theta2, int(found.response.rattlers.sum()))
+        proven(theta2, found.packing, int(found.response.rattlers.sum()))
         assert bridge.energy(theta2, found.packing) < before
         assert found.response.energy == pytest.approx(
             bridge.energy(theta2, found.packing), rel=1e-12
@@ -86,15 +86,15 @@ def test_a_perfect_square_lattice_is_left_or_named() -> None:
     grid = 0.9 * np.stack(np.meshgrid(*[np.arange(6.0)] * 2, indexing="ij"), -1).reshape(-1, 2)
     lattice = Packing.of(grid, np.zeros(36, dtype=int), np.eye(2) * 5.4)
     assert np.abs(bridge.forces(theta, lattice)).max() < 1e-13
-    with pytest.raises(bridge.NotAMinimumError, match="eigenvalue"):
+    with pytest.raises(bridge.errors.NotAMinimumError, match="eigenvalue"):
         bridge.response(theta, lattice)
     try:
-        found = bridge.relaxation(theta, lattice)
-    except (bridge.NotAMinimumError, bridge.RelaxationError):
+        found = relaxation(theta, lattice)
+    except (bridge.errors.NotAMinimumError, bridge.errors.RelaxationError):
         return
     assert found.moved > 1e-3
     assert bridge.energy(theta, found.packing) < bridge.energy(theta, lattice) - 1e-3
-    proven(found.packing, theta, int(found.response.rattlers.sum()))
+    proven(theta, found.packing, int(found.response.rattlers.sum()))
 
 
 def test_cluster(theta2: Any, solid: Packing) -> None:
@@ -120,12 +120,12 @@ def test_cluster(theta2: Any, solid: Packing) -> None:
             for s in (1, -1)
         ]
         assert float(gradient.binding[0]) == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-7)
-        with pytest.raises(bridge.FeatureError, match="volume"):
+        with pytest.raises(bridge.errors.FeatureError, match="volume"):
             bridge.pressure(theta, found)
 
 
 def test_rattlers_of_the_reference(references: Any) -> None:
-    packing, theta, expected = references["soft2d_n128_rattlers_s12"]
+    theta, packing, expected = references["soft2d_n128_rattlers_s12"]
     rattlers = bridge.response(theta, packing, tolerance=1e-11).rattlers
     assert rattlers.sum() == expected["n_rattlers"] == 4
     i, j, vector = _nearest(packing)
@@ -137,7 +137,7 @@ def test_rattlers_of_the_reference(references: Any) -> None:
     # Pushed against their neighbours they are rattlers still, and come to rest.
     pushed = packing.positions.copy()
     pushed[rattlers] += 0.02
-    found = bridge.relaxation(theta, packing.with_positions(pushed))
+    found = relaxation(theta, packing.with_positions(pushed))
     np.testing.assert_array_equal(found.response.rattlers, rattlers)
     nu = bridge.poisson_ratio(theta, found.packing)
     assert nu == pytest.approx(expected["poisson_ratio"], rel=1e-8)
@@ -164,15 +164,14 @@ def test_not_at_rest(theta2: Any, solid: Packing) -> None:
         lambda: bridge.lowest_frequencies(theta2, moved),
         lambda: bridge.response(theta2, moved),
     ):
-        with pytest.raises(bridge.NotAMinimumError, match="relax"):
+        with pytest.raises(bridge.errors.NotAMinimumError, match="relax"):
             act()
 
 
 def test_not_at_rest_at_other_parameters(theta2: Any, solid: Packing) -> None:
     other = theta2.replace(stiffness=1.1 * theta2.stiffness)
-    with pytest.raises(bridge.NotAMinimumError):
+    with pytest.raises(bridge.errors.NotAMinimumError):
         bridge.poisson_ratio(other, solid)
-    assert bridge.poisson_ratio(theta2, solid) == bridge.poisson_ratio(theta2, solid)
 
 
 def test_below_jamming() -> None:
@@ -180,12 +179,14 @@ def test_below_jamming() -> None:
     apart = np.stack(np.meshgrid(*[np.arange(6.0)] * 2, indexing="ij"), -1).reshape(-1, 2)
     packing = Packing.of(apart, np.zeros(36, dtype=int), np.eye(2) * 6)
     for act in (bridge.relax, bridge.response):
-        with pytest.raises(bridge.SingularHessianError, match="below jamming"):
-            act(packing, theta)
+        with pytest.raises(bridge.errors.SingularHessianError, match="below jamming"):
+            act(theta, packing)
     x = ensemble.random_positions(36, packing.box, 1, seed=1)[0]
     with pytest.raises(AmorphError) as failure:
         bridge.relax(theta, packing.with_positions(x))
-    assert isinstance(failure.value, (bridge.SingularHessianError, bridge.RelaxationError))
+    assert isinstance(
+        failure.value, (bridge.errors.SingularHessianError, bridge.errors.RelaxationError)
+    )
 
 
 def test_floppy() -> None:
@@ -193,7 +194,7 @@ def test_floppy() -> None:
     theta = bridge.HarmonicMorse(diameters=[1.0], binding=1.0, stiffness=50.0, alpha=20.0)
     x = np.stack([np.arange(6.0), np.zeros(6)], axis=1)
     packing = Packing.of(x, np.zeros(6, dtype=int), np.eye(2) * 6)
-    with pytest.raises(bridge.NotAMinimumError):
+    with pytest.raises(bridge.errors.NotAMinimumError):
         bridge.response(theta, packing)
 
 
@@ -204,20 +205,20 @@ def test_box_too_small(theta2: Any, solid: Packing) -> None:
         bridge.lowest_frequencies, bridge.bond_contributions, bridge.pressure,
     ):  # fmt: skip
         with pytest.raises(BoxTooSmallError, match="less than twice"):
-            act(solid, wide)
+            act(wide, solid)
 
 
 def test_unknown_type(solid: Packing) -> None:
     one = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
     for act in (bridge.relax, bridge.energy, bridge.response, bridge.poisson_ratio):
         with pytest.raises(UnknownTypeError, match="1 types"):
-            act(solid, one)
+            act(one, solid)
 
 
 def test_coincident_particles(theta2: Any, solid: Packing) -> None:
     x = solid.positions.copy()
     x[3] = x[4]
-    with pytest.raises(bridge.RelaxationError, match="coincide"):
+    with pytest.raises(bridge.errors.RelaxationError, match="coincide"):
         bridge.relax(theta2, solid.with_positions(x))
 
 
@@ -225,16 +226,13 @@ def test_coincident_particles(theta2: Any, solid: Packing) -> None:
 def test_no_nan_stands_for_a_failure(name: str, theta2: Any, solid: Packing) -> None:
     x = solid.positions.copy()
     x[3] = x[4]
-    try:
-        found = getattr(bridge, name)(solid.with_positions(x), theta2)
-    except AmorphError:
-        return
-    assert np.isfinite(found).all(), f"bridge.{name} returned NaN without an error"
+    with pytest.raises(InputError, match="is not finite: two particles coincide"):
+        getattr(bridge, name)(theta2, solid.with_positions(x))
 
 
 def test_steps_run_out(theta2: Any, solid: Packing) -> None:
     x = ensemble.random_positions(48, solid.box, 1, seed=5)[0]
-    with pytest.raises(bridge.RelaxationError, match="max_steps"):
+    with pytest.raises(bridge.errors.RelaxationError, match="max_steps"):
         bridge.relax(theta2, Packing(x, solid.typeid, solid.box), max_steps=5)
 
 
@@ -257,25 +255,25 @@ def float32() -> Iterator[None]:
 def test_float64_switched_off(theta2: Any, solid: Packing) -> None:
     fresh = solid.with_positions(solid.positions)
     for act in (bridge.relax, bridge.energy, bridge.forces, bridge.hessian, bridge.response):
-        with pytest.raises(bridge.PrecisionError, match="jax_enable_x64"):
-            act(fresh, theta2)
+        with pytest.raises(bridge.errors.PrecisionError, match="jax_enable_x64"):
+            act(theta2, fresh)
 
 
 @pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(
     "act",
     [
-        lambda p, t: bridge.measure(t, p, ["poisson_ratio"]),
-        lambda p, t: bridge.measure(t, p, (), ["bulk_modulus"]),
+        lambda t, p: bridge.measure(t, p, ["poisson_ratio"]),
+        lambda t, p: bridge.measure(t, p, (), ["bulk_modulus"]),
         bridge.bond_contributions,
         bridge.lowest_frequencies,
     ],
     ids=["measure", "gradient", "bonds", "frequencies"],
 )
 def test_float64_switched_off_after_relaxing(act: Any, theta2: Any, solid: Packing) -> None:
-    """The response is remembered with the packing; precision is checked at each entry."""
-    with pytest.raises(bridge.PrecisionError, match="jax_enable_x64"):
-        act(solid, theta2)
+    """The response is kept with the packing; precision is checked at each entry."""
+    with pytest.raises(bridge.errors.PrecisionError, match="jax_enable_x64"):
+        act(theta2, solid)
 
 
 @pytest.mark.usefixtures("float32")
@@ -283,7 +281,7 @@ def test_parameters_made_in_float32() -> None:
     """Either an error, or parameters to the last bit; not 0.8 rounded in silence."""
     try:
         theta = bridge.SoftSphere(diameters=[0.8, 1.0], stiffness=1.0)
-    except bridge.PrecisionError:
+    except bridge.errors.PrecisionError:
         return
     assert theta.arrays()["diameters"].tolist() == [0.8, 1.0]
 
@@ -296,38 +294,38 @@ def test_float64_switched_off_in_a_context(theta2: Any, solid: Packing) -> None:
         context = disable_x64()
     else:
         context = switch(False)
-    with context, pytest.raises(bridge.PrecisionError):
+    with context, pytest.raises(bridge.errors.PrecisionError):
         bridge.energy(theta2, solid.with_positions(solid.positions))
 
 
 def test_positions_changed_in_place_are_not_mistaken(theta2: Any, solid: Packing) -> None:
-    """What is remembered with a packing must not outlive its positions."""
+    """A cached response must not outlive the positions it was computed at."""
     packing = bridge.relax(theta2, solid.with_positions(solid.positions.copy()))
     bridge.pressure(theta2, packing)
     try:
         packing.positions[0] += 0.05
     except ValueError:
         return  # read-only: as good
-    with pytest.raises(bridge.NotAMinimumError):
+    with pytest.raises(bridge.errors.NotAMinimumError):
         bridge.pressure(theta2, packing)
 
 
 def test_misspelt_features(theta2: Any, solid: Packing, solid3: Packing, spheres3: Any) -> None:
-    with pytest.raises(bridge.FeatureError, match="did you mean 'poisson_ratio'"):
+    with pytest.raises(bridge.errors.FeatureError, match="did you mean 'poisson_ratio'"):
         bridge.measure(theta2, solid, ["poison_ratio"])
-    with pytest.raises(bridge.FeatureError, match="did you mean 'bulk_modulus'"):
+    with pytest.raises(bridge.errors.FeatureError, match="did you mean 'bulk_modulus'"):
         bridge.value_and_grad("bulk_moduls")
-    with pytest.raises(bridge.FeatureError, match="psi_8"):
+    with pytest.raises(bridge.errors.FeatureError, match="psi_8"):
         bridge.feature("xyz")
-    with pytest.raises(bridge.FeatureError, match="2 dimensions"):
-        bridge.psi_8(spheres3, solid3)
-    with pytest.raises(bridge.FeatureError, match="2 dimensions"):
+    with pytest.raises(bridge.errors.FeatureError, match="2 dimensions"):
+        bridge.feature("psi_8")(spheres3, solid3)
+    with pytest.raises(bridge.errors.FeatureError, match="2 dimensions"):
         bridge.measure(spheres3, solid3, (), ["psi_8"])
-    with pytest.raises(bridge.FeatureError, match="no gradient"):
+    with pytest.raises(bridge.errors.FeatureError, match="no gradient"):
         bridge.measure(theta2, solid, (), ["psi_8_sharp"])
-    with pytest.raises(bridge.FeatureError, match="already"):
+    with pytest.raises(bridge.errors.FeatureError, match="already"):
         bridge.register(bridge.FEATURES["pressure"])
-    with pytest.raises(bridge.FeatureError, match="a potential and a Packing"):
+    with pytest.raises(InputError, match=r"packing is .*: it must be a Packing"):
         bridge.pressure(theta2, theta2)
 
 
@@ -384,14 +382,14 @@ def test_a_dangling_particle_comes_to_rest_or_is_named() -> None:
     """It hangs in one well: no rattler to be pushed away, and nothing for Newton's method."""
     theta = bridge.Morse([1.0], 1.0, 50.0)
     x = [[0.0, 0.0], [1.0, 0.0], [0.5, 0.8660254], [2.01, 0.01]]
-    found = bridge.relaxation(theta, Packing.of(x, [0] * 4), max_steps=50_000)
+    found = relaxation(theta, Packing.of(x, [0] * 4), max_steps=50_000)
     assert found.response.rattlers.tolist() == [False, False, False, True]
     r = np.linalg.norm(found.packing.positions[3] - found.packing.positions[1])
     assert r == pytest.approx(1.0, abs=1e-12)
 
 
 def test_a_tolerance_asked_for_stays(theta2: Any, solid: Packing) -> None:
-    """What was relaxed to a larger force can be measured without saying so again."""
+    """A packing relaxed to a larger force can be measured without giving the tolerance again."""
     push = 1e-9 * np.random.default_rng(1).standard_normal(solid.positions.shape)
     loose = bridge.relax(theta2, solid.with_positions(solid.positions + push), tolerance=1e-6)
     assert np.abs(bridge.forces(theta2, loose)).max() > bridge.default_tolerance(theta2, loose)
@@ -399,7 +397,7 @@ def test_a_tolerance_asked_for_stays(theta2: Any, solid: Packing) -> None:
     bridge.bond_contributions(theta2, loose)
     bridge.value_and_grad("pressure")(theta2, loose)
     fresh = loose.with_positions(loose.positions)
-    with pytest.raises(bridge.NotAMinimumError):
+    with pytest.raises(bridge.errors.NotAMinimumError):
         bridge.pressure(theta2, fresh)
 
 
@@ -435,6 +433,6 @@ def test_bounded_newton_steps_settle_what_plain_ones_do_not(theta2: Any) -> None
         refused += 1
         assert run_newton(bounded, limit, bounded=True)[0]
         end = start.with_positions(bounded.state.positions)
-        proven(end, theta2)
+        proven(theta2, end)
         assert bridge.energy(theta2, end) < bridge.energy(theta2, start)
     assert refused >= 4

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
+from amorph.bridge.loading.deformation import deformation
+from amorph.bridge.minima.relaxing import relaxation
 
 THETA = bridge.SoftSphere(diameters=[1.0, 1.1], stiffness=[1.0, 1.2, 1.4])
 
@@ -61,7 +63,7 @@ def test_rest_and_response(solid: bridge.Packing) -> None:
     assert shown["energy"].strip().startswith(f"{energy:.10g} ({energy / 16:.6g} a particle")
     assert shown["rattlers"].strip() == "0"
     assert f"{found.max_force:.2e}" in shown["largest force"]
-    rest = bridge.relaxation(THETA, solid)
+    rest = relaxation(THETA, solid)
     assert lines(rest)["moved"].strip() == f"{rest.moved:.3g} at most"
 
 
@@ -75,7 +77,7 @@ def test_measurements(solid: bridge.Packing) -> None:
     assert repr(table).startswith("Jacobian: 7 components of features by 16 parameters\n")
     assert lines(table)["with respect to"].strip() == "diameters/particle"
     batch = bridge.measure_batch(
-        np.stack([solid.positions] * 2), solid.typeid, solid.box, THETA, "pressure"
+        THETA, np.stack([solid.positions] * 2), solid.typeid, solid.box, "pressure"
     )
     assert repr(batch).startswith("BatchMeasurement: 2 of 2 packings measured\n")
     assert lines(batch)["pressure"].strip().startswith(f"mean {found.values['pressure']:.6g}")
@@ -93,7 +95,7 @@ def test_contacts_modes_and_g(solid: bridge.Packing) -> None:
     assert repr(states).startswith("DensityOfStates of 30 modes in 10 bins\n")
     bonds = bridge.bond_contributions(THETA, solid)
     assert f"sum B = {float(jnp.asarray(bonds.bulk).sum()):.6g}" in lines(bonds)["bulk"]
-    turned = bridge.deformation(solid, [[1.0, 0.0], [0.1, 1.0]])
+    turned = deformation(solid, [[1.0, 0.0], [0.1, 1.0]])
     assert "turned by" in repr(turned)
     same = bridge.follow(THETA, solid, THETA)
     assert lines(same)["minimum"].strip() == "the same"

@@ -14,8 +14,9 @@ from scipy.special import sph_harm_y
 
 from amorph import bridge
 from amorph.bridge import Packing, Window
-from amorph.bridge.matter.mechanics import state_of
 from amorph.bridge.features.steinhardt import solid_harmonics
+from amorph.bridge.matter.mechanics import state_of
+from amorph.bridge.matter.neighbours import FIRST_SHELL, FIRST_SHELL_SHARP
 from amorph.handover import BoxTooSmallError, InputError
 
 SPHERES = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
@@ -98,8 +99,8 @@ KNOWN = {
         (6 * np.sqrt(7 / 12) - 8 * np.sqrt(7 / 27)) / 14,
         (6 * np.sqrt(1 / 8) + 8 * np.sqrt(32 / 81)) / 14,
     ),
-    "fcc": (FCC, bridge.FIRST_SHELL, np.sqrt(7 / 192), np.sqrt(169 / 512)),
-    "hcp": (HCP, bridge.FIRST_SHELL, 7 / 72, 0.484762),
+    "fcc": (FCC, FIRST_SHELL, np.sqrt(7 / 192), np.sqrt(169 / 512)),
+    "hcp": (HCP, FIRST_SHELL, 7 / 72, 0.484762),
 }
 
 
@@ -123,7 +124,7 @@ def test_crystals(name: str) -> None:
 def test_default_windows_have_the_usual_shells() -> None:
     """12 neighbours in fcc and hcp, 14 in bcc, 6 in sc, where pairs touch."""
     for packing, usual in ((FCC, 12), (HCP, 12), (BCC, 14), (SC, 6)):
-        for window in (bridge.FIRST_SHELL_SHARP, bridge.FIRST_SHELL):
+        for window in (FIRST_SHELL_SHARP, FIRST_SHELL):
             f = bridge.coordination_feature(window)
             state = state_of(SPHERES, packing, reach=f.reach(SPHERES))
             found = float(jax.jit(f.function)(SPHERES, state))
@@ -198,7 +199,7 @@ def test_bonds_along_z_have_exact_derivatives() -> None:
 def test_lonely_particles_have_none() -> None:
     packing = Packing.of([[0.0, 0, 0], [0, 0, 1.0], [0, 0, 50.0]], [0, 0, 0])
     for averaged in (False, True):
-        for window in (bridge.FIRST_SHELL, bridge.FIRST_SHELL_SHARP):
+        for window in (FIRST_SHELL, FIRST_SHELL_SHARP):
             found = bridge.steinhardt_order(SPHERES, packing, 6, window, averaged=averaged)
             assert found == pytest.approx([1, 1, 0], abs=2e-6)
             assert found[2] == 0
@@ -237,7 +238,7 @@ def test_registry() -> None:
         assert not bridge.feature(f"{name}_sharp").differentiable
     other = bridge.steinhardt_feature(6, Window(1.2, 1.3, "length"), averaged=True)
     assert other.name == "steinhardt_6_averaged (1.2 to 1.3 length)"
-    with pytest.raises(bridge.FeatureError, match="at least 1"):
+    with pytest.raises(bridge.errors.FeatureError, match="at least 1"):
         bridge.feature("steinhardt_0")
 
 
@@ -250,5 +251,5 @@ def test_refusals(solid: Packing, theta2: Any) -> None:
         bridge.steinhardt_order(SPHERES, Packing.of(np.zeros((2, 3)), [0, 0]), 6)
     with pytest.raises(BoxTooSmallError):
         bridge.steinhardt_order(SPHERES, SC, 6, Window(2.5, 2.6))
-    with pytest.raises(bridge.FeatureError, match="3"):
+    with pytest.raises(bridge.errors.FeatureError, match="3"):
         bridge.measure(theta2, solid, ["steinhardt_6"])

@@ -86,7 +86,7 @@ def test_smooth_tends_to_the_histogram(dimension: int, nearest_pairs: Any) -> No
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_smooth_conserves_pairs(dimension: int) -> None:
-    """What leaves a bin enters the next: the pairs within the outer edges stay as many."""
+    """Pairs that leave a bin enter the next: those within the outer edges stay as many."""
     packing = gas(50, dimension, 2)
     edges, width = np.linspace(0, 2.6, 14), 0.2
     fine = np.linspace(0, 2.6, 2)
@@ -138,7 +138,7 @@ def test_feature_measures_what_the_function_does(solid: Packing, theta2: Any) ->
     partial = bridge.pair_distribution(solid, edges, types=(0, 1))
     assert found[h.name] == pytest.approx(partial.g, rel=1e-12)
     assert direct.width == width
-    with pytest.raises(bridge.FeatureError, match="jumps"):
+    with pytest.raises(bridge.errors.FeatureError, match="jumps"):
         bridge.value_and_grad(h)(theta2, solid)
 
 
@@ -159,10 +159,10 @@ def test_feature_beyond_the_box_is_refused(solid: Packing, theta2: Any) -> None:
     with pytest.raises(BoxTooSmallError):
         bridge.measure(theta2, solid, [f])
     absent = bridge.pair_distribution_feature([0.5, 1.0], 0.1, types=(0, 2))
-    with pytest.raises(bridge.FeatureError, match="2"):
+    with pytest.raises(bridge.errors.FeatureError, match="2"):
         bridge.measure(theta2, solid, [absent])
     cluster = replace(solid, box=None)
-    with pytest.raises(bridge.FeatureError, match="cluster"):
+    with pytest.raises(bridge.errors.FeatureError, match="cluster"):
         bridge.measure(theta2, cluster, [f])
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
+from amorph.bridge.features.vibrations import Modes
 from amorph.handover import AmorphError, InputError
 
 
@@ -23,7 +24,7 @@ def triangular(side: int, spacing: float) -> Packing:
 def test_modes_by_dense_algebra(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing
 ) -> None:
-    theta, packing = (theta2, solid) if dimension == 2 else (solid3, spheres3)
+    theta, packing = (theta2, solid) if dimension == 2 else (spheres3, solid3)
     found = bridge.lowest_modes(theta, packing, 10)
     n, d = packing.positions.shape
     rattlers = int(bridge.response(theta, packing).rattlers.sum())
@@ -102,7 +103,7 @@ def test_degenerate_modes(theta2: Any, solid: Packing) -> None:
         found.values["frequencies_5"] / 2,
         rtol=1e-9,
     )
-    with pytest.raises(bridge.DegenerateModesError, match="share a frequency"):
+    with pytest.raises(bridge.errors.DegenerateModesError, match="share a frequency"):
         bridge.jacobian(theta, lattice, ["frequencies_5"], "diameters/particle")
     mean = bridge.jacobian(
         theta, lattice, ["frequencies_5"], "diameters/particle", degenerate="mean"
@@ -143,7 +144,7 @@ def test_slopes_of_split_frequencies() -> None:
 
 
 def test_projection_of_a_deformation(theta2: Any, solid: Packing) -> None:
-    """Over all modes the weights sum to 1; a mode projected on modes is itself (P2, eq. 1)."""
+    """Over all modes the weights sum to 1; a mode on modes is itself (Zhu et al., eq. 1)."""
     n = solid.n_particles
     modes = bridge.lowest_modes(theta2, solid, 2 * n)
     assert modes.vectors.shape[2] == 2 * n - modes.n_zero
@@ -173,7 +174,7 @@ def test_poisson_ratio_of_a_mode() -> None:
         (np.array([[0.0, 1.0], [-1.0, 0.0]]), None),
     ]:  # fmt: skip
         field = cluster.positions @ strain.T + 7.0
-        given = bridge.Modes(modes.frequencies[:1], field[:, :, None], modes.n_zero, cluster, theta)
+        given = Modes(modes.frequencies[:1], field[:, :, None], modes.n_zero, theta, cluster)
         symmetric = 0.5 * (strain + strain.T)
         np.testing.assert_allclose(given.strain()[0], symmetric, atol=1e-12)
         if expected is not None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
+from amorph.bridge.matter.files import frame_of
 from amorph.campaigns import history as histories
 from amorph.campaigns import pictures
 from amorph.campaigns.report import view_of
@@ -86,7 +87,7 @@ def run_made(
             "moved": 0.01 * step,
             "gradient/diameters": 0.1 * theta.arrays()["diameters"],
         }
-        frames.append(bridge.frame_of(theta, packing, log))
+        frames.append(frame_of(theta, packing, log))
     directory.mkdir(parents=True, exist_ok=True)
     write_gsd(directory / "run.gsd", frames)
     outcome_written(

@@ -81,7 +81,7 @@ def test_each_frame_has_its_row_in_order(trajectory: Path, undisturbed: bytes) -
     assert rows[0]["pressure"] == pytest.approx(rows[10]["pressure"], rel=1e-9)
     alone = list(analyze([trajectory], features=FEATURES, frames=slice(-3, None)))
     assert alone == rows[-3:]
-    with pytest.raises(bridge.SingularHessianError):
+    with pytest.raises(bridge.errors.SingularHessianError):
         list(analyze([trajectory], features=["energy"], frames=slice(LOOSE, LOOSE + 1)))
 
 

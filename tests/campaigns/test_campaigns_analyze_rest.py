@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
+from amorph.bridge.matter.files import frame_of
 from amorph.campaigns import cli
 from amorph.campaigns.analysis import analyze
 from amorph.campaigns.analyzing import analyze_to_file
@@ -58,7 +59,7 @@ def test_a_quench_cut_off_is_marked_and_counted(
     frame = next(iter(bridge.read_gsd(_written(nearly, tmp_path / "nearly.gsd"))))
     theta, packing = frame
     log = {"converged": np.array([0], dtype=np.uint8)}
-    write_gsd(tmp_path / "marked.gsd", [bridge.frame_of(theta, packing, log)])
+    write_gsd(tmp_path / "marked.gsd", [frame_of(theta, packing, log)])
     command = ["analyze", str(tmp_path / "cut.gsd"), str(tmp_path / "marked.gsd")]
     options = ["--features", "energy", "--workers", "1"]
     with pytest.raises(SystemExit) as ended:
@@ -93,7 +94,7 @@ def test_positions_in_single_precision_are_the_same_packing(
     for theta, packing in bridge.read_gsd(path):
         rounded = packing.positions.astype(np.float32).astype(np.float64)
         shaken = packing.positions + 1e-3 * rng.normal(size=packing.positions.shape)
-        packings += [(packing.with_positions(x), theta) for x in (rounded, shaken)]
+        packings += [(theta, packing.with_positions(x)) for x in (rounded, shaken)]
     bridge.write_gsd(tmp_path / "b.gsd", packings)
     exact = [row["energy"] for row in analyze([path], features=["energy"])]
     for k, row in enumerate(analyze([tmp_path / "b.gsd"], features=["energy"])):

@@ -200,7 +200,7 @@ def test_what_cannot_be_measured_does_not_hold(monkeypatch: pytest.MonkeyPatch) 
     design, start = begun(0.4, 1e3)
 
     def lost(*_: Any, **__: Any) -> Any:
-        raise bridge.NotAMinimumError("it is gone")
+        raise bridge.errors.NotAMinimumError("it is gone")
 
     monkeypatch.setattr(bridge, "follow", lost)
     verdict = design.verdict(start)

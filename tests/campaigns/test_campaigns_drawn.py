@@ -469,7 +469,7 @@ def check(*, followed: bool) -> GradientCheck:
         changes=np.full((2, 1), 0.1),
         value=value,
         slope=slope,
-        crossing_slope=np.zeros((2, 1, 2)),
+        jump_terms=np.zeros((2, 1, 2)),
         changed=changed,
         rearranged=rearranged,
         failed=0,
@@ -502,7 +502,7 @@ def test_derivatives_of_means_stand_in_the_column_of_their_parameter() -> None:
     (axes,) = pictures.gradient(found).axes
     assert [t.get_text() for t in axes.get_xticklabels()] == ["D[A]", "D[B]"]
     differences, errors = found.differences()
-    means = [found.mean_slopes(limit, crossings=False) for limit in (10.0, 1.0)]
+    means = [found.mean_slopes(limit, jump_terms=False) for limit in (10.0, 1.0)]
     expected = [(differences[0, :, 0], errors[0, :, 0]), *((m[0], e[0]) for m, e in means)]
     assert len(axes.containers) == len(expected)
     for box, (mean, error) in zip(axes.containers, expected, strict=True):

@@ -86,35 +86,35 @@ def test_loss_and_gradient_are_those_of_the_mean() -> None:
     assert same_place(step.packings[0], alone[0].packing)
 
 
-def test_crossings_are_counted_unless_the_campaign_says_otherwise() -> None:
-    counted, own = design(), design(extra="crossings = false")
+def test_jump_terms_are_added_unless_the_campaign_says_otherwise() -> None:
+    counted, own = design(), design(extra="jump_terms = false")
     _, with_them = each_by_itself(counted)
     _, without = each_by_itself(own)
     theta = own.campaign.potential.theta()
     for a, b in zip(with_them, without, strict=True):
-        assert not b.crossing_slopes
+        assert not b.jump_terms
         assert b.packing is not None
         measured = bridge.measure(
-            theta, bridge.relax(theta, b.packing), (), ["poisson_ratio"], crossings=True
+            theta, bridge.relax(theta, b.packing), (), ["poisson_ratio"], jump_terms=True
         )
         for name in ("diameters", "binding"):
             np.testing.assert_array_equal(b.slope(name), b.slopes[name])
             np.testing.assert_allclose(a.slopes[name], b.slopes[name], rtol=1e-9)
             gained = a.slope(name) - b.slope(name)
-            expected = measured.crossings["poisson_ratio"].arrays()[name]
+            expected = measured.jump_terms["poisson_ratio"].arrays()[name]
             np.testing.assert_allclose(gained[0], expected, rtol=1e-6)
             assert np.all(gained[1] == 0)  # a pressure does not jump
     different = counted.start().gradient["diameters"] - own.start().gradient["diameters"]
     assert np.all(different != 0)
 
 
-def test_what_needs_modes_has_no_crossings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_needs_modes_has_no_jump_terms(monkeypatch: pytest.MonkeyPatch) -> None:
     of_mode = bridge.Feature("of_mode", lambda theta, state: state.positions[0, 0], modes=1)
     monkeypatch.setitem(bridge.FEATURES, "of_mode", of_mode)
     text = CAMPAIGN.format(limit=0, extra="").replace("pressure", "of_mode")
-    assert not parse_campaign(text, "x").counts_crossings
-    with pytest.raises(CampaignFileError, match="leave crossings out"):
-        parse_campaign(text.replace("packings = 5", "packings = 5\ncrossings = true"), "x")
+    assert not parse_campaign(text, "x").adds_jump_terms
+    with pytest.raises(CampaignFileError, match="leave jump_terms out"):
+        parse_campaign(text.replace("packings = 5", "packings = 5\njump_terms = true"), "x")
 
 
 def test_an_objective_that_is_not_one_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,8 +164,8 @@ def test_packings_come_back_from_every_format(name: str, case: str, tmp_path: Pa
             # Scaled coordinates start at the box's corner: the same up to a translation.
             difference -= difference[:, :1]
             np.testing.assert_allclose(difference - np.rint(difference), 0, atol=1e-6)
-    (last, _), *_ = read_trajectory(tmp_path / name, slice(-1, None), theta=SOFT)
-    np.testing.assert_array_equal(last.positions, found[2][0].positions)
+    (_, last), *_ = read_trajectory(tmp_path / name, slice(-1, None), theta=SOFT)
+    np.testing.assert_array_equal(last.positions, found[2][1].positions)
 
 
 def test_rows_are_those_of_the_gsd_file(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_turned_cell_is_turned_back_and_said(tmp_path: Path) -> None:
     write_extxyz(tmp_path / "t.xyz", CASES["triclinic"], turn=turn)
     with pytest.warns(UserWarning, match="rotated so that its first cell vector lies along x"):
         found = list(read_trajectory(tmp_path / "t.xyz", theta=SOFT))
-    for packing, (read, _) in zip(CASES["triclinic"], found, strict=True):
+    for packing, (_, read) in zip(CASES["triclinic"], found, strict=True):
         np.testing.assert_allclose(read.box, packing.box, atol=1e-13)
         np.testing.assert_allclose(read.positions - packing.positions, 0, atol=1e-12)
         assert read.box is not None
@@ -223,7 +223,7 @@ def test_clusters_and_what_ase_writes_itself(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "c.xyz", [ase.Atoms("Ar4", corners)] * 2, format="extxyz")
     (tmp_path / "plain.xyz").write_text("3\na comment\nA 0 0 5\nA 1 0 5\nA 0.5 0.8 5\n")
     for name, d in (("c.xyz", 3), ("plain.xyz", 2)):
-        packing, _ = next(read_trajectory(tmp_path / name, theta=morse))
+        _, packing = next(read_trajectory(tmp_path / name, theta=morse))
         assert packing.box is None
         assert packing.dimension == d
         np.testing.assert_array_equal(packing.positions, corners[: 5 - (d == 2) * 2 - (d == 3), :d])
@@ -231,7 +231,7 @@ def test_clusters_and_what_ase_writes_itself(tmp_path: Path) -> None:
     assert "pressure" not in default_features(packing)
     row = next(analyze([tmp_path / "plain.xyz"], features=["energy"], theta=morse))
     assert row["energy"] == pytest.approx(-3.0)
-    with pytest.raises(bridge.FeatureError, match=r"plain\.xyz, frame 0.*volume"):
+    with pytest.raises(bridge.errors.FeatureError, match=r"plain\.xyz, frame 0.*volume"):
         next(analyze([tmp_path / "plain.xyz"], features=["pressure"], theta=morse))
 
 
@@ -244,7 +244,7 @@ def write_species(path: Path, names: str, pbc: str = "T T T") -> Path:
 
 def test_types_are_taken_by_name(tmp_path: Path) -> None:
     def kinds(path: Path, types: Sequence[str] | None = None) -> list[int]:
-        return next(read_trajectory(path, theta=SOFT, types=types))[0].typeid.tolist()
+        return next(read_trajectory(path, theta=SOFT, types=types))[1].typeid.tolist()
 
     path = write_species(tmp_path / "t.xyz", "BABB")
     assert kinds(path) == [1, 0, 1, 1]
@@ -331,9 +331,9 @@ def test_numbers_in_a_comment_that_may_be_a_cell_are_told(
     theta = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
     if said:
         with pytest.warns(UserWarning, match="which may be a cell"):
-            ((packing, _),) = read_trajectory(tmp_path / "t.xyz", theta=theta)
+            ((_, packing),) = read_trajectory(tmp_path / "t.xyz", theta=theta)
     else:
-        ((packing, _),) = read_trajectory(tmp_path / "t.xyz", theta=theta)
+        ((_, packing),) = read_trajectory(tmp_path / "t.xyz", theta=theta)
     assert packing.box is None
 
 

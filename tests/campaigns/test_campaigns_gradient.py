@@ -96,7 +96,7 @@ def test_means_and_errors_of_known_numbers() -> None:
         changes=changes,
         value=value,
         slope=0.25 * slope,
-        crossing_slope=0.75 * slope,
+        jump_terms=0.75 * slope,
         changed=changed,
         rearranged=np.zeros((50, 2, 1, 2), dtype=bool),
         failed=0,
@@ -114,12 +114,12 @@ def test_means_and_errors_of_known_numbers() -> None:
     median = np.median(np.linalg.norm(slope[:, 0], axis=1))
     kept = slope[:, 0] * np.minimum(1, 2 * median / np.linalg.norm(slope[:, 0], axis=1))[:, None]
     np.testing.assert_allclose(cut[0], kept.mean(axis=0))
-    without, _ = found.mean_slopes(2.0, crossings=False)
+    without, _ = found.mean_slopes(2.0, jump_terms=False)
     np.testing.assert_allclose(without[0], 0.25 * kept.mean(axis=0))
     figure = pictures.gradient(found)
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert "difference over ±10 %" in labels
-    assert "mean gradient, each at most 1 median, with crossings" in labels
+    assert "mean gradient, each at most 1 median, with jump terms" in labels
     assert "mean gradient, each at most 1 median, without" in labels
 
 

@@ -155,7 +155,7 @@ def test_a_run_in_another_mode_is_a_row_without_values(tmp_path: Path) -> None:
     assert "mode = 'shift'" in table["message"][1]
     assert np.isfinite(table["energy"][0])
     assert not np.isfinite(table["energy"][1])
-    ((_, theta),) = bridge.read_gsd(path, slice(1))
+    ((theta, _),) = bridge.read_gsd(path, slice(1))
     on_purpose = campaigns.analyze_table(path, features=["energy"], theta=theta)
     assert list(on_purpose["status"]) == ["ok", "ok"]
 

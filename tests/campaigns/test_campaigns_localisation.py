@@ -50,9 +50,9 @@ def test_a_packing_wherever_its_box_lies() -> None:
     theta = campaign.potential.theta()
     packing = fresh_member(Order(campaign, theta, theta, 0), 0).packing
     assert packing is not None
-    found = localisation(bridge.relax(theta, packing), theta)
+    found = localisation(theta, bridge.relax(theta, packing))
     moved = packing.with_positions(packing.positions + np.array([1.3, -2.1])).wrapped()
-    again = localisation(bridge.relax(theta, moved), theta)
+    again = localisation(theta, bridge.relax(theta, moved))
     for name in ("bulk_participation", "shear_participation", "bulk_spread", "shear_spread"):
         assert 0 < getattr(found, name) < 1
         assert getattr(again, name) == pytest.approx(getattr(found, name), rel=1e-6)

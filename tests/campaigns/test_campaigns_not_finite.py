@@ -145,7 +145,7 @@ def test_differences_that_are_not_known_are_null() -> None:
         changes=np.array([[0.1], [0.1]]),
         value=np.ones((3, 1)),
         slope=np.ones((3, 1, 2)),
-        crossing_slope=np.zeros((3, 1, 2)),
+        jump_terms=np.zeros((3, 1, 2)),
         changed=changed,
         rearranged=np.zeros((3, 2, 1, 2), dtype=bool),
         failed=0,

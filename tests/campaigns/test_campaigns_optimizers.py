@@ -73,7 +73,7 @@ def test_held_and_shared() -> None:
         ('shared.binding = [["AA"]]', "at least 2"),
         ('starts = "common"', "ensemble"),
         ("gradient_limit = 3", "ensemble"),
-        ("crossings = true", "ensemble"),
+        ("jump_terms = true", "ensemble"),
     ],
 )
 def test_named_faults(design: str, message: str) -> None:

@@ -37,7 +37,7 @@ def soft_forces(x: np.ndarray, sigma: np.ndarray, k: np.ndarray, box: np.ndarray
 
 
 def morse_forces(theta: Any, x: np.ndarray, typeid: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Forces of P0's potential with equal B, k and a for all pairs, over the nearest images."""
+    """Harmonic-Morse forces with equal B, k and a for all pairs, over the nearest images."""
     (b,), (k,), (a,) = (set(theta[n].tolist()) for n in ("binding", "stiffness", "alpha"))
     length = np.diag(box)
     vector = x[:, None] - x[None]

@@ -9,7 +9,7 @@ import pytest
 from amorph import bridge, ensemble
 from amorph.handover import InputError, read_gsd
 
-# Seven spheres with sticky contacts, each its own kind, as in P4.
+# Seven spheres with sticky contacts, each its own kind, as in Goodrich et al., PNAS 118 (2021).
 MORSE = bridge.Morse(diameters=np.ones(7), binding=1.0, alpha=15.0)
 
 

@@ -223,7 +223,7 @@ def test_values_worked_by_hand() -> None:
     slope = 0.1 * 12 * (np.exp(-3) - np.exp(-6))
     assert u == pytest.approx([0.525, -0.1, well, 0.0], rel=1e-14, abs=0)
     assert f == pytest.approx([5.0, 0.0, -slope / 1.5, 0.0], rel=1e-14, abs=0)
-    # P0's and P1's cores differ by sigma squared.
+    # The two forms' cores differ by sigma squared.
     p = {"binding": 0.0, "stiffness": 3.0, "alpha": 6.0}
     whole, _ = ensemble.evaluate_pairs(bridge.HarmonicMorse(diameters=[2.0], **p), [1.0])
     reduced, _ = ensemble.evaluate_pairs(bridge.HarmonicMorseReduced(diameters=[2.0], **p), [1.0])

@@ -178,7 +178,7 @@ def test_what_no_potential_is_is_refused_by_name(tmp_path: Path, case: str) -> N
     (frame,) = read_gsd(path, potential="soft_sphere", parameters=given.arrays())
     assert frame.potential == "soft_sphere"
     assert frame.log == {}
-    ((_, theta),) = bridge.read_gsd(path, theta=given)
+    ((theta, _),) = bridge.read_gsd(path, theta=given)
     assert theta.near is given
     (bare,) = read_gsd(path, need_potential=False)
     assert (bare.potential, bare.parameters, bare.log) == (None, {}, {})

@@ -20,7 +20,7 @@ def scaled(packing: Packing, factor: float) -> Packing:
     return Packing(packing.positions * factor, packing.typeid, packing.box * factor)
 
 
-def class_of(packing: Packing, theta: Any) -> np.ndarray:
+def class_of(theta: Any, packing: Packing) -> np.ndarray:
     i, j = np.triu_indices(packing.n_particles, 1)
     length = np.diag(packing.box)
     vector = packing.positions[j] - packing.positions[i]
@@ -47,13 +47,13 @@ def test_pressure_and_bulk_modulus_are_derivatives_by_volume(theta: Any) -> None
     for seed in range(20):
         batch = ensemble.quench(theta, N, DENSITY, 2, 1, seed=seed, threads=1)
         packing = bridge.relax(theta, Packing(batch.positions[0], batch.typeid, batch.boxes[0]))
-        classes = class_of(packing, theta)
+        classes = class_of(theta, packing)
         volume = packing.volume
         energies, pressures, volumes = [], [], []
         crossed = False
         for step in (-1e-5, 1e-5):
             there = bridge.relax(theta, scaled(packing, 1 + step))
-            crossed |= bool((class_of(there, theta) != classes).any())
+            crossed |= bool((class_of(theta, there) != classes).any())
             energies.append(bridge.energy(theta, there))
             pressures.append(float(-np.trace(bridge.stress(theta, there)) / 2))
             volumes.append(there.volume)
@@ -100,7 +100,7 @@ def test_random_solids_are_isotropic_on_average(theta: Any) -> None:
         try:
             packing = bridge.relax(theta, Packing(batch.positions[k], batch.typeid, batch.boxes[0]))
             tensors.append(np.asarray(bridge.elastic_tensor(theta, packing)))
-        except (bridge.NotAMinimumError, bridge.RelaxationError):
+        except (bridge.errors.NotAMinimumError, bridge.errors.RelaxationError):
             continue
     c = np.array(tensors)
     assert len(c) > 380

@@ -252,7 +252,7 @@ def test_a_potential_given_on_purpose_is_used(tmp_path):
     quench(sim, [force], steps=20)
     path = written(sim, tmp_path / "a.gsd", force)
     theta = bridge.SoftSphere([0.8, 1.0], 2.0)
-    ((_, used),) = bridge.read_gsd(path, theta=theta)
+    ((used, _),) = bridge.read_gsd(path, theta=theta)
     assert used is theta
 
 
