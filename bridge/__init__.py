@@ -9,6 +9,8 @@ is, can be imported from the rooms: `amorph.bridge.matter`, `solve`, `minima`, `
 from . import precision as precision  # first: it switches JAX to float64
 
 # isort: split
+from amorph.handover import Parameter
+
 from . import errors
 from .compiled import keep_compiled
 from .features.builtin import (
@@ -33,19 +35,21 @@ from .features.vibrations import (
 from .loading.deformation import deform
 from .loading.strain_response import nonaffine_displacement, tangent_stiffness
 from .loading.stress_strain import stress_strain
-from .matter.files import packings_of, read_gsd, theta_of, write_gsd
-from .matter.mechanics import energy, forces, hessian, stress
-from .matter.neighbours import Window
-from .matter.packing import Packing
-from .matter.potentials import (
+from .matter.builtin_potentials import (
     FourTerm,
     HarmonicMorse,
     HarmonicMorseReduced,
     Morse,
-    PairPotential,
     SoftSphere,
-    from_arrays,
 )
+from .matter.files import packings_of, read_gsd, theta_of, write_gsd
+from .matter.lennard_jones import LennardJones
+from .matter.mechanics import energy, forces, hessian, stress
+from .matter.neighbours import Window
+from .matter.packing import Packing
+from .matter.potentials import PairPotential
+from .matter.registered import from_arrays
+from .matter.repulsive import WCA, Hertz
 from .matter.springs import PairsAndSprings, Springs, Theta
 from .minima.departure import departure
 from .minima.following import crossings, follow
@@ -60,14 +64,18 @@ from .sensitivity.parameters import by_group
 
 __all__ = [
     "FEATURES",
+    "WCA",
     "Feature",
     "FourTerm",
     "HarmonicMorse",
     "HarmonicMorseReduced",
+    "Hertz",
+    "LennardJones",
     "Morse",
     "Packing",
     "PairPotential",
     "PairsAndSprings",
+    "Parameter",
     "SoftSphere",
     "Springs",
     "Theta",

@@ -183,7 +183,7 @@ def _view(rows: Rows, number: int, snapshot: Snapshot) -> "tuple[pictures.View, 
     k, frame = rows.selection.at(number)
     theta, tolerance = snapshot.theta, rows.request.tolerance
     if theta.near is not None:
-        diameters = theta.near.arrays()["diameters"]
+        diameters = np.asarray(theta.near.diameters)
     else:  # of a network: nodes, drawn much smaller than the springs are long
         n_types = int(np.max(snapshot.packing.typeid)) + 1
         diameters = np.full(n_types, 0.3 * theta.size_range()[0])

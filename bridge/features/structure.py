@@ -23,10 +23,10 @@ from amorph.handover.showing import shown, spread_shown
 
 from ..errors import FeatureError
 from ..matter.arguments import check
+from ..matter.builtin_potentials import SoftSphere
 from ..matter.mechanics import State, pair_terms, state_of, volume_of
 from ..matter.neighbours import fall
 from ..matter.packing import Packing
-from ..matter.potentials import SoftSphere
 from ..matter.springs import Theta
 from .registry import Feature
 

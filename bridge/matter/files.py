@@ -14,7 +14,8 @@ from amorph.handover.arguments import check_kind, described, one_or_several
 
 from .arguments import check
 from .packing import Packing
-from .potentials import PairPotential, from_arrays
+from .potentials import PairPotential
+from .registered import from_arrays
 from .springs import PairsAndSprings, Springs, Theta
 
 __all__ = ["frame_of", "packings_of", "read_gsd", "theta_of", "write_gsd"]

@@ -204,6 +204,19 @@ def listed(theta: Any, state: State, found: Sequence[tuple[Any, ...]]) -> list[N
     return [np.concatenate(parts) for parts in zip(*columns, strict=True)]
 
 
+def attractive(theta: Any, state: State) -> list[Array]:
+    """Whether each pair of each kind of interaction may pull, (M,) each."""
+    out = []
+    if theta.near is not None:
+        i, j = state.typeid[state.pairs.i], state.typeid[state.pairs.j]
+        out.append(theta.near.attracts_of(i, j))
+    if theta.springs is not None:
+        assert state.bonds is not None
+        bonded = theta.springs.padded(state.bonds.i.shape[0])
+        out.append(theta.springs.kind.pair_attracts(bonded))
+    return out
+
+
 @dataclass(frozen=True, eq=False)
 class PairTerms:
     """The pairs near each other: vectors (M, d), distances (M,), unit vectors, parameters."""

@@ -62,7 +62,7 @@ def find_pairs(
     if int(np.max(packing.typeid)) >= near.n_types:
         raise UnknownTypeError(
             f"a particle has typeid {int(np.max(packing.typeid))}, but the potential has "
-            f"parameters for {near.n_types} types: give a diameter for each."
+            f"parameters for {near.n_types} types: give parameters for each."
         )
     x = np.asarray(packing.positions)
     n, d = x.shape

@@ -1,11 +1,15 @@
 """Pair potentials as JAX pytrees: their leaves are the parameters that a design changes.
 
-The formulas are those of the C++ headers in `hoomd_plugin/potentials`, against which they are
-tested point by point.
+A class that derives from `PairPotential` says how its energy follows from a distance and the
+parameters of a pair, and which parameters these are. All else that is asked of a potential follows
+from that, unless the class states it.
 """
 
+import inspect
+import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -13,74 +17,116 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import (
-    FOUR_TERM_ONSET,
-    MORSE_SWITCH,
-    POTENTIALS,
-    InputError,
-    check_parameters,
-    check_potential,
-    pair_places,
-)
+from amorph.handover import POTENTIALS, InputError, Parameter, pair_places
 from amorph.handover.arguments import described, real_numbers
+from amorph.handover.potentials import check_declared, n_types, names_of_components
 from amorph.handover.showing import parameters_shown
 
 from ..precision import require_float64
+from . import searching
+from .registered import check_free, register_potential
 
-__all__ = [
-    "FourTerm",
-    "HarmonicMorse",
-    "HarmonicMorseReduced",
-    "Morse",
-    "PairPotential",
-    "SoftSphere",
-    "from_arrays",
-]
+__all__ = ["OwnParameters", "PairPotential"]
+
+DIAMETERS = Parameter("diameters", per_pair=False)
+SIGMA = Parameter("sigma")
 
 
 class PairPotential(ABC):
-    """A pair potential with its parameters, in reduced units.
+    """A pair potential with its parameters, in reduced units; the base of users' own.
 
-    Parameters of types are vectors (n_types,), those of pairs of types vectors over
-    ``numpy.triu_indices(n_types)``; a scalar is broadcast. A derivative with respect to a pair
-    parameter changes (i, j) and (j, i) together. Subclasses are frozen JAX pytrees, so a gradient
-    is an object of the same class.
+    A subclass gives `pair_energy`, and `parameters`; that is enough:
+
+    >>> class Yukawa(bridge.PairPotential):
+    ...     parameters = ("strength", "kappa", "r_cut")
+    ...
+    ...     @staticmethod
+    ...     def pair_energy(r, pair):
+    ...         return pair["strength"] * jnp.exp(-pair["kappa"] * (r - pair["sigma"])) / r
+    >>> theta = Yukawa(diameters=[0.9, 1.1], strength=1.0, kappa=5.0, r_cut=2.5)
+
+    It has the name ``yukawa`` then, by which GSD files and TOML tables find it. Beyond the cutoff
+    the energy is 0, whatever the formula says. A class that is defined again takes the place of the
+    first.
+
+    Sizes are ``diameters`` (n_types,), so that σ of a pair is their mean, or ``sigma`` over pairs
+    of types in their place, where they do not add up. Parameters belong to pairs of types: vectors
+    over ``numpy.triu_indices(n_types)``; a scalar is broadcast. A derivative with respect to one
+    changes (i, j) and (j, i) together. Objects are frozen JAX pytrees, so a gradient is an object
+    of the same class.
+
+    Class attributes
+    ----------------
+    parameters:
+        Names, or `Parameter` objects, which have bounds; a name alone stands for numbers greater
+        than 0.
+    potential:
+        The potential's name; by default that of the class (``MyPotential`` is ``my_potential``).
+    cutoff_in_sigma:
+        Where u ends, in units of σ; by default it ends at the parameter ``r_cut``.
+
+    Raises `InputError` for parameters that are missing, unknown, of wrong length or out of bounds,
+    and for a class that does not say where u ends or whose formula cannot be used.
     """
 
     potential: ClassVar[str]
+    parameters: ClassVar[tuple[Any, ...]] = ()
+    cutoff_in_sigma: ClassVar[float | None] = None
     springs: ClassVar[None] = None
     _values: dict[str, Any]
+    _known: dict[Any, Any]
 
-    def __init__(self, **parameters: ArrayLike) -> None:
+    def __init__(self, *values: ArrayLike, **parameters: ArrayLike) -> None:
         require_float64()  # else the parameters would be rounded in silence
-        given: dict[str, NDArray[Any]] = {
-            name: real_numbers(f"parameter {name!r}", value) for name, value in parameters.items()
+        kind = type(self)
+        given = _bound(kind, values, parameters)
+        if any(isinstance(value, jax.core.Tracer) for value in given.values()):
+            object.__setattr__(self, "_values", _traced(kind, given))
+            return
+        arrays: dict[str, NDArray[Any]] = {
+            name: real_numbers(f"parameter {name!r}", value) for name, value in given.items()
         }
-        if "diameters" in given and given["diameters"].ndim == 0:
-            given["diameters"] = given["diameters"][None]
-        checked = check_parameters(self.potential, given)
+        if "diameters" in arrays and arrays["diameters"].ndim == 0:
+            arrays["diameters"] = arrays["diameters"][None]
+        checked = check_declared(kind.potential, declared(kind, arrays), arrays, types_of)
         object.__setattr__(self, "_values", {k: jnp.asarray(v) for k, v in checked.items()})
+        if not kind.__module__.startswith("amorph."):  # which are tested
+            from .checking import check_formula
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is frozen: use replace({name}=...).")
+            check_formula(self)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        names = tuple(p.name for p in POTENTIALS[cls.potential])
+        if not cls.parameters and "pair_energy" not in cls.__dict__:
+            return  # a base of others
+        _declare(cls)
+        register_potential(cls)
 
-        def flatten(theta: PairPotential) -> tuple[tuple[tuple[Any, Any], ...], None]:
-            return tuple((jax.tree_util.GetAttrKey(n), theta._values[n]) for n in names), None
+        def flatten(theta: PairPotential) -> tuple[Any, tuple[str, ...]]:
+            leaves = tuple((jax.tree_util.GetAttrKey(k), v) for k, v in theta._values.items())
+            return leaves, tuple(theta._values)
 
-        def unflatten(_: None, leaves: Any) -> PairPotential:
+        def unflatten(names: tuple[str, ...], leaves: Any) -> PairPotential:
             # Leaves may be tracers, gradients or anything else: nothing is checked here.
             theta = object.__new__(cls)
             object.__setattr__(theta, "_values", dict(zip(names, leaves, strict=True)))
             return theta
 
         jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: use replace({name}=...).")
+
+    def __getattr__(self, name: str) -> Array:
+        values = self.__dict__.get("_values", {})
+        if name in values:
+            return values[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_values": self._values}  # what is known of them is found anew
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({parameters_shown(self._values)})"
@@ -97,13 +143,34 @@ class PairPotential(ABC):
 
     @property
     def diameters(self) -> Array:
-        """Diameters (n_types,)."""
-        return self._values["diameters"]
+        """Diameters (n_types,): where σ stands over pairs of types, σ_ii."""
+        if "diameters" in self._values:
+            return self._values["diameters"]
+        return self._values["sigma"][np.diagonal(pair_places(self.n_types))]
+
+    @property
+    def sizes(self) -> Array:
+        """The diameters (n_types,), or σ over pairs of types (n_pairs,) in their place."""
+        return self._values["diameters" if "diameters" in self._values else "sigma"]
 
     @property
     def n_types(self) -> int:
         """The number of types."""
-        return int(self.diameters.shape[0])
+        if "diameters" in self._values:
+            return int(self._values["diameters"].shape[0])
+        return _types_of_pairs(int(self._values["sigma"].shape[0]))
+
+    @property
+    def declared(self) -> tuple[Parameter, ...]:
+        """The parameters with their bounds, sizes first."""
+        return declared(type(self), self._values)
+
+    def component_names(self, parameter: str, types: tuple[str, ...]) -> list[str]:
+        """The names of a parameter's components: of types (A, B), or pairs of them (AA, AB, BB).
+
+        Raises `InputError` for a parameter that there is not.
+        """
+        return names_of_components(self.potential, self.declared, parameter, types)
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """The parameters by name, float64 vectors over types or pairs of types."""
@@ -117,10 +184,11 @@ class PairPotential(ABC):
         """The parameters of pairs of particles of the given types (M,): sigma and the others."""
         return self._spread(self._values, type_i, type_j)
 
-    def of_types(self) -> dict[str, NDArray[np.float64]]:
-        """The parameters of all pairs of types, NumPy matrices (n_types, n_types)."""
+    def of_types(self) -> dict[str, Any]:
+        """The parameters of all pairs of types, matrices (n_types, n_types), NumPy's or traced."""
         i, j = np.indices((self.n_types, self.n_types))
-        return self._spread(self.arrays(), i, j)
+        traced = any(isinstance(v, jax.core.Tracer) for v in self._values.values())
+        return self._spread(self._values if traced else self.arrays(), i, j)
 
     def resolved(self, type_i: Any, type_j: Any) -> "OwnParameters":
         """This potential with the parameters of each of a list of pairs, (M,) both."""
@@ -130,28 +198,76 @@ class PairPotential(ABC):
         n = self.n_types
         places = pair_places(n)
         place = (jnp.asarray(places) if isinstance(i, jax.Array) else places)[i, j]
-        diameters = values["diameters"]
-        out = {"sigma": 0.5 * (diameters[i] + diameters[j])}
+        out = {}
+        if "diameters" in values:
+            diameters = values["diameters"]
+            out["sigma"] = 0.5 * (diameters[i] + diameters[j])
         out.update({k: v[place] for k, v in values.items() if k != "diameters"})
         return out
 
+    def _once(self, name: Any, make: Any) -> Any:
+        """A value that follows from the parameters, computed once for this object."""
+        known = self.__dict__.setdefault("_known", {})
+        if name not in known:
+            known[name] = make()
+        return known[name]
+
+    def breaks(self) -> NDArray[np.float64]:
+        """Distances at which u'' jumps, of pairs of types, (n_breaks, n_types, n_types).
+
+        The last is the cutoff; those that a pair lacks lie beyond it.
+        """
+
+        def found() -> NDArray[np.float64]:
+            cutoffs = self.cutoffs()
+            at = self.kind.pair_breaks(self.of_types())
+            return np.stack([np.broadcast_to(np.asarray(b), cutoffs.shape) for b in at])
+
+        return self._once("breaks", found)
+
+    @property
+    def states_breaks(self) -> bool:
+        """Whether the class says itself where u'' jumps."""
+        return _states(self.kind, "pair_breaks")
+
+    def break_slopes(self) -> dict[str, NDArray[np.float64]]:
+        """∂b/∂p of `breaks` by each pair's own parameters, (n_breaks, n_types, n_types) each."""
+
+        def found() -> dict[str, NDArray[np.float64]]:
+            pair = self.of_types()
+            ends = _slopes_of(self.kind.pair_cutoff, pair)
+            if self.states_breaks:
+                return _slopes_of(lambda p: jnp.stack(self.kind.pair_breaks(p)), pair)
+            inner = searching.break_slopes(self.kind, pair, self.breaks()[:-1])
+            return {k: np.concatenate([v, ends[k][None]]) for k, v in inner.items()}
+
+        return self._once("break_slopes", found)
+
+    def attracts_of(self, type_i: Any, type_j: Any) -> Array:
+        """`pair_attracts` of pairs of particles of the given types, (M,)."""
+        return jnp.asarray(self.kind.pair_attracts(self.of_types()))[type_i, type_j]
+
     def cutoffs(self) -> NDArray[np.float64]:
         """The cutoffs of pairs of types, (n_types, n_types)."""
-        return np.asarray(self.pair_cutoff(self.of_types()))
+        return self._once("cutoffs", lambda: np.asarray(self.pair_cutoff(self.of_types())))
 
     def longest_cutoff(self) -> float:
         """The largest cutoff of any pair of types."""
         return float(np.max(self.cutoffs()))
 
     def max_stiffness(self) -> float:
-        """The largest u'' of any pair of types."""
-        with np.errstate(over="ignore"):  # callers that use it as a scale refuse infinity
-            return float(np.max(self.pair_stiffness(self.of_types())))
+        """The largest `pair_stiffness` of any pair of types."""
+
+        def found() -> float:
+            with np.errstate(over="ignore"):  # callers that use it as a scale refuse infinity
+                return float(np.max(self.pair_stiffness(self.of_types())))
+
+        return self._once("max_stiffness", found)
 
     def size_range(self) -> tuple[float, float]:
-        """The smallest and largest diameter: the unit of the lengths of steps and skins."""
-        diameters = self.arrays()["diameters"]
-        return float(np.min(diameters)), float(np.max(diameters))
+        """The smallest and largest diameter or σ: the unit of the lengths of steps and skins."""
+        sizes = np.asarray(self.sizes)
+        return float(np.min(sizes)), float(np.max(sizes))
 
     @staticmethod
     @abstractmethod
@@ -160,25 +276,207 @@ class PairPotential(ABC):
 
     # The functions below take pairs' parameters as NumPy or JAX arrays.
 
-    @staticmethod
-    @abstractmethod
-    def pair_cutoff(pair: Mapping[str, Any]) -> Any:
-        """The distance beyond which u(r) is zero."""
+    @classmethod
+    def pair_cutoff(cls, pair: Mapping[str, Any]) -> Any:
+        """The distance beyond which u is 0: `cutoff_in_sigma` times σ, or ``r_cut``."""
+        if cls.cutoff_in_sigma is not None:
+            return cls.cutoff_in_sigma * pair["sigma"]
+        return pair["r_cut"]
 
-    @staticmethod
-    @abstractmethod
-    def pair_breaks(pair: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The distances, ascending, at which u''(r) jumps; the last is the cutoff."""
+    @classmethod
+    def pair_breaks(cls, pair: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The distances, ascending, at which u''(r) jumps; the last is the cutoff.
 
-    @staticmethod
-    @abstractmethod
-    def pair_stiffness(pair: Mapping[str, Any]) -> Any:
-        """The largest u''(r)."""
+        By default they are looked for, in 2,048 cells between 0.2 σ and the cutoff: at most four,
+        none where two lie within a cell, and none that changes u'' by less than a millionth of
+        itself. Those that a pair lacks beside others lie beyond its cutoff. The search needs
+        numbers: inside of JAX's transformations there are none.
+        """
+        if any(isinstance(v, jax.core.Tracer) for v in pair.values()):
+            raise InputError(
+                f"{cls.__name__} does not state where its u'' jumps, which cannot be looked for "
+                "inside of a JAX transformation: give it a function pair_breaks(pair)."
+            )
+        numbers = {k: np.asarray(v) for k, v in pair.items()}
+        return (*searching.find_breaks(cls, numbers), cls.pair_cutoff(numbers))
 
-    @staticmethod
-    @abstractmethod
-    def pair_attracts(pair: Mapping[str, Any]) -> Any:
-        """Whether the pair has an attractive part."""
+    @classmethod
+    def pair_stiffness(cls, pair: Mapping[str, Any]) -> Any:
+        """The u''(r) that steps and tolerances are measured by.
+
+        By default the largest \\|u''\\| from a little inside of the first minimum (or of σ, for
+        pairs that only repel) outwards, and of the whole of a core that is soft.
+        """
+        return searching.attracts_and_stiffness(cls, pair)[1]
+
+    @classmethod
+    def pair_attracts(cls, pair: Mapping[str, Any]) -> Any:
+        """Whether the pair has an attractive part: by default, whether u' > 0 below the cutoff."""
+        return searching.attracts_and_stiffness(cls, pair)[0]
+
+
+def _slopes_of(function: Any, pair: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """Derivatives of an elementwise function (..., of the pairs' shape) by the parameters."""
+    arrays = {k: jnp.asarray(v) for k, v in pair.items()}
+
+    @jax.jit
+    def by_parameter(values: dict[str, Array]) -> dict[str, Array]:
+        def along(name: str) -> Array:
+            change = {k: jnp.full_like(v, float(k == name)) for k, v in values.items()}
+            return jax.jvp(lambda p: jnp.asarray(function(p)), (values,), (change,))[1]
+
+        return {k: along(k) for k in values}
+
+    return {k: np.asarray(v) for k, v in by_parameter(arrays).items()}
+
+
+def _states(kind: type[PairPotential], name: str) -> bool:
+    """Whether a class has a function of its own in place of the base's."""
+    return next(k for k in kind.__mro__ if name in k.__dict__) is not PairPotential
+
+
+def declared(kind: type[PairPotential], given: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    """A potential's parameters, sizes first: σ where it was given in place of diameters."""
+    own = kind.potential in POTENTIALS
+    size = SIGMA if "sigma" in given and "diameters" not in given and not own else DIAMETERS
+    return (size, *kind.parameters)
+
+
+def types_of(arrays: Mapping[str, Any]) -> int:
+    """The number of types that arrays describe; raises `InputError`."""
+    if "sigma" not in arrays:
+        return n_types(arrays)
+    sigma = np.asarray(arrays["sigma"])
+    return 1 if sigma.ndim == 0 else _types_of_pairs(sigma.size if sigma.ndim == 1 else 0)
+
+
+def _types_of_pairs(pairs: int) -> int:
+    types = (math.isqrt(8 * pairs + 1) - 1) // 2
+    if types < 1 or types * (types + 1) // 2 != pairs:
+        raise InputError(
+            f"parameter 'sigma' has {pairs} components: it must have one for each pair of types, "
+            "over numpy.triu_indices(n_types): 1, 3, 6, 10, ..."
+        )
+    return types
+
+
+def _bound(
+    kind: type[PairPotential], values: tuple[Any, ...], named: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Parameters by name, those given in order too; raises `InputError`."""
+    names = [p.name for p in declared(kind, named)]
+    if len(values) > len(names):
+        raise InputError(
+            f"{kind.__name__}: {len(values)} parameters were given: it has {', '.join(names)}."
+        )
+    given = dict(zip(names, values, strict=False))
+    for name in given:
+        if name in named:
+            raise InputError(f"{kind.__name__}: parameter {name!r} was given twice.")
+    return {**given, **named}
+
+
+def _traced(kind: type[PairPotential], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters some of which JAX traces: their names and shapes are checked, no values."""
+    wanted = declared(kind, given)
+    arrays = {k: jnp.asarray(v, dtype=np.float64) for k, v in given.items()}
+    if "diameters" in arrays and arrays["diameters"].ndim == 0:
+        arrays["diameters"] = arrays["diameters"][None]
+    ones = {k: np.ones(v.shape) for k, v in arrays.items()}
+    unbounded = [Parameter(p.name, p.per_pair, zero_allowed=True, low=-math.inf) for p in wanted]
+    shapes = check_declared(kind.potential, unbounded, ones, types_of)
+    return {k: jnp.broadcast_to(arrays[k], v.shape) for k, v in shapes.items()}
+
+
+def _declare(cls: type[PairPotential]) -> None:
+    """Complete a class by what follows from what it states; raises `InputError`."""
+    if "potential" not in cls.__dict__:
+        cls.potential = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+    if not isinstance(cls.potential, str) or not re.fullmatch(r"[a-z_]\w{0,63}", cls.potential):
+        raise InputError(
+            f"{cls.__name__}.potential is {described(cls.potential)}: a name has small letters, "
+            "digits and underscores."
+        )
+    check_free(cls)
+    if cls.potential in POTENTIALS:  # of the engine: the registry refuses users' by these names
+        cls.parameters = POTENTIALS[cls.potential][1:]
+    cls.parameters = tuple(_parameter(cls, p) for p in _listed(cls))
+    ends = _states(cls, "pair_cutoff") or cls.cutoff_in_sigma is not None
+    if not ends and "r_cut" not in [p.name for p in cls.parameters]:
+        raise InputError(
+            f"{cls.__name__} does not say where u ends: give it the parameter 'r_cut', "
+            "cutoff_in_sigma = 2.5 or such, or a function pair_cutoff(pair)."
+        )
+    if cls.cutoff_in_sigma is not None and not 0 < cls.cutoff_in_sigma < math.inf:
+        raise InputError(
+            f"{cls.__name__}.cutoff_in_sigma is {described(cls.cutoff_in_sigma)}: it must be "
+            "finite and greater than 0."
+        )
+    if cls.potential not in POTENTIALS:
+        _end_at_cutoff(cls)
+    sizes = inspect.Parameter("diameters", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [sizes, *(sizes.replace(name=p.name) for p in cls.parameters)]
+    )
+
+
+def _listed(cls: type[PairPotential]) -> tuple[Any, ...]:
+    given: Any = cls.parameters
+    if isinstance(given, (str, Parameter)):
+        return (given,)
+    if not isinstance(given, (tuple, list)):
+        raise InputError(
+            f"{cls.__name__}.parameters is {described(given)}: it must be names, as "
+            '("epsilon", "r_cut").'
+        )
+    return tuple(given)
+
+
+def _parameter(cls: type[PairPotential], given: Any) -> Parameter:
+    made = Parameter(given) if isinstance(given, str) else given
+    if not isinstance(made, Parameter) or not re.fullmatch(r"[A-Za-z]\w{0,63}", str(made.name)):
+        raise InputError(
+            f"{cls.__name__}.parameters holds {described(given)}: it must be names, or "
+            "bridge.Parameter(name, ...)."
+        )
+    if made.name in ("diameters", "sigma"):
+        raise InputError(
+            f"{cls.__name__}.parameters: every potential has {made.name!r}: leave it out."
+        )
+    if not made.per_pair:
+        raise InputError(
+            f"{cls.__name__}.parameters: {made.name!r} belongs to types: all but diameters belong "
+            "to pairs of types."
+        )
+    if hasattr(PairPotential, made.name):
+        raise InputError(
+            f"{cls.__name__}.parameters: {made.name!r} means something else here: choose another "
+            "name."
+        )
+    return made
+
+
+def _end_at_cutoff(cls: type[PairPotential]) -> None:
+    """Let the energy be 0 beyond the cutoff, whatever the class's formula says there."""
+    written = cls.__dict__.get("pair_energy")
+    if written is None:
+        return
+    formula = written.__get__(None, cls) if hasattr(written, "__get__") else written
+
+    def pair_energy(kind: type[PairPotential], r: Array, pair: Mapping[str, Array]) -> Array:
+        cutoff = kind.pair_cutoff(pair)
+        inside = r < cutoff
+        # The branch that is not taken must not overflow: derivatives of `where` multiply it by 0.
+        u = formula(jnp.where(inside, r, 0.5 * cutoff), pair)
+        if np.shape(u) != np.shape(inside):
+            raise InputError(
+                f"{kind.__name__}.pair_energy gives shape {np.shape(u)} for distances "
+                f"{np.shape(inside)}: it must give the energy of each, by that pair's parameters."
+            )
+        return jnp.where(inside, u, 0.0)
+
+    pair_energy.__doc__ = getattr(formula, "__doc__", None)
+    cls.pair_energy = classmethod(pair_energy)  # type: ignore[method-assign, assignment]
 
 
 @jax.tree_util.register_dataclass
@@ -195,314 +493,3 @@ class OwnParameters:
     def of_pairs(self, type_i: Any, type_j: Any) -> dict[str, Any]:
         """The parameters, whatever the types."""
         return self.parameters
-
-
-def _xplor(r: Array, r_on: Array, r_cut: Array) -> Array:
-    x, on, cut = r * r, r_on * r_on, r_cut * r_cut
-    inner = (cut - x) ** 2 * (cut + 2 * x - 3 * on) / (cut - on) ** 3
-    return jnp.where(r < r_on, 1.0, jnp.where(r < r_cut, inner, 0.0))
-
-
-class _MorseWell:
-    """Base of the potentials with a Morse well, switched off from σ + 5/a to σ + 9.9/a."""
-
-    onset, cutoff = MORSE_SWITCH
-    _values: dict[str, Any]
-
-    @property
-    def binding(self) -> Array:
-        """Binding energies (n_pairs,)."""
-        return self._values["binding"]
-
-    @property
-    def alpha(self) -> Array:
-        """Inverse ranges of the attraction (n_pairs,)."""
-        return self._values["alpha"]
-
-    @classmethod
-    def pair_cutoff(cls, pair: Mapping[str, Any]) -> Any:
-        return pair["sigma"] + cls.cutoff / pair["alpha"]
-
-    @staticmethod
-    def pair_attracts(pair: Mapping[str, Any]) -> Any:
-        return pair["binding"] > 0
-
-
-class HarmonicMorse(_MorseWell, PairPotential):
-    """The harmonic-Morse potential: a harmonic core and a Morse well.
-
-    u(r) = (k/2)(σ - r)² - B for r < σ, B[exp(-2a(r-σ)) - 2 exp(-a(r-σ))] S(r) beyond, where
-    σ = (D_i + D_j)/2 and S is the XPLOR switch from σ + 5/a to σ + 9.9/a.
-
-    Parameters
-    ----------
-    diameters:
-        D, (n_types,), length.
-    binding:
-        B >= 0, (n_pairs,) or a scalar, energy.
-    stiffness:
-        k, (n_pairs,) or a scalar, energy / length².
-    alpha:
-        a, (n_pairs,) or a scalar, 1 / length.
-
-    Raises `InputError` for values of wrong length or out of bounds.
-
-    Source: Zu and Goodrich, "Designing athermal disordered solids with automatic differentiation"
-    (Commun. Mater. 5 (2024)), eq. 1; the figures 5 and 9.9 are its published code's.
-    """
-
-    potential = "harmonic_morse"
-
-    def __init__(
-        self,
-        diameters: ArrayLike,
-        binding: ArrayLike,
-        stiffness: ArrayLike,
-        alpha: ArrayLike,
-    ) -> None:
-        super().__init__(diameters=diameters, binding=binding, stiffness=stiffness, alpha=alpha)
-
-    @property
-    def stiffness(self) -> Array:
-        """Stiffnesses of the core (n_pairs,)."""
-        return self._values["stiffness"]
-
-    @staticmethod
-    def core_stiffness(pair: Mapping[str, Any]) -> Any:
-        """u'' in the core."""
-        return pair["stiffness"]
-
-    @classmethod
-    def pair_energy(cls, r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
-        sigma, binding, alpha = pair["sigma"], pair["binding"], pair["alpha"]
-        core = r < sigma
-        # The exponential of the branch that is not taken must not overflow: derivatives of
-        # `where` multiply it by zero.
-        decay = jnp.exp(-alpha * jnp.where(core, 0.0, r - sigma))
-        switch = _xplor(r, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha)
-        return jnp.where(
-            core,
-            0.5 * cls.core_stiffness(pair) * (sigma - r) ** 2 - binding,
-            binding * decay * (decay - 2.0) * switch,
-        )
-
-    @classmethod
-    def pair_breaks(cls, pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
-        sigma, alpha = pair["sigma"], pair["alpha"]
-        return sigma, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
-
-    @classmethod
-    def pair_stiffness(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        core, well = cls.core_stiffness(pair), 2 * pair["alpha"] ** 2 * pair["binding"]
-        return (jnp if isinstance(well, jax.Array) else np).maximum(core, well)
-
-
-class HarmonicMorseReduced(HarmonicMorse):
-    """The harmonic-Morse potential with the core (k/2)(1 - r/σ)² - B.
-
-    Everything else and the parameters are `HarmonicMorse`'s; k is an energy.
-
-    Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids", eq. 1, which
-    gives no cutoff.
-    """
-
-    potential = "harmonic_morse_reduced"
-
-    @staticmethod
-    def core_stiffness(pair: Mapping[str, Any]) -> Any:
-        """u'' in the core."""
-        return pair["stiffness"] / pair["sigma"] ** 2
-
-
-class SoftSphere(PairPotential):
-    """Soft spheres: u(r) = (k/2)(1 - r/σ)² for r < σ = (D_i + D_j)/2, 0 beyond.
-
-    Parameters
-    ----------
-    diameters:
-        D, (n_types,), length.
-    stiffness:
-        k, (n_pairs,) or a scalar, energy.
-
-    Raises `InputError` for values of wrong length or out of bounds.
-
-    Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids", eq. 1 with
-    B = 0.
-    """
-
-    potential = "soft_sphere"
-
-    def __init__(self, diameters: ArrayLike, stiffness: ArrayLike) -> None:
-        super().__init__(diameters=diameters, stiffness=stiffness)
-
-    @property
-    def stiffness(self) -> Array:
-        """Stiffnesses (n_pairs,)."""
-        return self._values["stiffness"]
-
-    @staticmethod
-    def pair_energy(r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
-        overlap = 1.0 - r / pair["sigma"]
-        return jnp.where(overlap > 0, 0.5 * pair["stiffness"] * overlap**2, 0.0)
-
-    @staticmethod
-    def pair_cutoff(pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        return pair["sigma"]
-
-    @staticmethod
-    def pair_breaks(pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
-        return (pair["sigma"],)
-
-    @staticmethod
-    def pair_stiffness(pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        return pair["stiffness"] / pair["sigma"] ** 2
-
-    @staticmethod
-    def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        return np.zeros(np.shape(pair["stiffness"]), dtype=bool)
-
-
-class Morse(_MorseWell, PairPotential):
-    """The Morse potential: u(r) = B[exp(-2a(r-σ)) - 2 exp(-a(r-σ))] S(r), σ = (D_i + D_j)/2.
-
-    S is the XPLOR switch from σ + 5/a to σ + 9.9/a, as in `HarmonicMorse`.
-
-    Parameters
-    ----------
-    diameters:
-        D, (n_types,), length.
-    binding:
-        B >= 0, (n_pairs,) or a scalar, energy.
-    alpha:
-        a, (n_pairs,) or a scalar, 1 / length.
-
-    Raises `InputError` for values of wrong length or out of bounds.
-
-    Source: Goodrich, King, Schoenholz, Cubuk and Brenner, "Designing self-assembling kinetics with
-    differentiable statistical physics models" (PNAS 118, e2024083118 (2021)), the interaction of
-    its clusters, for which it gives no cutoff.
-    """
-
-    potential = "morse"
-
-    def __init__(self, diameters: ArrayLike, binding: ArrayLike, alpha: ArrayLike) -> None:
-        super().__init__(diameters=diameters, binding=binding, alpha=alpha)
-
-    @classmethod
-    def pair_energy(cls, r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
-        sigma, alpha = pair["sigma"], pair["alpha"]
-        decay = jnp.exp(-alpha * (r - sigma))
-        switch = _xplor(r, sigma + cls.onset / alpha, sigma + cls.cutoff / alpha)
-        return pair["binding"] * decay * (decay - 2.0) * switch
-
-    @classmethod
-    def pair_breaks(cls, pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
-        sigma, alpha = pair["sigma"], pair["alpha"]
-        return sigma + cls.onset / alpha, sigma + cls.cutoff / alpha
-
-    @staticmethod
-    def pair_stiffness(pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        # at the bottom of the well; the wall below it is steeper
-        return 2 * pair["alpha"] ** 2 * pair["binding"]
-
-
-class FourTerm(PairPotential):
-    """The potential under which one kind of particle forms a honeycomb lattice.
-
-    u(r) = [b0/r¹² - a0/r¹⁰ + a1 exp(-a2 r) - b1 exp(-b2 (r - a3)²)] S(r), with S the XPLOR switch
-    from 0.8 r_cut to r_cut.
-
-    Parameters
-    ----------
-    diameters:
-        (n_types,), length: no part of u, but the unit of the lengths of steps and skins.
-    b0, a0, a1, a2, b1, b2, a3:
-        (n_pairs,) or scalars, in the units that follow from u; b0 > 0, the others >= 0.
-    r_cut:
-        The cutoff, (n_pairs,) or a scalar, length.
-
-    Raises `InputError` for values of wrong length or out of bounds.
-
-    Source: Goodrich, King, Schoenholz, Cubuk and Brenner, "Designing self-assembling kinetics with
-    differentiable statistical physics models" (PNAS 118, e2024083118 (2021)), eq. 1; the cutoff is
-    ours.
-    """
-
-    potential = "four_term"
-    onset = FOUR_TERM_ONSET
-
-    def __init__(
-        self,
-        diameters: ArrayLike,
-        b0: ArrayLike,
-        a0: ArrayLike,
-        a1: ArrayLike,
-        a2: ArrayLike,
-        b1: ArrayLike,
-        b2: ArrayLike,
-        a3: ArrayLike,
-        r_cut: ArrayLike,
-    ) -> None:
-        super().__init__(
-            diameters=diameters, b0=b0, a0=a0, a1=a1, a2=a2, b1=b1, b2=b2, a3=a3, r_cut=r_cut
-        )
-
-    @classmethod
-    def pair_energy(cls, r: Array, pair: Mapping[str, Array]) -> Array:  # noqa: D102
-        u = (
-            pair["b0"] * r**-12
-            - pair["a0"] * r**-10
-            + pair["a1"] * jnp.exp(-pair["a2"] * r)
-            - pair["b1"] * jnp.exp(-pair["b2"] * (r - pair["a3"]) ** 2)
-        )
-        return u * _xplor(r, cls.onset * pair["r_cut"], pair["r_cut"])
-
-    @staticmethod
-    def pair_cutoff(pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        return pair["r_cut"]
-
-    @classmethod
-    def pair_breaks(cls, pair: Mapping[str, Any]) -> tuple[Any, ...]:  # noqa: D102
-        return cls.onset * pair["r_cut"], pair["r_cut"]
-
-    @classmethod
-    def pair_stiffness(cls, pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        # From a little inside the lowest point outwards, as the engine has it: the wall below is
-        # steeper without bound.
-        def of_one(one: dict[str, Array]) -> Array:
-            def energy(r: Array) -> Array:
-                return cls.pair_energy(r, one)
-
-            u = jax.vmap(energy)
-            second: Callable[[Array], Array] = jax.vmap(jax.grad(jax.grad(energy)))
-            part = jnp.arange(1, 1000) / 1000
-            lowest = part[jnp.argmin(u(one["r_cut"] * part))]
-            within = jnp.linspace(0.95 * lowest, 1.0, 1001)
-            return jnp.max(jnp.abs(second(one["r_cut"] * within)))
-
-        flat = {k: jnp.ravel(jnp.asarray(v)) for k, v in pair.items()}
-        found = jax.vmap(of_one)(flat).reshape(np.shape(pair["r_cut"]))
-        return found if isinstance(pair["r_cut"], jax.Array) else np.asarray(found)
-
-    @staticmethod
-    def pair_attracts(pair: Mapping[str, Any]) -> Any:  # noqa: D102
-        return (pair["a0"] > 0) | (pair["b1"] > 0)
-
-
-_CLASSES: dict[str, type[PairPotential]] = {
-    cls.potential: cls for cls in (HarmonicMorse, HarmonicMorseReduced, SoftSphere, Morse, FourTerm)
-}
-
-
-def from_arrays(potential: str, arrays: Mapping[str, ArrayLike]) -> PairPotential:
-    """The potential of a name with the given parameters, as a GSD file or a TOML table has them.
-
-    Raises `UnknownPotentialError` or `InputError`.
-    """
-    check_potential(potential)
-    if not isinstance(arrays, Mapping):
-        raise InputError(
-            f"arrays is {described(arrays)}: it must be a dict of arrays by parameter, as "
-            "theta.arrays() gives it."
-        )
-    return _CLASSES[potential](**check_parameters(potential, arrays))

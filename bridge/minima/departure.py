@@ -113,11 +113,10 @@ def _neighbours(
 ) -> NDArray[np.int64]:
     """The listed pairs that are neighbours in a packing, each as one number."""
     assert theta.near is not None
-    diameters = np.asarray(theta.near.diameters)[packing.typeid]
     count = int(pairs.count)
     i, j = pairs.i[:count].astype(np.int64), pairs.j[:count].astype(np.int64)
     vectors = packing.positions[j] - packing.positions[i] + pairs.shift[:count]
-    sigma = 0.5 * (diameters[i] + diameters[j])
+    sigma = theta.near.of_types()["sigma"][packing.typeid[i], packing.typeid[j]]
     chosen = np.sum(vectors**2, axis=1) < (FIRST_SHELL_SHARP.outer * sigma) ** 2
     chosen &= held[i] & held[j]
     return (i * packing.n_particles + j)[chosen]

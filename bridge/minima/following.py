@@ -1,6 +1,7 @@
 """Following one minimum while parameters change, and noticing when it is lost."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,18 +78,25 @@ class Followed:
         )
 
 
-def _classes(theta: Theta, state: State) -> jax.Array:
+def _breaks(theta: Theta) -> NDArray[np.float64]:
+    """Where u'' jumps, of pairs of types; springs are smooth."""
+    return np.zeros((0, 1, 1)) if theta.near is None else theta.near.breaks()
+
+
+def _classes(theta: Theta, state: State, breaks: Any) -> jax.Array:
     classes = jnp.zeros(state.pairs.i.shape, dtype=int)
-    if theta.near is not None:  # springs are smooth
-        terms = pair_terms(theta, state)
-        for at in theta.near.pair_breaks(terms.parameters):
-            classes = classes + (terms.distance >= at)
+    if theta.near is not None:
+        distance = pair_terms(theta, state).distance
+        for at in breaks[:, state.typeid[state.pairs.i], state.typeid[state.pairs.j]]:
+            classes = classes + (distance >= at)
     return classes
 
 
 @jax.jit
-def _crossed(theta: Theta, state: State, new_theta: Theta, there: State) -> jax.Array:
-    return _classes(theta, state) != _classes(new_theta, there)
+def _crossed(
+    theta: Theta, state: State, new_theta: Theta, there: State, breaks: tuple[Any, Any]
+) -> jax.Array:
+    return _classes(theta, state, breaks[0]) != _classes(new_theta, there, breaks[1])
 
 
 def pairs_around(theta: Theta, packing: Packing) -> PairList:
@@ -152,16 +160,17 @@ def crossed(
         pairs = replace(pairs, shift=np.asarray(pairs.shift) @ np.asarray(gradient).T)
     there = replace(state, positions=after[1].positions, pairs=pairs)
     real = int(pairs.count)
-    found = np.asarray(_crossed(theta, state, after[0], there))[:real]
+    breaks = _breaks(theta), _breaks(after[0])
+    found = np.asarray(_crossed(theta, state, after[0], there, breaks))[:real]
     return found, np.stack([pairs.i, pairs.j], axis=1)[:real]
 
 
 @jax.jit
-def _gaps(theta: Theta, state: State) -> tuple[jax.Array, jax.Array]:
+def _gaps(theta: Theta, state: State, breaks: Any) -> tuple[jax.Array, jax.Array]:
     """How far each pair is behind each distance where u'' jumps, and by how much, (n_jumps, M)."""
     assert theta.near is not None
     terms = pair_terms(theta, state)
-    at = jnp.stack(theta.near.pair_breaks(terms.parameters))
+    at = breaks[:, state.typeid[state.pairs.i], state.typeid[state.pairs.j]]
     return terms.distance - at, curvature_jumps(theta.near.kind, terms.parameters, at)
 
 
@@ -197,8 +206,15 @@ def next_crossing(
     state = state_of(theta, packing, skin=skin)
     real = int(state.pairs.count)
     moved = replace(state, positions=state.positions + change)
-    old, jump = (np.asarray(x)[:, :real] for x in _gaps(theta, state))
-    new = np.asarray(_gaps(new_theta, moved)[0])[:, :real]
+    breaks, new_breaks = _breaks(theta), _breaks(new_theta)
+    if breaks.shape != new_breaks.shape:
+        raise InputError(
+            f"u'' of {theta.potential} jumps at {len(breaks)} distances before, at "
+            f"{len(new_breaks)} after: which is which is not known. Give its class a function "
+            "pair_breaks(pair)."
+        )
+    old, jump = (np.asarray(x)[:, :real] for x in _gaps(theta, state, breaks))
+    new = np.asarray(_gaps(new_theta, moved, new_breaks)[0])[:, :real]
     large = np.abs(jump) >= LEAST_JUMP * theta.near.max_stiffness()
     towards = large & (old * (old - new) > 0)
     parts = old[towards] / (old - new)[towards]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..matter.mechanics import State, interactions, listed
+from ..matter.mechanics import State, attractive, interactions, listed
 from ..matter.springs import Theta
 from .rules import is_loose
 
@@ -46,8 +46,8 @@ def contacts_of(theta: Any, state: State, residual: Any = 0.0) -> list[Contact]:
     mean = total / jnp.maximum(sum(jnp.sum(c) for c in carrying), 1)
     threshold = jnp.maximum(FORCE_FRACTION * mean, residual)
     out = []
-    for part, near in zip(parts, touching, strict=True):
-        attracts = part.kind.pair_attracts(part.parameters) & near
+    for part, near, pulls in zip(parts, touching, attractive(theta, state), strict=True):
+        attracts = pulls & near
         counts = attracts | (near & (jnp.abs(part.slope) > threshold))
         out.append(Contact(part.i, part.j, part.unit, counts, attracts))
     return out

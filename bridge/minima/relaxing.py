@@ -17,7 +17,14 @@ from amorph.handover.showing import shown
 
 from ..errors import NotAMinimumError, RelaxationError, SingularHessianError
 from ..matter.arguments import check
-from ..matter.mechanics import State, driving_forces_of, energy_of, interactions, state_of
+from ..matter.mechanics import (
+    State,
+    attractive,
+    driving_forces_of,
+    energy_of,
+    interactions,
+    state_of,
+)
 from ..matter.packing import Packing
 from ..matter.pairs import PairList, within
 from ..matter.springs import Theta
@@ -151,7 +158,7 @@ def _overlaps(theta: Theta, state: State) -> tuple[Array, Array]:
     """How far each pair that only pushes lies within its cutoff, (M,), and its unit vector."""
     near = interactions(theta, state)[0]
     depth = near.kind.pair_cutoff(near.parameters) - near.distance
-    return jnp.where(near.kind.pair_attracts(near.parameters), 0.0, depth), near.unit
+    return jnp.where(attractive(theta, state)[0], 0.0, depth), near.unit
 
 
 @partial(jax.jit, static_argnames="max_steps")

@@ -285,7 +285,7 @@ def smallest_size(theta: Any) -> Array:
     """The smallest of `size_range`, traced."""
     if theta.near is None:
         return jnp.mean(theta.springs.length)
-    return jnp.min(theta.near.diameters)
+    return jnp.min(theta.near.sizes)
 
 
 def stiffest(theta: Any) -> Array:

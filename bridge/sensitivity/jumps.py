@@ -105,14 +105,9 @@ def _ends(state: State, places: NDArray[np.int64]) -> tuple[Any, Any, NDArray[np
     return i, j, x[j] - x[i] + np.asarray(state.pairs.shift)[places]
 
 
-@jax.jit
-def _breaks(near: Any) -> tuple[Array, Array, dict[str, Array]]:
-    """Of pairs of types: where u'' jumps, by how much, and ∂b/∂p, (n_breaks, n_types, n_types)."""
-    kind, parameters = near.kind, near.of_pairs(*np.indices((near.n_types, near.n_types)))
-    at, pull_back = jax.vjp(lambda p: jnp.stack(kind.pair_breaks(p)), parameters)
-    rows = jnp.eye(len(at))[:, :, None, None] * jnp.ones_like(at)[None]
-    (slopes,) = jax.vmap(pull_back)(rows)
-    return at, curvature_jumps(kind, parameters, at), slopes
+@partial(jax.jit, static_argnums=0)
+def _jumps(kind: Any, parameters: Any, at: Any) -> Array:
+    return curvature_jumps(kind, parameters, at)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -188,8 +183,9 @@ def jumps_of(
     nothing = Jumps(np.zeros(0, dtype=np.int64), none, none, np.zeros((rows, 0)), {})
     if theta.near is None or tensor is None:
         return nothing  # springs are smooth, and clusters have no moduli
-    breaks, jumps, by_parameter = _breaks(theta.near)
-    at, jump = np.asarray(breaks), np.asarray(jumps)
+    near = theta.near
+    at, by_parameter = near.breaks(), near.break_slopes()
+    jump = np.asarray(_jumps(near.kind, near.of_types(), at))
     first, second, vector = _ends(state, np.arange(int(state.pairs.count)))
     distance = np.sqrt(np.sum(vector**2, axis=1))
     types = np.asarray(state.typeid)

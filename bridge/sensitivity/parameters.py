@@ -105,7 +105,7 @@ def _known(theta: Theta, name: str) -> bool:
     else:
         bonded, own = name.startswith("springs."), name.removeprefix("springs.")
     names = theta.arrays()
-    allowed = list(names) + (["sigma"] if theta.near is not None else [])
+    allowed = list(dict.fromkeys([*names, *(["sigma"] if theta.near is not None else [])]))
     if (name if theta.near is not None else own) not in allowed:
         raise InputError(
             f"there is no parameter {name!r}: {theta.potential} has {', '.join(allowed)}."
@@ -130,7 +130,7 @@ class _ByGroup(Choice):
         if _known(theta, self.parameter):
             if self.groups is not None:
                 raise InputError(f"{self.parameter}: springs are bonds' own: use by_bond.")
-        elif self.parameter == "sigma":
+        elif self.parameter == "sigma" and "sigma" not in theta.arrays():
             raise InputError("sigma: is half the sum of two diameters: use diameters, or by_bond.")
         if self.groups is not None and self.groups.shape != (packing.n_particles,):
             raise InputError(
@@ -238,6 +238,11 @@ class _ByParticle(_ByGroup):
         return f"{self.parameter}/particle"
 
     def check(self, theta: Theta, packing: Packing) -> None:
+        if self.parameter == "diameters" and theta.near is not None and "sigma" in theta.arrays():
+            raise InputError(
+                f"{self.name}: {theta.potential} has sigma of pairs of types here, no diameters: "
+                "use sigma, or sigma/bond."
+            )
         if _known(theta, self.parameter) or self.parameter != "diameters":
             raise InputError(
                 f"{self.name}: only diameters are particles' own; {self.parameter} belongs to "

@@ -5,7 +5,8 @@ Parameters of a type are vectors over the types; parameters of a pair of types a
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -21,6 +22,7 @@ __all__ = [
     "MORSE_SWITCH",
     "POTENTIALS",
     "Parameter",
+    "check_declared",
     "check_parameters",
     "check_potential",
     "component_names",
@@ -36,11 +38,32 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a potential: its name, whether it is per pair of types, and its bound."""
+    """One parameter of a potential: its name, whether it is per pair of types, and its bounds.
+
+    Values lie from ``low`` to ``high``, both included; 0 where it is the lower bound only if
+    ``zero_allowed``.
+    """
 
     name: str
-    per_pair: bool
+    per_pair: bool = True
     zero_allowed: bool = False
+    low: float = 0.0
+    high: float = math.inf
+
+    def allows(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of some values are finite and within the bounds."""
+        within = np.isfinite(values) & (values >= self.low) & (values <= self.high)
+        return within if self.zero_allowed or self.low != 0 else within & (values != 0)
+
+    @property
+    def bounds(self) -> str:
+        """What a value must be, in words."""
+        if self.low == 0:
+            lowest = "at least 0" if self.zero_allowed else "greater than 0"
+        else:
+            lowest = "" if self.low == -math.inf else f"at least {self.low:g}"
+        highest = "" if self.high == math.inf else f"at most {self.high:g}"
+        return " and ".join(part for part in ("finite", lowest, highest) if part)
 
 
 _DIAMETERS = Parameter("diameters", per_pair=False)
@@ -121,7 +144,14 @@ def component_names(potential: str, parameter: str, types: Sequence[str]) -> lis
     Names of more than one letter are joined by a hyphen (A1-B1). Raises `UnknownPotentialError`, or
     `InputError` for a parameter that the potential lacks.
     """
-    known = {p.name: p.per_pair for p in POTENTIALS[check_potential(potential)]}
+    return names_of_components(potential, POTENTIALS[check_potential(potential)], parameter, types)
+
+
+def names_of_components(
+    potential: str, parameters: Sequence[Parameter], parameter: str, types: Sequence[str]
+) -> list[str]:
+    """The same of a potential by what its parameters are declared to be; raises `InputError`."""
+    known = {p.name: p.per_pair for p in parameters}
     if parameter not in known:
         raise InputError(
             f"{potential} has no parameter {described(parameter)}: it has {', '.join(known)}."
@@ -222,7 +252,19 @@ def check_parameters(
     """
     check_potential(potential)
     check_kind("arrays", arrays, Mapping, "a dict of arrays by parameter")
-    parameters = POTENTIALS[potential]
+    return check_declared(potential, POTENTIALS[potential], arrays)
+
+
+def check_declared(
+    potential: str,
+    parameters: Sequence[Parameter],
+    arrays: Mapping[str, ArrayLike],
+    n_types_of: Callable[[Mapping[str, ArrayLike]], int] = n_types,
+) -> dict[str, NDArray[np.float64]]:
+    """The same of a potential by what its parameters are declared to be.
+
+    ``n_types_of`` gives the number of types that arrays describe. Raises `InputError`.
+    """
     known = tuple(parameter.name for parameter in parameters)
     for name in arrays:
         if name not in known:
@@ -235,7 +277,7 @@ def check_parameters(
             raise InputError(
                 f"{potential}: parameter '{name}' is missing. Its parameters: {', '.join(known)}."
             )
-    types = n_types(arrays)
+    types = n_types_of(arrays)
     return {
         parameter.name: _checked(potential, parameter, arrays[parameter.name], types)
         for parameter in parameters
@@ -253,17 +295,13 @@ def _checked(
     if given.shape != (length,):
         what = "pairs of types, over numpy.triu_indices" if parameter.per_pair else "types"
         raise InputError(
-            f"{where} has shape {given.shape}: it must have length {length} ({types} "
-            f"diameters were given, so {length} {what})."
+            f"{where} has shape {given.shape}: it must have length {length} (there are "
+            f"{types} types, so {length} {what})."
         )
-    checked = given
-    bad = ~np.isfinite(checked) | (checked < 0)
-    if not parameter.zero_allowed:
-        bad |= checked == 0
+    bad = ~parameter.allows(given)
     if bad.any():
         i = int(np.argmax(bad))
-        bound = "at least 0" if parameter.zero_allowed else "greater than 0"
         raise InputError(
-            f"{where}, element {i} is {float(checked[i])!r}: it must be finite and {bound}."
+            f"{where}, element {i} is {float(given[i])!r}: it must be {parameter.bounds}."
         )
-    return checked
+    return given
