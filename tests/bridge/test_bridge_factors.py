@@ -141,7 +141,7 @@ def test_zero_modes_are_told(saddles: dict[str, Any]) -> None:
     found = factor.inertia()
     assert found is not None
     assert (found.negative, found.zero) == (0, 5)
-    with pytest.raises(bridge.SingularHessianError, match="5 zero modes"):
+    with pytest.raises(bridge.errors.SingularHessianError, match="5 zero modes"):
         factor.solve(loads(state, 1))
 
 
