@@ -22,7 +22,7 @@ from .held import held_hessian
 from .inertia import SMALLEST_PIVOT, Inertia, NotPositiveError
 from .interface import Factor, Updated, smallest_by_iteration
 from .krylov import Krylov
-from .lapack import Band, Dense, Lapack, band_order, operations
+from .lapack import Band, Dense, Lapack, band_order
 from .sparse import BACKENDS, Direct, direct, installed
 
 __all__ = [
@@ -51,10 +51,11 @@ DENSE = {2: 1000, 3: 2400}
 # times as long at N = 1,000 and 0.5 at 3,000 with 156 neighbours, 0.9 at 8,000 with 12).
 DIRECT_BYTES = {2: 6 * 2**30, 3: 3 * 2**26}
 ROUGH = 1e-4  # of the residual beside the load, in a step of a minimisation
-# LAPACK's operations a second; and what a library needs beside a factorisation's operations, for
-# each element of the matrix (its order, and the matrix in its own form), in seconds.
+# LAPACK's operations a second; and what a library needs beside a factorisation's operations, in
+# seconds: for each element of the matrix (its order, and the matrix in its own form), and at least.
 LAPACK_RATE = 25e9
-ANALYSIS = 7e-8
+ANALYSIS = 1e-7
+OVERHEAD = 1e-3
 
 # So few degrees of freedom are dealt with as soon as an order is found.
 TINY = 300
@@ -211,16 +212,18 @@ def _choice(whole: Assembled, definite: bool) -> tuple[str, tuple[NDArray[np.int
     # Its elements beside those of the whole matrix's triangle.
     filled = min(0.7 * n_bytes / 8, 0.5 * size * size)
     library = BACKENDS[installed()[0]]
-    sparse = 1.3 * filled**2 / size / library.rate + ANALYSIS * d * d * (n + pairs)
+    sparse = OVERHEAD + ANALYSIS * d * d * (n + pairs) + 1.3 * filled**2 / size / library.rate
     if n_bytes > DIRECT_BYTES[d]:
         return "krylov", None
     if size <= TINY:
         return "dense", None
     order = band_order(whole) if definite else None
     width = size if order is None else order[1]
-    if operations(size, width) / LAPACK_RATE > sparse:
+    banded = size * width**2  # operations, about
+    least = min(banded, size**3 / 3)
+    if least / LAPACK_RATE > sparse:
         return "direct", None
-    return ("band", order) if 6 * width * width < size * size else ("dense", None)
+    return ("band", order) if banded == least else ("dense", None)
 
 
 def direct_bytes(n: int, d: int, pairs: int) -> float:

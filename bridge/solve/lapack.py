@@ -224,8 +224,3 @@ class Band(Lapack):
     def n_bytes(self) -> int:
         """Its size."""
         return int(self._band.nbytes)
-
-
-def operations(size: int, width: int) -> float:
-    """Of a band's factorisation, about; of the whole matrix's where that is as wide as long."""
-    return float(size) * width * width if 3 * width * width < size * size else size**3 / 3

