@@ -192,7 +192,7 @@ class PairPotential(ABC):
 
     def resolved(self, type_i: Any, type_j: Any) -> "OwnParameters":
         """This potential with the parameters of each of a list of pairs, (M,) both."""
-        return OwnParameters(self.kind, self.of_pairs(type_i, type_j))
+        return OwnParameters(self.kind, self.of_pairs(type_i, type_j), self)
 
     def _spread(self, values: Mapping[str, Any], i: Any, j: Any) -> dict[str, Any]:
         n = self.n_types
@@ -265,7 +265,14 @@ class PairPotential(ABC):
         return self._once("max_stiffness", found)
 
     def size_range(self) -> tuple[float, float]:
-        """The smallest and largest diameter or σ: the unit of the lengths of steps and skins."""
+        """The smallest and largest diameter or σ: the unit of the lengths of steps and skins.
+
+        Numbers, or traced by JAX where the parameters are.
+        """
+        if isinstance(self.sizes, jax.core.Tracer):
+            smallest: Any = jnp.min(self.sizes)
+            largest: Any = jnp.max(self.sizes)
+            return smallest, largest
         sizes = np.asarray(self.sizes)
         return float(np.min(sizes)), float(np.max(sizes))
 
@@ -484,12 +491,15 @@ def _end_at_cutoff(cls: type[PairPotential]) -> None:
 class OwnParameters:
     """A pair potential in which each of a list of pairs has its own parameters, (M,) each.
 
-    It takes the place of a `PairPotential` where derivatives by every pair are wanted.
+    It takes the place of a `PairPotential` where derivatives by every pair are wanted. All else
+    that is read of it, such as ``diameters``, is that of the types.
     """
 
     kind: Any = field(metadata={"static": True})
     parameters: dict[str, Any] = field()
+    types: Any = field()
 
-    def of_pairs(self, type_i: Any, type_j: Any) -> dict[str, Any]:
-        """The parameters, whatever the types."""
-        return self.parameters
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("kind", "parameters", "types"):
+            raise AttributeError(name)  # as JAX and Python look for them by themselves
+        return getattr(self.types, name)

@@ -23,8 +23,9 @@ from ..features.registry import Feature
 from ..features.vibrations import squared_between, squared_frequencies
 from ..matter.mechanics import Interactions, Resolved, State, interactions, resolved, strained
 from ..matter.springs import Theta
-from ..matter.strains import strain_basis
+from ..matter.strains import strain_basis, strain_forces
 from ..minima.responses import Response
+from ..solve.differentiable import hessian_times
 from .jumps import jumps_of
 from .parameters import Choice, Slopes
 
@@ -54,16 +55,37 @@ def _partials(
     """
     own = resolved(theta, state)
     zero = jnp.zeros(len(strain_basis(state.positions.shape[1]))) if with_strain else None
+    response = None if all(f.stationary for f in features) else state.nonaffine
 
-    def of(own: Resolved, positions: Array, strain: Any) -> tuple[Array, Any]:
+    def of(own: Resolved, positions: Array, strain: Any, response: Any) -> tuple[Array, Any]:
         there = moved(state, positions, strain)
+        if response is not None:
+            there = replace(there, nonaffine=response)
         values = [f.function(own, there) for f in features]
         tensor = elastic_tensor_of(own, there) if with_tensor else None
         return jnp.concatenate([jnp.ravel(v) for v in values]), (values, tensor)
 
-    y, pull_back, found = jax.vjp(of, own, jnp.asarray(state.positions), zero, has_aux=True)
-    by_own, by_position, by_strain = jax.vmap(pull_back)(jnp.eye(len(y)))
-    return found, by_own, by_position, by_strain
+    positions = jnp.asarray(state.positions)
+    y, pull_back, found = jax.vjp(of, own, positions, zero, response, has_aux=True)
+    return found, jax.vmap(pull_back)(jnp.eye(len(y)))
+
+
+@partial(jax.jit, static_argnums=3)
+def _through_response(theta: Theta, state: State, adjoint: Array, with_strain: bool) -> Any:
+    """Partial derivatives of μ·(Ξ - H W) at fixed μ and W, for adjoints (rows, N, d, n_strains).
+
+    By pairs' own parameters, positions and the strain. As H W = Ξ, a feature's derivative by W adds
+    these to its own, with μ = H⁻¹ ∂f/∂W.
+    """
+    zero = jnp.zeros(len(strain_basis(state.positions.shape[1]))) if with_strain else None
+
+    def left(own: Resolved, positions: Array, strain: Any) -> Array:
+        there = moved(state, positions, strain)
+        return strain_forces(own, there) - hessian_times(own, there, state.nonaffine)
+
+    start = (resolved(theta, state), jnp.asarray(state.positions), zero)
+    _, pull_back = jax.vjp(left, *start)
+    return jax.vmap(pull_back)(adjoint)
 
 
 @jax.jit
@@ -157,13 +179,28 @@ def partials(
     Those by positions are (rows, N, d). Last comes the elastic tensor if it is wanted, else None.
     Raises as `check_loads` does.
     """
-    (y, moduli), by_own, by_position, by_strain = _partials(
+    (y, moduli), (*own, by_response) = _partials(
         tuple(features), theta, found.state, strain, tensor
     )
+    if by_response is not None and np.any(by_response):
+        rows, n, d, k = by_response.shape
+        load = np.asarray(by_response).transpose(1, 2, 0, 3).reshape(n, d, rows * k)
+        adjoint = found.solve(np.ascontiguousarray(load)).reshape(n, d, rows, k)
+        more = _through_response(theta, found.state, adjoint.transpose(2, 0, 1, 3), strain)
+        own = jax.tree_util.tree_map(jnp.add, tuple(own), more)
+    by_own, by_position, by_strain = own
     values = [np.asarray(v) for v in y]
     loads = np.asarray(by_position)
     check_loads(features, [v.size for v in values], found, loads)
     return values, by_own, loads, by_strain, moduli
+
+
+def depends_on_response(features: Sequence[Feature], theta: Theta, found: Response) -> bool:
+    """Whether any of some features has a derivative by the response W itself."""
+    if all(f.stationary for f in features):
+        return False
+    _, (*_, by_response) = _partials(tuple(features), theta, found.state, False, False)
+    return by_response is not None and bool(np.any(by_response))
 
 
 def slopes_of(
@@ -198,7 +235,10 @@ def slopes_of(
     if by_strain is not None:
         # λ·∂²U/∂R∂ε = ∂f/∂R·W, with W that was solved for already.
         by_strain = np.asarray(by_strain) - np.einsum("rnd,nda->ra", loads, state.nonaffine)
-    return values, Slopes(theta, state, near, springs, by_strain)
+    types = {} if by_own.near is None else _rows(by_own.near.types._values)
+    if jump_terms:
+        types = _with_rows(types, {}, len(pulls))
+    return values, Slopes(theta, state, near, springs, by_strain, types)
 
 
 def _rows(by_parameter: dict[str, Any]) -> Rows:
@@ -276,7 +316,7 @@ def by_choices(
                 inside = start + np.array([m for m in group if m < f.modes])
                 root = np.sqrt(np.diagonal(values[at]).mean())
                 matrix[inside] = mean / (2 * root)
-            elif f.per_mode or f.modes < group.stop:
+            elif f.per_mode or f.single_modes or f.modes < group.stop:
                 raise DegenerateModesError(
                     f"{f.name}: modes {group.start} to {group.stop - 1} share a frequency, and "
                     f"{int(np.sum(~defined))} of the parameters split them: none of them has a "

@@ -24,9 +24,15 @@ from ..matter.packing import Packing
 from ..matter.springs import Theta
 from ..matter.strains import strain_basis, strain_forces
 from ..minima.responses import Response
-from .derivatives import by_choices, coupling, degenerate_groups, partials
+from .derivatives import (
+    by_choices,
+    coupling,
+    degenerate_groups,
+    depends_on_response,
+    partials,
+)
 from .measuring import row_names
-from .parameters import Choice, choices, of_strain
+from .parameters import Choice, check_pairs, choices, of_strain
 
 __all__ = ["Jacobian", "SecondOrder", "frequency_slopes", "jacobian", "second_order"]
 
@@ -365,11 +371,20 @@ def second_order(
     for choice in chosen:
         choice.check(theta, packing)
     found = response_for(theta, packing, wanted, tolerance=tolerance, solver=solver)
-    partials(wanted, theta, found)  # raises for what the parameters do not determine
+    _, by_own, *_ = partials(wanted, theta, found)  # raises for what is not determined
+    for f in wanted:
+        if depends_on_response([f], theta, found):
+            raise FeatureError(
+                f"{f.name}: the second order of what is not stationary in the response W is not "
+                "available here: differentiate it through bridge.minimum by jax.hessian."
+            )
+    read = {} if by_own.near is None else by_own.near.types.arrays()
     state = found.state
     own = resolved(theta, state)
     change = jax.tree_util.tree_map(jnp.zeros_like, own)
     for choice, (_, values) in zip(chosen, pairs, strict=True):
+        if not choice.of_types:
+            check_pairs(choice.name, read)
         for name, spread in choice.spread(values, theta, state).items():
             change = _added(change, name, spread)
 
@@ -419,11 +434,19 @@ def _added(change: Resolved, name: str, values: NDArray[np.float64]) -> Resolved
         made = jax.tree_util.tree_unflatten(
             jax.tree_util.tree_structure(change.springs), list(leaves.values())
         )
-        return Resolved(change.near, made)
+        return replace(change, springs=made)
     assert change.near is not None
+    if name.startswith("types."):
+        leaf = name.removeprefix("types.")
+        own = change.near.types._values
+        leaves = [v + values if k == leaf else v for k, v in own.items()]
+        types = jax.tree_util.tree_unflatten(
+            jax.tree_util.tree_structure(change.near.types), leaves
+        )
+        return replace(change, near=replace(change.near, types=types))
     parameters = {**change.near.parameters}
     parameters[name] = parameters[name] + values
-    return Resolved(replace(change.near, parameters=parameters), change.springs)
+    return replace(change, near=replace(change.near, parameters=parameters))
 
 
 def frequency_slopes(
