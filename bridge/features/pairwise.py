@@ -35,8 +35,8 @@ class PairView:
         (M,) bool: which of them count.
     """
 
-    i: Array
-    j: Array
+    i: Any
+    j: Any
     vector: Array
     unit: Array
     distance: Array

@@ -439,9 +439,9 @@ def _added(change: Resolved, name: str, values: NDArray[np.float64]) -> Resolved
     if name.startswith("types."):
         leaf = name.removeprefix("types.")
         own = change.near.types._values
-        leaves = [v + values if k == leaf else v for k, v in own.items()]
         types = jax.tree_util.tree_unflatten(
-            jax.tree_util.tree_structure(change.near.types), leaves
+            jax.tree_util.tree_structure(change.near.types),
+            [v + values if k == leaf else v for k, v in own.items()],
         )
         return replace(change, near=replace(change.near, types=types))
     parameters = {**change.near.parameters}

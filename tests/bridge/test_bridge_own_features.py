@@ -50,7 +50,7 @@ def by_differences(
     function: Callable[[Any], Any], theta: bridge.PairPotential, name: str, k: int
 ) -> Any:
     """A derivative by a component of a parameter, to fourth order in a small step."""
-    step = 1e-5
+    step = 1e-5 * theta.arrays()[name][k]
 
     def at(by: float) -> Any:
         values = theta.arrays()[name].copy()
