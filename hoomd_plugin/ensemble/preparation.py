@@ -282,7 +282,12 @@ def _check_pressure(pressure: float, table: Tables) -> None:
     if pressure > 0:
         return
     for replica, own in enumerate(table.parameters):
-        bound = table.potential != "soft_sphere" and ("binding" not in own or own["binding"].any())
+        if table.tabulated:
+            bound = bool(table.tabulated[replica].attracts.any())
+        else:
+            bound = table.potential != "soft_sphere" and (
+                "binding" not in own or own["binding"].any()
+            )
         if not bound:
             raise InputError(
                 f"pressure = {pressure!r}: particles that only repel, as those of "

@@ -9,7 +9,7 @@ from amorph.handover import InputError
 from amorph.handover.arguments import check_choice
 
 from .devices import chosen_device
-from .engine import Parameters, Tables, tables, thread_count
+from .engine import Parameters, Tables, all_tabulated, tables, thread_count
 from .preparation import Progress, check_stages_in, prepare
 from .result import Ensemble
 from .stages import Brownian, Compress, Langevin, Minimize, Stage
@@ -139,6 +139,7 @@ def quench(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
+    theta = all_tabulated(theta)
     return _from_start(
         theta,
         n_particles,
@@ -213,6 +214,7 @@ def anneal(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
+    theta = all_tabulated(theta)
     return _from_start(
         theta,
         n_particles,
@@ -284,6 +286,7 @@ def compress(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
+    theta = all_tabulated(theta)
     return _from_start(
         theta,
         n_particles,
@@ -355,6 +358,7 @@ def anneal_stages(
         raise InputError(
             "without a potential there is no unit of force: give the stages one by one."
         )
+    theta = all_tabulated(theta)
     return [
         Minimize(0.01 * tables(theta).max_force, max_steps),
         kinds[dynamics](steps, dt, temperature, schedule, temperature_at, friction=friction),

@@ -5,6 +5,7 @@ Parameters of a type are vectors over the types; parameters of a pair of types a
 """
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ __all__ = [
     "MORSE_SWITCH",
     "POTENTIALS",
     "Parameter",
+    "check_foreign_parameters",
     "check_parameters",
     "check_potential",
     "component_names",
@@ -240,6 +242,57 @@ def check_parameters(
         parameter.name: _checked(potential, parameter, arrays[parameter.name], types)
         for parameter in parameters
     }
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+# What stands beside potentials under the same prefix of a frame's log.
+_TAKEN = ("springs", "potential")
+
+
+def check_foreign_parameters(
+    potential: str, arrays: Mapping[str, ArrayLike]
+) -> dict[str, NDArray[np.float64]]:
+    """Check the parameters of a potential that is not Amorph's own; return float64 vectors.
+
+    Which there are, and in which bounds, its owner knows. Each has a length: that of ``diameters``,
+    n_types, for one value a type; that of ``numpy.triu_indices(n_types)`` for one a pair of types;
+    1 for one in all.
+
+    Raises `InputError` for names that cannot be written to a file, and for values that are missing,
+    not finite, or of another length.
+    """
+    if not isinstance(potential, str) or not _NAME.fullmatch(potential) or potential in _TAKEN:
+        raise InputError(
+            f"the potential's name is {described(potential)}: it must be a letter and up to 63 "
+            f"letters, digits and underscores, and not {' or '.join(_TAKEN)}."
+        )
+    check_kind("arrays", arrays, Mapping, "a dict of arrays by parameter")
+    types = n_types(arrays)
+    out = {}
+    for name, values in arrays.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InputError(
+                f"{potential}: a parameter's name is {described(name)}: it must be a letter and up "
+                "to 63 letters, digits and underscores."
+            )
+        given = real_numbers(f"{potential}: parameter '{name}'", values).reshape(-1)
+        lengths = {types: "types", n_pairs(types): "pairs of types", 1: "in all"}
+        if given.size not in lengths or (name == "diameters" and given.size != types):
+            told = ", ".join(f"{length} ({what})" for length, what in lengths.items())
+            raise InputError(
+                f"{potential}: parameter '{name}' has length {given.size}: it must be one of "
+                f"{told}."
+            )
+        good = np.isfinite(given) & ((given > 0) | (name != "diameters"))
+        if not good.all():
+            i = int(np.argmin(good))
+            bound = "finite and greater than 0" if name == "diameters" else "finite"
+            raise InputError(
+                f"{potential}: parameter '{name}', element {i} is {float(given[i])!r}: it must be "
+                f"{bound}."
+            )
+        out[name] = given
+    return out
 
 
 def _checked(

@@ -14,6 +14,7 @@
 #include "harmonic_morse.h"
 #include "morse.h"
 #include "soft_sphere.h"
+#include "table.h"
 
 namespace amorph::potentials {
 
@@ -22,6 +23,16 @@ struct List {
     static constexpr int size = sizeof...(Potentials);
 };
 
-using All = List<HarmonicMorse, HarmonicMorseReduced, SoftSphere, Morse, FourTerm>;
+// The formulas, by the names of their parameters.
+using Formulas = List<HarmonicMorse, HarmonicMorseReduced, SoftSphere, Morse, FourTerm>;
+
+template <class... Potentials>
+constexpr List<Potentials..., Table> with_table(List<Potentials...>) {
+    return {};
+}
+
+// What the engine takes: the formulas, and after them the table of any other.
+using All = decltype(with_table(Formulas{}));
+constexpr int table_index = Formulas::size;
 
 }  // namespace amorph::potentials
