@@ -18,7 +18,15 @@ from .errors import InputError
 from .potentials import POTENTIALS, check_foreign_parameters, check_parameters
 from .showing import parameters_shown, shown, spread_shown
 
-__all__ = ["CELL_SIZE", "MOST_BITS", "MOST_BREAKS", "PairTable", "cell_number"]
+__all__ = [
+    "CELL_SIZE",
+    "MOST_BITS",
+    "MOST_BREAKS",
+    "PairTable",
+    "cell_number",
+    "cell_start",
+    "checked_parameters",
+]
 
 CELL_SIZE = 8
 """Numbers of a cell: seven of -u'(r)/r, and the energy."""
@@ -100,11 +108,7 @@ class PairTable:
         def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        check_kind("parameters", self.parameters, Mapping, "a dict of arrays by name")
-        if self.potential in POTENTIALS:
-            put("parameters", _frozen(check_parameters(self.potential, self.parameters)))
-        else:
-            put("parameters", _frozen(check_foreign_parameters(self.potential, self.parameters)))
+        put("parameters", _frozen(checked_parameters(self.potential, self.parameters)))
         n = self.n_types
         for name in ("r_cut", "r_first", "stiffness"):
             put(name, _matrix(name, getattr(self, name), n))
@@ -236,6 +240,13 @@ class PairTable:
         slope = _horner(line[..., 1:7] * np.arange(1, 7), t)
         u = line[..., 7] - 0.5 * t * _horner(line[..., :7] / np.arange(1, 8), t)
         return u, -distances * g, -g - 2.0 * s * slope
+
+
+def checked_parameters(potential: str, parameters: Mapping[str, ArrayLike]) -> dict[str, Floats]:
+    """The parameters of a potential, be it Amorph's own or not; raises `InputError`."""
+    check_kind("parameters", parameters, Mapping, "a dict of arrays by name")
+    own = isinstance(potential, str) and potential in POTENTIALS
+    return (check_parameters if own else check_foreign_parameters)(potential, parameters)
 
 
 def _horner(c: Floats, t: Floats) -> Floats:

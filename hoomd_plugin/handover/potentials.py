@@ -1,15 +1,18 @@
-"""The potentials and the names, order and bounds of their parameters, listed in this one place.
+"""The potentials and the names, order and bounds of their parameters, from ``potentials.json``.
 
 Parameters of a type are vectors over the types; parameters of a pair of types are vectors over
 ``numpy.triu_indices(n_types)``: AA, AB, ..., BB, BC, ... All are in reduced units.
 """
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +22,11 @@ from .errors import InputError, UnknownPotentialError
 
 __all__ = [
     "FOUR_TERM_ONSET",
+    "MANIFEST",
     "MORSE_SWITCH",
     "POTENTIALS",
     "Parameter",
+    "attracts",
     "check_foreign_parameters",
     "check_parameters",
     "check_potential",
@@ -45,31 +50,35 @@ class Parameter:
     zero_allowed: bool = False
 
 
-_DIAMETERS = Parameter("diameters", per_pair=False)
-_BINDING = Parameter("binding", per_pair=True, zero_allowed=True)
-_STIFFNESS = Parameter("stiffness", per_pair=True)
-_ALPHA = Parameter("alpha", per_pair=True)
-# Of the potential of four terms: b0, a0, a1, a2, b1, b2, a3 are the paper's names.
-_FOUR_TERM = tuple(
-    Parameter(name, per_pair=True, zero_allowed=name not in ("b0", "r_cut"))
-    for name in ("b0", "a0", "a1", "a2", "b1", "b2", "a3", "r_cut")
-)
+def _listed() -> Mapping[str, Mapping[str, Any]]:
+    text = Path(__file__).with_name("potentials.json").read_text(encoding="utf-8")
+    return MappingProxyType({own["name"]: own for own in json.loads(text)["potentials"]})
+
+
+MANIFEST: Mapping[str, Mapping[str, Any]] = _listed()
+"""What ``potentials.json`` says of each potential."""
 
 POTENTIALS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
     {
-        "harmonic_morse": (_DIAMETERS, _BINDING, _STIFFNESS, _ALPHA),
-        "harmonic_morse_reduced": (_DIAMETERS, _BINDING, _STIFFNESS, _ALPHA),
-        "soft_sphere": (_DIAMETERS, _STIFFNESS),
-        "morse": (_DIAMETERS, _BINDING, _ALPHA),
-        "four_term": (_DIAMETERS, *_FOUR_TERM),
+        name: (
+            Parameter("diameters", per_pair=False),
+            *(
+                Parameter(p["name"], per_pair=True, zero_allowed=p.get("zero", False))
+                for p in own["parameters"]
+            ),
+        )
+        for name, own in MANIFEST.items()
     }
 )
 """The parameters of each potential, in the order in which they are written and listed."""
 
-MORSE_SWITCH = (5.0, 9.9)
+MORSE_SWITCH: tuple[float, float] = (
+    MANIFEST["morse"]["r_on"]["over"]["alpha"],
+    MANIFEST["morse"]["r_cut"]["over"]["alpha"],
+)
 """Where the XPLOR switch of a Morse well begins and ends: a (r_on - σ), a (r_cut - σ)."""
 
-FOUR_TERM_ONSET = 0.8
+FOUR_TERM_ONSET: float = MANIFEST["four_term"]["r_on"]["times"]["r_cut"]
 """Where that of the potential of four terms begins: r_on / r_cut."""
 
 
@@ -81,13 +90,30 @@ def own_cutoffs(
     ``sigma`` (n_pairs,) are the means of two diameters, ``pairs`` the parameters over pairs of
     types. Without a switch r_on is r_cut. Raises `UnknownPotentialError` for another potential.
     """
-    check_potential(potential)
-    if potential == "soft_sphere":
-        return "none", sigma, sigma
-    if potential == "four_term":
-        return "xplor", FOUR_TERM_ONSET * pairs["r_cut"], pairs["r_cut"]
-    onset, end = MORSE_SWITCH
-    return "xplor", sigma + onset / pairs["alpha"], sigma + end / pairs["alpha"]
+    own = MANIFEST[check_potential(potential)]
+    r_cut = _distance(own["r_cut"], sigma, pairs)
+    if "r_on" not in own:
+        return "none", r_cut, r_cut
+    return "xplor", _distance(own["r_on"], sigma, pairs), r_cut
+
+
+def _distance(
+    form: Mapping[str, Any],
+    sigma: NDArray[np.float64],
+    pairs: Mapping[str, NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    out = form.get("sigma", 0.0) * sigma
+    for name, number in form.get("over", {}).items():
+        out = out + number / pairs[name]
+    for name, number in form.get("times", {}).items():
+        out = out + number * pairs[name]
+    return out
+
+
+def attracts(potential: str, parameters: Mapping[str, NDArray[np.float64]]) -> bool:
+    """Whether a potential with these parameters attracts at any distance."""
+    how = MANIFEST[check_potential(potential)]["attracts"]
+    return how == "always" or (how != "never" and bool(parameters[how].any()))
 
 
 def _nearest(word: str, words: Mapping[str, object] | tuple[str, ...]) -> str:

@@ -426,7 +426,7 @@ def _read_foreign(
                 out[name] = matrix_to_pairs(values.astype(np.float64))
             except InputError as error:
                 raise CorruptFrameError(f"{where}: {error}") from error
-        elif values.ndim == 1:
+        elif values.ndim == 1 or types == 0:  # without diameters the frame is refused anyway
             out[name] = values.astype(np.float64)
         else:
             raise CorruptFrameError(

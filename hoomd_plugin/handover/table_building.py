@@ -11,7 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arguments import check_kind, described, positive, real_numbers
 from .errors import InputError, NotFiniteError, TableError
-from .pair_table import CELL_SIZE, MOST_BITS, MOST_BREAKS, PairTable, cell_number, cell_start
+from .pair_table import (
+    CELL_SIZE,
+    MOST_BITS,
+    MOST_BREAKS,
+    PairTable,
+    cell_number,
+    cell_start,
+    checked_parameters,
+)
 from .potentials import n_pairs, pair_places
 
 __all__ = ["build_table"]
@@ -41,6 +49,8 @@ _NARROW = 0.3
 # Below this share of what they are from the mean diameter on, errors do not count.
 _FLOOR = 1e-6
 _LEAST_BITS = 2
+# From a quarter of the cutoff on, s has four octaves.
+_LEAST_CELLS = 4 * 2**_LEAST_BITS
 # The distance at which tabulation begins, in mean diameters (or cutoffs, if these are less).
 _FARTHEST_FIRST, _NEAREST_FIRST = 1 / 4, 1 / 64
 # A pair is not followed farther inwards than to so many times its energies outside.
@@ -136,12 +146,18 @@ def build_table(
     if sizes.size == 0 or not (np.isfinite(sizes) & (sizes > 0)).all():
         raise InputError(f"diameters = {sizes.tolist()}: they must be finite and greater than 0.")
     n = int(sizes.size)
+    kept = checked_parameters(potential, {"diameters": sizes, **_parameters(parameters)})
     goal = positive("tolerance", tolerance)
     if goal < 1e-12:
         raise InputError(f"tolerance = {goal!r}: doubles hold no table better than 1e-12.")
     limit = positive("most_bytes", most_bytes)
+    least = n_pairs(n) * _LEAST_CELLS * CELL_SIZE * 8 * (1 + len(derivatives or {}))
+    if least > limit:
+        raise TableError(
+            f"tables of {n_pairs(n)} pairs of types take {least} bytes at least: more than "
+            f"most_bytes = {limit:.0f}. Take fewer types, or give more most_bytes."
+        )
     pairs = _pairs(formulas, breaks, sizes, first, derivatives or {})
-    kept = {"diameters": sizes, **_parameters(parameters)}
 
     cells, reached = _refine(pairs, goal, limit, 1 + len(derivatives or {}))
     places = pair_places(n)
@@ -511,7 +527,7 @@ def _refine(
         size = _n_cells(pairs, bits) * CELL_SIZE * 8 * formulas
         if size > limit:
             why = (
-                f"with {len(pairs)} pairs of types the coarsest takes {size} bytes"
+                f"the coarsest takes {size} bytes"
                 if bits == _LEAST_BITS
                 else f"with less, the relative errors of u and u' are {reached[0]:.1e} and "
                 f"{reached[1]:.1e}, the largest that of the {where}"
