@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arguments import check_kind, described, real_numbers, whole_numbers
+from .arguments import check_kind, count, described, real_numbers, whole_numbers
 from .errors import InputError
 from .potentials import POTENTIALS, check_foreign_parameters, check_parameters
 from .showing import parameters_shown, shown, spread_shown
@@ -189,6 +189,25 @@ class PairTable:
         """The formula's parameters by name."""
         return dict(self.parameters)
 
+    def of_pair(self, type_i: int, type_j: int) -> tuple[Floats, Floats]:
+        """A pair of types alone: its coefficients (2 + its breaks,) and cells (n_cells, 8).
+
+        As `coefficients` and `cells`, with breaks of its own alone and places among its own cells,
+        of which the first is empty. A pair that does not interact has one break at 0 and that cell.
+        Raises `InputError` for a type that is not there.
+        """
+        for name, one in (("type_i", type_i), ("type_j", type_j)):
+            count(name, one, least=0, below=self.n_types)
+        c = self.coefficients[type_i, type_j]
+        breaks = c[2:][c[2:] > 0]
+        if breaks.size == 0:
+            return np.zeros(3), np.zeros((1, CELL_SIZE))
+        first = int(c[0]) + (c.size - 2 - breaks.size)
+        numbers = cell_number(np.array([c[1], breaks[-1]]), self.bits)
+        end = first + int(numbers[1] - numbers[0]) + breaks.size + 1
+        cells = np.concatenate([np.zeros((1, CELL_SIZE)), self.cells[first:end]])
+        return np.array([1.0, c[1], *breaks]), cells
+
     def evaluate(
         self, type_i: ArrayLike, type_j: ArrayLike, r: ArrayLike, *, derivative: str | None = None
     ) -> tuple[Floats, Floats, Floats]:
@@ -270,12 +289,12 @@ def _matrix(name: str, values: ArrayLike, n: int) -> Floats:
     return matrix
 
 
-def _cells(name: str, values: ArrayLike, count: int | None) -> Floats:
+def _cells(name: str, values: ArrayLike, number: int | None) -> Floats:
     cells = real_numbers(name, values)
     right = cells.ndim == 2 and cells.shape[1] == CELL_SIZE and len(cells) > 0
-    if not right or (count is not None and len(cells) != count):
+    if not right or (number is not None and len(cells) != number):
         raise InputError(
-            f"{name} has shape {cells.shape}: it must be ({count or 'n_cells'}, {CELL_SIZE})."
+            f"{name} has shape {cells.shape}: it must be ({number or 'n_cells'}, {CELL_SIZE})."
         )
     if not np.isfinite(cells).all():
         raise InputError(f"{name} holds what is not finite.")

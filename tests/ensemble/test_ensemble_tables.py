@@ -126,7 +126,7 @@ def test_it_takes_all_preparations(two: PairTable) -> None:
     )
     assert warm.ok.all()
     assert warm.pressure == pytest.approx([1.0, 1.0], rel=1e-5)
-    dense = ensemble.compress(two, 200, 1.1, 3, 1, final_density=1.2, increments=3)
+    dense = ensemble.compress(two, 200, 1.1, 1.2, 3, increments=3)
     assert dense.ok.all()
     # It attracts: it holds a pull.
     pulled = ensemble.minimize(two, warm.positions, warm.typeid, warm.boxes, pressure=-0.5)
