@@ -37,6 +37,7 @@ class Table(Pair):
         force = hoomd.amorph.pair.Table.from_theta(table, types=["A", "B"])
     """
 
+    __module__ = "hoomd.amorph.pair"  # where it is found, and what it is logged under
     _ext_module = _amorph
     _cpp_class_name = "PotentialPair_table"
     _accepted_modes = ("none",)

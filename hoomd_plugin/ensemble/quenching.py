@@ -139,16 +139,16 @@ def quench(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
-    theta = all_tabulated(theta)
+    taken = all_tabulated(theta)
     return _from_start(
-        theta,
+        taken,
         n_particles,
         density,
         dimension,
         replicas,
         seed,
         quench_stages(
-            theta,
+            taken,
             dimension,
             tolerance=tolerance,
             max_steps=max_steps,
@@ -214,16 +214,16 @@ def anneal(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
-    theta = all_tabulated(theta)
+    taken = all_tabulated(theta)
     return _from_start(
-        theta,
+        taken,
         n_particles,
         density,
         dimension,
         replicas,
         seed,
         anneal_stages(
-            theta,
+            taken,
             dimension,
             temperature=temperature,
             steps=steps,
@@ -286,16 +286,16 @@ def compress(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
-    theta = all_tabulated(theta)
+    taken = all_tabulated(theta)
     return _from_start(
-        theta,
+        taken,
         n_particles,
         density,
         dimension,
         replicas,
         seed,
         compress_stages(
-            theta,
+            taken,
             dimension,
             final_density=final_density,
             increments=increments,
@@ -390,7 +390,7 @@ def compress_stages(
 
 
 def _from_start(
-    theta: Parameters,
+    theta: AnyParameters,
     n_particles: int,
     density: float,
     dimension: int,

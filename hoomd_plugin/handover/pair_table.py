@@ -8,7 +8,6 @@ its beginning.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -120,12 +119,10 @@ class PairTable:
         check_kind("derivatives", self.derivatives, Mapping, "a dict of cells by name")
         put(
             "derivatives",
-            MappingProxyType(
-                {
-                    k: _cells(f"derivatives[{k!r}]", v, len(self.cells))
-                    for k, v in self.derivatives.items()
-                }
-            ),
+            {
+                k: _cells(f"derivatives[{k!r}]", v, len(self.cells))
+                for k, v in self.derivatives.items()
+            },
         )
         if not isinstance(self.bits, (int, np.integer)) or not 0 <= self.bits <= MOST_BITS:
             raise InputError(f"bits = {described(self.bits)}: it must be from 0 to {MOST_BITS}.")
@@ -275,10 +272,10 @@ def _horner(c: Floats, t: Floats) -> Floats:
     return out
 
 
-def _frozen(arrays: Mapping[str, Floats]) -> Mapping[str, Floats]:
+def _frozen(arrays: dict[str, Floats]) -> dict[str, Floats]:
     for values in arrays.values():
         values.flags.writeable = False
-    return MappingProxyType(dict(arrays))
+    return arrays
 
 
 def _matrix(name: str, values: ArrayLike, n: int) -> Floats:

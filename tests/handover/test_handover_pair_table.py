@@ -1,6 +1,7 @@
 """Tables of pair potentials: against their formulas, against differences, and what is refused."""
 
 import dataclasses
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -96,6 +97,35 @@ def test_it_takes_a_few_kilobytes(mixture: PairTable) -> None:
     assert mixture.bits == 4
     assert mixture.n_bytes == mixture.cells.nbytes * 2 < 50_000
     assert "bytes" in repr(mixture)
+
+
+def test_it_goes_to_other_processes(mixture: PairTable) -> None:
+    again = pickle.loads(pickle.dumps(mixture))
+    assert np.array_equal(again.cells, mixture.cells)
+    assert again.parameters.keys() == mixture.parameters.keys()
+
+
+def test_a_pair_alone_has_its_own_cells(mixture: PairTable, core_and_shell: PairTable) -> None:
+    for table in (mixture, core_and_shell):
+        for i, j in np.ndindex(2, 2):
+            coefficients, cells = table.of_pair(i, j)
+            alone = dataclasses.replace(
+                table,
+                potential="alone",
+                parameters={"diameters": [1.0]},
+                coefficients=coefficients[None, None],
+                cells=cells,
+                derivatives={},
+                **{
+                    name: getattr(table, name)[i : i + 1, j : j + 1]
+                    for name in ("r_cut", "r_first", "stiffness", "attracts")
+                },
+            )
+            r = np.linspace(0, 3, 3001)
+            for a, b in zip(alone.evaluate(0, 0, r), table.evaluate(i, j, r), strict=True):
+                assert np.array_equal(a, b)
+    with pytest.raises(InputError, match="type_j = 2"):
+        mixture.of_pair(0, 2)
 
 
 def test_its_force_is_that_of_its_energy(mixture: PairTable) -> None:
