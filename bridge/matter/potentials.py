@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import POTENTIALS, InputError, Parameter, pair_places
+from amorph.handover import POTENTIALS, InputError, PairTable, Parameter, pair_places
 from amorph.handover.arguments import described, real_numbers
 from amorph.handover.potentials import check_declared, n_types, names_of_components
 from amorph.handover.showing import parameters_shown
@@ -27,6 +27,7 @@ from amorph.handover.showing import parameters_shown
 from ..precision import require_float64
 from . import searching
 from .registered import check_free, register_potential
+from .tabulating import table_of
 
 __all__ = ["OwnParameters", "PairPotential"]
 
@@ -67,6 +68,10 @@ class PairPotential(ABC):
     cutoff_in_sigma:
         Where u ends, in units of σ; by default it ends at the parameter ``r_cut``.
 
+    table_tolerance:
+        The relative error of `table` that the engine takes; 1e-8 by default. A formula with a root
+        or another singular end needs more, or the table is large.
+
     Raises `InputError` for parameters that are missing, unknown, of wrong length or out of bounds,
     and for a class that does not say where u ends or whose formula cannot be used.
     """
@@ -74,6 +79,7 @@ class PairPotential(ABC):
     potential: ClassVar[str]
     parameters: ClassVar[tuple[Any, ...]] = ()
     cutoff_in_sigma: ClassVar[float | None] = None
+    table_tolerance: ClassVar[float] = 1e-8
     springs: ClassVar[None] = None
     _values: dict[str, Any]
     _known: dict[Any, Any]
@@ -176,6 +182,10 @@ class PairPotential(ABC):
         """The parameters by name, float64 vectors over types or pairs of types."""
         return {k: np.asarray(v, dtype=np.float64) for k, v in self._values.items()}
 
+    def frame_arrays(self) -> dict[str, NDArray[np.float64]]:
+        """The parameters as frames have them: with diameters, σ_ii where σ is given instead."""
+        return {"diameters": np.array(self.diameters, dtype=np.float64), **self.arrays()}
+
     def replace(self, **parameters: ArrayLike) -> Self:
         """A copy with some parameters changed; raises `InputError` as the constructor does."""
         return type(self)(**{**self._values, **parameters})
@@ -275,6 +285,21 @@ class PairPotential(ABC):
             return smallest, largest
         sizes = np.asarray(self.sizes)
         return float(np.min(sizes)), float(np.max(sizes))
+
+    def table(self, tolerance: float | None = None) -> PairTable:
+        """This potential as a table, which the engine takes where it lacks the formula.
+
+        Parameters
+        ----------
+        tolerance:
+            The relative error of u and u', at least 1e-12; by default `table_tolerance`.
+
+        Returns the `amorph.handover.PairTable`, built once for an object. Raises `TableError` where
+        there is none of this accuracy in the memory it may take, and `InputError`, as
+        `amorph.handover.build_table` does.
+        """
+        goal = self.table_tolerance if tolerance is None else tolerance
+        return self._once(("table", goal), lambda: table_of(self, goal))
 
     @staticmethod
     @abstractmethod

@@ -172,7 +172,7 @@ def read_frame(
             for key, value in log.items()
             if not is_reserved(key) and not (theirs and key.startswith(theirs))
         },
-        foreign=foreign is not None,
+        foreign=potential is not None and potential not in POTENTIALS,
         source=chunks.source,
         index=chunks.index,
     )
