@@ -23,6 +23,7 @@ from .features.builtin import (
 from .features.contact_numbers import contacts, coordination_feature
 from .features.elasticity import bond_contributions
 from .features.order import bond_order, bond_order_feature
+from .features.pairwise import pair_distances, pair_mean, pair_sum
 from .features.registry import FEATURES, Feature, feature, register, register_family
 from .features.steinhardt import steinhardt_feature, steinhardt_order
 from .features.structure import pair_distribution, pair_distribution_feature
@@ -111,8 +112,11 @@ __all__ = [
     "minimum",
     "nonaffine_displacement",
     "packings_of",
+    "pair_distances",
     "pair_distribution",
     "pair_distribution_feature",
+    "pair_mean",
+    "pair_sum",
     "poisson_ratio",
     "pressure",
     "project_on_modes",

@@ -2,7 +2,6 @@
 
 import difflib
 import itertools
-import math
 import stat
 import tomllib
 import warnings
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from amorph import bridge
-from amorph.handover import POTENTIALS, AmorphError, component_names, type_names
+from amorph.handover import POTENTIALS, AmorphError, type_names
 from amorph.handover.arguments import file_path
 
 from .errors import CampaignFileError
@@ -203,19 +202,22 @@ class Campaign(Table):
             from .hoomd_preparing import check_hoomd
 
             theta = self.potential.theta()
+            if self.potential.kind not in POTENTIALS:
+                raise ValueError(
+                    f"preparation.engine = 'hoomd': {self.potential.kind} is no potential of "
+                    f"hoomd.amorph ({', '.join(POTENTIALS)}): let Amorph's own engine prepare."
+                )
             check_hoomd(self.preparation.stages(theta, self.preparation.dimension))
-        known = {p.name: p for p in POTENTIALS[self.potential.kind]}
+        known = {p.name: p for p in self.potential.theta().declared}
         for name in (*self.design.parameters, *self.design.bounds):
             if name not in known:
                 raise ValueError(unknown("parameter", name, known))
         for name, (low, high) in self.design.bounds.items():
             if low > high:
                 raise ValueError(f"design.bounds.{name} = [{low}, {high}]: the lower comes first.")
-            zero_allowed = known[name].zero_allowed
-            if low < 0 or (low == 0 and not zero_allowed):
+            if not known[name].allows(np.array([low, high])).all():
                 raise ValueError(
-                    f"design.bounds.{name} = [{low}, {high}]: {name} must stay "
-                    + ("at or above 0." if zero_allowed else "above 0.")
+                    f"design.bounds.{name} = [{low}, {high}]: {name} must be {known[name].bounds}."
                 )
         component_groups(self)
         for objective in self.objective:
@@ -270,15 +272,15 @@ class Campaign(Table):
         if parameter in self.design.bounds:
             low, high = self.design.bounds[parameter]
             return low, high
-        zero_allowed = next(
-            p.zero_allowed for p in POTENTIALS[self.potential.kind] if p.name == parameter
-        )
-        return (0.0 if zero_allowed else 1e-3), math.inf
+        own = next(p for p in self.potential.theta().declared if p.name == parameter)
+        # Not as far as a bound that is none of the values.
+        closed = own.zero_allowed or own.low != 0
+        return (own.low if closed else 1e-3), own.high
 
     def components(self, parameter: str) -> list[str]:
         """The names of a parameter's components: types (A, B) or pairs (AA, AB, BB)."""
-        types = type_names(len(self.potential.diameters))
-        return component_names(self.potential.kind, parameter, types)
+        theta = self.potential.theta()
+        return theta.component_names(parameter, type_names(theta.n_types))
 
     def points(self) -> Iterator[tuple[dict[str, Any], "Campaign"]]:
         """The campaigns of the sweep, each with the values that set it apart; one without sweep.
@@ -467,10 +469,10 @@ class NamedPotential(Potential):
         if self.types is not None:
             if len(set(self.types)) != len(self.types):
                 raise ValueError(f"types = {self.types}: a name stands twice.")
-            if len(self.types) != len(self.diameters):
+            if len(self.types) != self.theta().n_types:
                 raise ValueError(
                     f"types = {self.types}: there must be a name for each of the "
-                    f"{len(self.diameters)} diameters, in their order."
+                    f"{self.theta().n_types} types, in their order."
                 )
         return self
 

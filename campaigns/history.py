@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amorph.handover import CorruptFrameError, Frame, component_names, read_gsd
+from amorph.bridge.matter.potentials import declared
+from amorph.bridge.matter.registered import potential_class
+from amorph.handover import CorruptFrameError, Frame, read_gsd
 from amorph.handover.arguments import file_path
+from amorph.handover.potentials import names_of_components
 from amorph.handover.showing import numbers_shown, shown
 
 from .errors import RecordError
@@ -125,7 +128,10 @@ class History:
 
     def labels(self, parameter: str) -> tuple[str, ...]:
         """The names of a parameter's components: types (A, B) or pairs (AA, AB, BB)."""
-        return tuple(component_names(self.potential, parameter, self.first.types))
+        kind = potential_class(self.potential)
+        wanted = declared(kind, self.first.parameters)
+        names = names_of_components(self.potential, wanted, parameter, self.first.types)
+        return tuple(names)
 
 
 def _logged(frame: Frame, key: str) -> NDArray[Any]:

@@ -108,7 +108,7 @@ def _at_rest(order: Order, replica: int) -> bridge.Packing:
     if order.campaign.preparation.engine == "hoomd":
         return bridge.relax(order.theta, _by_hoomd(order, replica))
     batch = prepare_ensemble(
-        order.campaign.potential.with_theta(order.theta),
+        order.theta,
         _down_to_rest(order),
         replica=replica,
         design_step=order.number,
@@ -129,8 +129,7 @@ def _by_hoomd(order: Order, replica: int) -> bridge.Packing:
     from .hoomd_preparing import prepared_by_hoomd
 
     preparation = order.campaign.preparation
-    potential = order.campaign.potential.with_theta(order.theta)
-    start = preparation.begin(potential, None, replica, 1, order.number).start
+    start = preparation.begin(order.theta, None, replica, 1, order.number).start
     key = (preparation.seed, replica, order.number)
     return prepared_by_hoomd(order.theta, preparation, start, key)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from os import PathLike
 
-from amorph import ensemble
+from amorph import bridge, ensemble
 
 from .tables import Bonds, Potential, Preparation
 
@@ -13,7 +13,7 @@ Progress = Callable[[int, int], object]
 
 
 def prepare_ensemble(
-    potential: Potential | None,
+    potential: Potential | bridge.PairPotential | None,
     preparation: Preparation,
     *,
     bonds: Bonds | None = None,

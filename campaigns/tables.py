@@ -6,13 +6,15 @@
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from amorph import bridge, ensemble
-from amorph.handover import POTENTIALS, FrameError, check_parameters, read_gsd
+from amorph.bridge.matter.registered import POTENTIAL_CLASSES
+from amorph.handover import FrameError, read_gsd
 
 __all__ = [
     "Beginning",
@@ -40,39 +42,37 @@ class Table(BaseModel):
 
 
 class Potential(Table):
-    """``[potential]``: its kind and its parameters by their names."""
+    """``[potential]``: its kind and its parameters by their names, which the kind decides.
+
+    The kind is a potential's name, of Amorph's own or of a plug-in.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    __pydantic_extra__: dict[str, Values]
 
     kind: str
-    diameters: list[Number]
-    stiffness: Values = None
-    binding: Values = None
-    alpha: Values = None
-    b0: Values = None
-    a0: Values = None
-    a1: Values = None
-    a2: Values = None
-    b1: Values = None
-    b2: Values = None
-    a3: Values = None
-    r_cut: Values = None
 
     @model_validator(mode="after")
     def _possible(self) -> "Potential":
-        if self.kind not in POTENTIALS:
-            raise ValueError(unknown("kind", self.kind, POTENTIALS))
-        check_parameters(self.kind, self._given())
+        if self.kind not in POTENTIAL_CLASSES:
+            raise ValueError(
+                f"{unknown('kind', self.kind, POTENTIAL_CLASSES)} One of your own is known by "
+                "plugins = ['FILE'], or --plugin FILE."
+            )
+        _ = self.made
         return self
 
     def _given(self) -> dict[str, Any]:
         return self.model_dump(exclude={"kind"}, exclude_none=True)
 
-    def theta(self) -> bridge.PairPotential:
-        """The potential as the bridge has it."""
+    @cached_property
+    def made(self) -> bridge.PairPotential:
+        """`theta`, made once."""
         return bridge.from_arrays(self.kind, self._given())
 
-    def with_theta(self, theta: bridge.PairPotential) -> "Potential":
-        """The same kind with other parameters."""
-        return Potential(kind=self.kind, **{k: v.tolist() for k, v in theta.arrays().items()})
+    def theta(self) -> bridge.PairPotential:
+        """The potential as the bridge has it."""
+        return self.made
 
 
 class Bonds(Table):
@@ -273,13 +273,14 @@ class Preparation(Table):
 
     def begin(
         self,
-        potential: Potential | None,
+        potential: "Potential | bridge.PairPotential | None",
         bonds: Bonds | None,
         first: int,
         count: int,
         design_step: int = 0,
     ) -> "Beginning":
         """The potential, start and springs of replicas first, first + 1, ..."""
+        theta = potential.theta() if isinstance(potential, Potential) else potential
         if self.start == "file":
             start = self._file(bonds)[first : first + count]
             springs = start.bonds if bonds is None else bonds.of(start, self.file)
@@ -289,12 +290,11 @@ class Preparation(Table):
                     f"{_why_none(str(self.file), frames_slice(self.frames))}"
                 )
             known = start.parameters or None
-            return Beginning(known if potential is None else potential.theta(), start, springs)
+            return Beginning(known if theta is None else theta, start, springs)
         if potential is None and bonds is None:
             raise ValueError("[potential] is missing.")
         assert self.n_particles is not None
         assert self.density is not None
-        theta = None if potential is None else potential.theta()
         start = ensemble.make_start(
             theta,
             self.n_particles,

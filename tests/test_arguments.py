@@ -109,6 +109,9 @@ GOOD: dict[str, Any] = {
     "particle": 0,
     "replica": 0,
     "device": "cpu",
+    "formulas": [lambda r: (r - 1, 1 + 0 * r, 0 * r)] * 3,
+    "breaks": [[1.0]] * 3,
+    "diameters": [0.8, 1.0],
 }  # fmt: skip
 
 ARRAY = np.ones((3, 2))
@@ -165,6 +168,12 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "tolerance": ("small", ARRAY, -1.0, float("nan")),
     "n_modes": (None, "3", 0, 1.5, ARRAY),
     "make": (None, 3),
+    "formulas": (None, 3, "text", ARRAY, [None] * 3, [3.0] * 3, [len]),
+    "breaks": (None, 3, "text", [[1.0]], [["far"]] * 3, [[2.0, 1.0]] * 3, [[float("nan")]] * 3),
+    "diameters": (None, "text", RAGGED, [0.0, 1.0], [-1.0, 1.0], [float("inf"), 1.0], []),
+    "first": ("near", ARRAY, -1.0, [1.0], float("nan")),
+    "derivatives": (3, "depth", ["depth"], {"depth": 3}, {"depth": [len]}, {"depth": [3.0] * 3}),
+    "most_bytes": (None, "much", -1.0, float("nan")),
 }  # fmt: skip
 # Where a None is a choice, or another kind of thing is.
 FINE: dict[tuple[str, str], Callable[[Any], bool]] = {
@@ -184,6 +193,7 @@ FINE: dict[tuple[str, str], Callable[[Any], bool]] = {
     ("read_gsd", "potential"): lambda v: v is None,
     ("GSDReader", "potential"): lambda v: v is None,
     ("wrap", "box"): lambda v: v is None,
+    ("build_table", "potential"): lambda v: isinstance(v, str),  # any name
 }  # fmt: skip
 
 # Functions in rooms, which the packages do not list.

@@ -13,7 +13,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["HarmonicMorse", "PairPotential", "PairTable", "SoftSphere", "pair_vector"]
+__all__ = [
+    "HarmonicMorse",
+    "LennardJones",
+    "PairPotential",
+    "PairTable",
+    "SoftSphere",
+    "pair_vector",
+]
 
 _ON, _CUT = 5.0, 9.9  # the switch works between sigma + 5/alpha and sigma + 9.9/alpha
 
@@ -210,11 +217,67 @@ class SoftSphere(PairPotential):
         return np.maximum(0.0, 1.0 - np.asarray(r, np.float64) / self.sigma(first, second))
 
 
+@dataclass(frozen=True)
+class LennardJones(PairPotential):
+    """Lennard-Jones, cut: u = 4 e ((s/r)^12 - (s/r)^6) below ``range`` s, nothing beyond.
+
+    The defaults are the mixture of Kob and Andersen, Phys. Rev. E 51, 4626 (1995).
+
+    Attributes:
+        diameters: one a type: a unit of length for steps and skins alone [length].
+        depth: e, over ``numpy.triu_indices`` of the types, or one for all [energy].
+        size: s, likewise [length].
+        range: the cutoff over s.
+    """
+
+    diameters: Sequence[float] = (1.0, 0.88)
+    depth: Sequence[float] | float = (1.0, 1.5, 0.5)
+    size: Sequence[float] | float = (1.0, 0.8, 0.88)
+    range: float = 2.5
+
+    potential: ClassVar[str] = "lennard_jones_cut"
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """The parameters by name."""
+        return {
+            "diameters": np.asarray(self.diameters, np.float64),
+            "depth": pair_vector(self.depth, self.n_types),
+            "size": pair_vector(self.size, self.n_types),
+            "range": np.array([self.range]),
+        }
+
+    def cutoff(self, first: int, second: int) -> float:
+        """Where the pair of types ends [length]."""
+        return self.range * self.of_pair(self.size, first, second)
+
+    def energy(self, r: ArrayLike, first: int, second: int) -> NDArray[np.float64]:
+        """u(r) of two types, the shape of ``r`` [energy]."""
+        a = self._sixth(r, first, second)
+        return 4 * self.of_pair(self.depth, first, second) * (a * a - a)
+
+    def force(self, r: ArrayLike, first: int, second: int) -> NDArray[np.float64]:
+        """-u'(r) of two types, the shape of ``r`` [energy / length]."""
+        a = self._sixth(r, first, second)
+        return self.of_pair(self.depth, first, second) * (48 * a * a - 24 * a) / np.asarray(r)
+
+    def curvature(self, r: ArrayLike, first: int, second: int) -> NDArray[np.float64]:
+        """u''(r) of two types, the shape of ``r`` [energy / length^2]."""
+        a = self._sixth(r, first, second)
+        scale = self.of_pair(self.depth, first, second)
+        return scale * (624 * a * a - 168 * a) / np.asarray(r) ** 2
+
+    def _sixth(self, r: ArrayLike, first: int, second: int) -> NDArray[np.float64]:
+        r = np.asarray(r, np.float64)
+        a = (self.of_pair(self.size, first, second) / r) ** 6
+        return np.where(r < self.cutoff(first, second), a, 0.0)
+
+
 def largest_difference_error(potential: PairPotential, step: float = 1e-6) -> float:
     """The worst |-u' - central difference| over all pairs, away from the kinks of u''."""
     worst = 0.0
     for pair in potential.pairs():
-        r = np.linspace(0.05, pair.cutoff + 0.1, 4001)
+        least, most = (0.9, -0.1) if isinstance(potential, LennardJones) else (0.05, 0.1)
+        r = np.linspace(least, pair.cutoff + most, 4001)
         numerical = -(pair.energy(r + step) - pair.energy(r - step)) / (2 * step)
         worst = max(worst, float(np.abs(numerical - pair.force(r)).max()))
     return worst
@@ -225,7 +288,7 @@ if __name__ == "__main__":
     cases: list[PairPotential] = [
         HarmonicMorse([0.8, 1.0, 1.3], binding, 5.0, alpha) for alpha in (6.0, 12.0, 50.0)
     ]
-    for case in [*cases, SoftSphere([1.0, 1.4], [1.0, 2.0, 0.5])]:
+    for case in [*cases, SoftSphere([1.0, 1.4], [1.0, 2.0, 0.5]), LennardJones()]:
         error = largest_difference_error(case)
         print(f"{case}: force against differences of the energy: {error:.1e}")
         if error > 1e-4:

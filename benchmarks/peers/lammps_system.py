@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import PeerMissing, require
-from .formulas import PairPotential, PairTable, SoftSphere
+from .formulas import LennardJones, PairPotential, PairTable, SoftSphere
 
 __all__ = ["LammpsSystem", "load_lammps"]
 
@@ -71,11 +71,12 @@ class LammpsSystem:
     """Particles of one potential in one box, on one core.
 
     Args:
-        potential: gives the table of each pair of types; soft spheres for ``harmonic/cut``.
+        potential: gives the table of each pair of types; soft spheres for ``harmonic/cut``,
+            Lennard-Jones for ``lj/cut``.
         typeid: the particles' types from zero, shape (N,).
         lengths: the orthogonal box's edges, shape (d,), or one for all; d is 2 or 3 [length].
         dimension: d; needed if ``lengths`` is one number.
-        style: the pair style, ``table`` or ``harmonic/cut``.
+        style: the pair style, ``table``, ``harmonic/cut`` or ``lj/cut``.
         points: entries of each table.
         skin: neighbour list's margin [length].
         suffix: ``omp`` takes LAMMPS's OPENMP variant of the pair style, with one thread.
@@ -118,8 +119,12 @@ class LammpsSystem:
             self._tabulate(potential, points, core)
         elif style == "harmonic/cut":
             self._harmonic(potential)
+        elif style == "lj/cut":
+            self._lennard_jones(potential)
         else:
-            raise ValueError(f"pair style {style!r}: it must be 'table' or 'harmonic/cut'")
+            raise ValueError(
+                f"pair style {style!r}: it must be 'table', 'harmonic/cut' or 'lj/cut'"
+            )
         self.setup_seconds = time.perf_counter() - started
 
     def _set_up(self, potential: PairPotential, skin: float, thermo: str) -> None:
@@ -177,6 +182,16 @@ class LammpsSystem:
             i, j, sigma = pair.first, pair.second, pair.cutoff
             factor = 0.5 * potential.of_pair(potential.stiffness, i, j) / sigma**2
             self._lammps.command(f"pair_coeff {i + 1} {j + 1} {factor!r} {sigma!r}")
+
+    def _lennard_jones(self, potential: PairPotential) -> None:
+        if not isinstance(potential, LennardJones):
+            raise TypeError(f"lj/cut is Lennard-Jones, not {potential.potential}")
+        self._lammps.command(f"pair_style lj/cut {potential.largest_cutoff!r}")
+        for pair in potential.pairs():
+            i, j = pair.first, pair.second
+            numbers = (potential.of_pair(p, i, j) for p in (potential.depth, potential.size))
+            told = " ".join(repr(x) for x in (*numbers, pair.cutoff))
+            self._lammps.command(f"pair_coeff {i + 1} {j + 1} {told}")
 
     def begin(self, positions: NDArray[np.float64], timestep: float) -> None:
         """Bring the system to positions of shape (N, d), anywhere, at rest [length]."""

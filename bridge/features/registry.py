@@ -1,136 +1,38 @@
 """The registry of features: what a packing can be measured and designed by, each by its name.
 
 A feature is a function (theta, packing) -> array. Adding one is writing a function of
-(theta, `State`) that JAX can trace, and naming it with `register`; a family of them, such as ψ_k
-for any k, is named with `register_family`.
+(theta, `State`) that JAX can trace, and decorating it with `feature`; a family of them, such as ψ_k
+for any k, is named with `register_family`. Arithmetic of features is a feature too: see
+`amorph.bridge.features.expressions`.
 """
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import jax
-import numpy as np
-from jax import Array
-from numpy.typing import NDArray
-
 from amorph.handover.arguments import check_kind, described, one_or_several
 
 from ..errors import FeatureError
-from ..matter.arguments import check
-from ..matter.mechanics import State
-from ..matter.packing import Packing
-from ..matter.springs import Theta
-from ..minima.responses import Response
-from .finiteness import check_finite
-from .vibrations import response_with
+from .expressions import combined, is_expression, parsed
+from .kinds import Feature, check_features, plain, response_for, values_of
 
 __all__ = [
     "FAMILIES",
     "FEATURES",
     "Family",
     "Feature",
+    "check_features",
     "feature",
     "features_of",
+    "plain",
     "register",
     "register_family",
+    "response_for",
+    "values_of",
 ]
-
-
-def _no_reach(theta: Theta) -> float:
-    return 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Feature:
-    """A named feature.
-
-    Attributes
-    ----------
-    name:
-        Its name in the registry, in tables and in campaign files.
-    function:
-        (theta, state) -> array, traceable by JAX.
-    reach:
-        How far pairs must be listed, given theta, where it looks beyond the potential's cutoff.
-    dimensions:
-        Where it is defined.
-    needs_box:
-        Whether it is undefined for clusters.
-    needs_pairs:
-        Whether it counts neighbours by diameters, so that it is undefined for springs alone.
-    differentiable:
-        False for counts and other discontinuous measures.
-    scalar:
-        Whether it is one number, as a design's objective must be.
-    describe:
-        One line with the symbol, for pictures and messages.
-    modes:
-        How many of the lowest vibrational modes it needs in `state.modes`. They may be used in
-        expressions that are stationary in each of them, as a frequency is.
-    per_mode:
-        Whether its component k belongs to mode k.
-    listed:
-        Whether `amorph analyze` measures it unless told otherwise.
-    stationary:
-        Whether its derivative by `state.nonaffine` (and `state.modes`) is zero at a minimum, as the
-        elastic tensor's is: then one adjoint solve is all that its gradient takes. Where it is not
-        said, that derivative is taken too, and a second solve with it.
-    bounds:
-        The range possible for an isotropic solid in 2 and in 3 dimensions, where known.
-    """
-
-    name: str
-    function: Callable[[Any, State], Array]
-    reach: Callable[[Theta], float] = _no_reach
-    dimensions: tuple[int, ...] = (2, 3)
-    needs_box: bool = True
-    needs_pairs: bool = False
-    differentiable: bool = True
-    scalar: bool = True
-    describe: str = ""
-    modes: int = 0
-    per_mode: bool = False
-    listed: bool = True
-    stationary: bool = False
-    bounds: Mapping[int, tuple[float, float]] | None = None
-
-    def __post_init__(self) -> None:
-        """Raise `InputError` for a name that is none, and for what cannot be called."""
-        check_kind("a feature's name", self.name, str, "a text, as 'poisson_ratio'")
-        check_kind("a feature's function", self.function, Callable, "a function of (theta, state)")
-        check_kind("a feature's reach", self.reach, Callable, "a function of theta")
-
-    @property
-    def has_jump_terms(self) -> bool:
-        """Whether its step is known where a pair crosses a distance at which u'' jumps.
-
-        It is where it takes second derivatives of the energy from the elastic tensor alone.
-        """
-        return not self.modes
-
-    def range_in(self, dimension: int) -> tuple[float, float]:
-        """The range possible for an isotropic solid; infinite where nothing is known."""
-        return (self.bounds or {}).get(dimension, (-np.inf, np.inf))
-
-    def __call__(self, theta: Theta, packing: Packing) -> "NDArray[np.float64] | float":
-        """The feature of a packing at rest; a float where it is a scalar.
-
-        Raises as `amorph.bridge.response` does, and `FeatureError` where it is not defined.
-        """
-        check(theta=theta, packing=packing)
-        check_features(packing, [self])
-        found = response_for(theta, packing, [self])
-        (value,) = values_of([self], theta, found)
-        check_finite(f"the feature {self.name!r}", value, theta, found)
-        return value
-
-    def __repr__(self) -> str:
-        return f"Feature({self.name!r})"
-
 
 FEATURES: dict[str, Feature] = {}
 """All features by name, families apart."""
@@ -149,18 +51,30 @@ FAMILIES: dict[str, Family] = {}
 """All families of features by name."""
 
 _KNOWN: dict[str, Feature] = {}  # members of families that were asked for: one object each
+_EXPRESSIONS: dict[str, tuple[tuple[Feature, ...], Feature]] = {}  # with the features in them
 
 
 def register(new: Feature) -> Feature:
     """Put a feature into the registry; raises `FeatureError` if its name is taken.
 
+    One whose function was defined again, as in a notebook's cell that is run twice, takes the place
+    of the first.
+
     Raises `InputError` for anything but a `Feature`.
     """
     check_kind("new", new, Feature, 'a Feature, as Feature("name", function)')
-    if new.name in FEATURES:
+    there = FEATURES.get(new.name)
+    if there is not None and (_origin(new) is None or _origin(new) != _origin(there)):
         raise FeatureError(f"there is a feature {new.name!r} already: choose another name.")
     FEATURES[new.name] = new
     return new
+
+
+def _origin(f: Feature) -> tuple[str, str] | None:
+    """Where a feature's function was defined, by which it is known again."""
+    module = getattr(f.function, "__module__", None)
+    name = getattr(f.function, "__qualname__", None)
+    return None if module is None or name is None else (module, name)
 
 
 def register_family(name: str, make: Callable[..., Feature]) -> Family:
@@ -180,22 +94,128 @@ def register_family(name: str, make: Callable[..., Feature]) -> Family:
     return family
 
 
-def feature(which: "str | Feature") -> Feature:
-    """A feature by its name; raises `FeatureError`, which names the nearest one."""
+_NOTHING = object()
+
+
+def feature(which: Any = _NOTHING, **options: Any) -> Any:
+    """A feature by its name, or of a function: then it is a decorator, which registers it.
+
+    Parameters
+    ----------
+    which:
+        A name, arithmetic of names (``"bulk_modulus / shear_modulus"``,
+        ``"elastic_constants[0] - elastic_constants[1]"``), or a `Feature`, which is given back; or
+        a function of (theta, state) that JAX can trace.
+    options:
+        Of a function's feature: ``name``, by default the function's, and all else that a `Feature`
+        has. Unless they say otherwise it needs no box, is one number, and has a derivative, which
+        includes that of the response W; ``stationary=True`` says that this is not needed, and that
+        jump terms (`measure`) are known.
+
+    Returns
+    -------
+    The `Feature`; of options alone a decorator.
+
+    Raises
+    ------
+    FeatureError
+        For a name that there is not (the nearest is named), or that another function has; for
+        arithmetic that cannot be read, with the place in it.
+
+    Examples
+    --------
+    >>> @bridge.feature(symbol="d", units="length")
+    ... def mean_gap(theta, state):
+    ...     return bridge.pair_mean(theta, state, lambda pair: pair.distance - pair.sigma)
+    >>> mean_gap(theta, packing)
+    >>> bridge.measure(theta, packing, [], gradients=["mean_gap / pressure"])
+    """
+    if which is _NOTHING:
+        return partial(_decorated, options)
+    if callable(which) and not isinstance(which, Feature):
+        return _decorated(options, which)
+    if options:
+        raise FeatureError(
+            f"{', '.join(options)}: only a function's feature takes options, as in "
+            "@bridge.feature(units='length')."
+        )
+    return named(which)
+
+
+def _decorated(options: dict[str, Any], function: Any) -> Feature:
+    if not callable(function) or isinstance(function, Feature):
+        raise FeatureError(f"{described(function)} is no function of (theta, state).")
+    known = [name for name in Feature.__dataclass_fields__ if name != "function"]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise FeatureError(
+                f"a feature has no option {name!r}{hint} There are: {', '.join(known)}."
+            )
+    told = (getattr(function, "__doc__", None) or "").strip().partition("\n")[0].rstrip(".")
+    whole = {
+        "name": getattr(function, "__name__", ""),
+        "needs_box": False,
+        "stationary": False,
+        "describe": told,
+        "source": getattr(function, "__module__", ""),
+        **options,
+    }
+    if not str(whole["name"]).isidentifier():
+        raise FeatureError(f"a feature of {described(function)} needs a name: name='...'.")
+    return register(Feature(function=function, **whole))
+
+
+def named(which: "str | Feature") -> Feature:
+    """A feature by its name, or of arithmetic; raises `FeatureError`, which names the nearest."""
     if isinstance(which, Feature):
         return which
     if not isinstance(which, str):
         raise FeatureError(f"a feature is named by a text or a Feature, not {described(which)}.")
-    if which in FEATURES:
-        return FEATURES[which]
+    found = _registered(which)
+    if found is None and is_expression(which):
+        return _expression(which)
+    if found is None:
+        raise FeatureError(unknown(which))
+    return found
+
+
+def _registered(name: str) -> Feature | None:
+    """A feature or a family's member by its name, if there is one."""
+    if name in FEATURES:
+        return FEATURES[name]
     for family in FAMILIES.values():
-        matched = family.pattern.fullmatch(str(which))
+        matched = family.pattern.fullmatch(name)
         if matched:
-            return _KNOWN.setdefault(str(which), family.make(*map(int, matched.groups())))
+            return _KNOWN.setdefault(name, family.make(*map(int, matched.groups())))
+    return None
+
+
+def unknown(name: str) -> str:
+    """The message for a name that there is not."""
     names = [*FEATURES, *FAMILIES]
-    near = difflib.get_close_matches(str(which), names, n=1)
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise FeatureError(f"there is no feature {which!r}{hint} There are: {', '.join(names)}.")
+    return (
+        f"there is no feature {name!r}{hint} There are: {', '.join(names)}. One of your own is "
+        "known once its module is imported: on the command line give --plugin FILE, in a campaign "
+        "plugins = ['FILE']."
+    )
+
+
+def _expression(text: str) -> Feature:
+    def find(name: str) -> Feature:
+        found = _registered(name)
+        if found is None:
+            raise FeatureError(unknown(name))
+        return found
+
+    tree = parsed(text, find)
+    known = _EXPRESSIONS.get(text)
+    if known is None or known[0] != tree.features:  # one of them may have been defined anew
+        _EXPRESSIONS[text] = known = (tree.features, combined(text, tree))
+    return known[1]
 
 
 def features_of(name: str, given: "str | Feature | Iterable[str | Feature]") -> tuple[Feature, ...]:
@@ -204,60 +224,4 @@ def features_of(name: str, given: "str | Feature | Iterable[str | Feature]") -> 
     Raises `InputError` for anything but names and features, `FeatureError` as `feature` does.
     """
     right = 'names or features, as ["poisson_ratio"]: see bridge.FEATURES'
-    return tuple(feature(f) for f in one_or_several(name, given, (str, Feature), right))
-
-
-def check_features(
-    packing: Packing, features: Sequence[Feature], gradients: Sequence[Feature] = ()
-) -> None:
-    """Raise `FeatureError` for features not defined for a packing, or not differentiable."""
-    for f in (*features, *gradients):
-        if packing.dimension not in f.dimensions:
-            raise FeatureError(
-                f"feature {f.name!r} is defined in {' and '.join(map(str, f.dimensions))} "
-                f"dimensions, but the packing has {packing.dimension}: leave it out."
-            )
-        if f.needs_box and packing.box is None:
-            raise FeatureError(
-                f"feature {f.name!r} needs a volume, but the packing is a cluster in open space."
-            )
-    for f in gradients:
-        if not f.differentiable:
-            raise FeatureError(f"feature {f.name!r} jumps: it has no gradient. Use a smooth form.")
-
-
-def response_for(
-    theta: Theta,
-    packing: Packing,
-    features: Sequence[Feature],
-    *,
-    tolerance: float | None = None,
-    solver: str = "auto",
-) -> Response:
-    """The response of a packing, with the pairs and the modes that features need."""
-    return response_with(
-        theta,
-        packing,
-        reach=max((f.reach(theta) for f in features), default=0.0),
-        n_modes=max((f.modes for f in features), default=0),
-        tolerance=tolerance,
-        solver=solver,
-    )
-
-
-def values_of(
-    features: Sequence[Feature], theta: Theta, found: Response
-) -> list["float | NDArray[np.float64]"]:
-    """The values of features of a packing at rest; floats where they are scalars."""
-    return [plain(v) for v in _values(tuple(features), theta, found.state)]
-
-
-@partial(jax.jit, static_argnums=0)
-def _values(features: tuple[Feature, ...], theta: Theta, state: State) -> list[Array]:
-    return [f.function(theta, state) for f in features]
-
-
-def plain(value: Any) -> "float | NDArray[np.float64]":
-    """A scalar as a float, all else as an array."""
-    array = np.asarray(value)
-    return float(array) if array.ndim == 0 else array
+    return tuple(named(f) for f in one_or_several(name, given, (str, Feature), right))

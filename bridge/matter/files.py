@@ -68,7 +68,7 @@ def read_gsd(
         frames,
         need_potential=theta is None,
         potential=None if near is None else near.potential,
-        parameters=None if near is None else near.arrays(),
+        parameters=None if near is None else near.frame_arrays(),
     )
     whole = theta if theta is not None and theta.springs is not None else None
     return _with_theta(read, whole, near)
@@ -166,7 +166,8 @@ def frame_of(theta: Theta, packing: Packing, log: Mapping[str, ArrayLike] | None
         images=wrapped.images,
         bonds=wrapped.bonds,
         potential=None if near is None else near.potential,
-        parameters={} if near is None else near.arrays(),
+        parameters={} if near is None else near.frame_arrays(),
+        foreign=near is not None and near.potential not in handover.POTENTIALS,
         log={key: np.asarray(value) for key, value in logged.items()},
     )
 

@@ -57,6 +57,8 @@ class State:
     status:
         What `amorph.bridge.minimum` says of a minimum that was found inside of a JAX
         transformation, an integer: see `amorph.bridge.check_status`.
+    reach:
+        Pairs nearer than this are listed, if it is beyond their cutoff; None: it is not known.
     """
 
     positions: Any
@@ -69,6 +71,7 @@ class State:
     modes: Any = None
     fixed: Any = None
     status: Any = None
+    reach: Any = None
     memo: dict[Any, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -81,7 +84,7 @@ jax.tree_util.register_dataclass(
     State,
     data_fields=[
         *("positions", "typeid", "box", "pairs", "nonaffine", "rattlers", "bonds", "modes"),
-        *("fixed", "status"),
+        *("fixed", "status", "reach"),
     ],
     meta_fields=[],
     drop_fields=["memo"],  # a state made anew, by JAX too, starts with none
@@ -179,7 +182,10 @@ def interactions(theta: Any, state: State) -> tuple[Interactions, ...]:
     out = []
     if theta.near is not None:
         pairs = state.pairs
-        parameters = theta.near.of_pairs(state.typeid[pairs.i], state.typeid[pairs.j])
+        if isinstance(theta.near, OwnParameters):
+            parameters = theta.near.parameters
+        else:
+            parameters = theta.near.of_pairs(state.typeid[pairs.i], state.typeid[pairs.j])
         out.append(_interactions(state, pairs, parameters, theta.near.kind))
     if theta.springs is not None:
         assert state.bonds is not None
@@ -243,18 +249,19 @@ def pair_terms(theta: Any, state: State) -> PairTerms:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """Interactions in which every pair has its own parameters; it takes the place of theta."""
+    """Interactions in which every pair has its own parameters; it takes the place of theta.
+
+    A feature that reads parameters of types, such as ``theta.diameters``, finds them: its
+    derivatives by these are taken apart from those by pairs' own.
+    """
 
     near: OwnParameters | None
     springs: Springs | None
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # what JAX and Python look for by themselves
-            raise AttributeError(name)
-        raise FeatureError(
-            f"a feature reads theta.{name}, which has no derivative by pairs' own parameters: read "
-            "pair_terms(theta, state).parameters instead (sigma for diameters)."
-        )
+        if name.startswith("__") or name in ("near", "springs"):
+            raise AttributeError(name)  # as JAX and Python look for them by themselves
+        return getattr(self.springs if self.near is None else self.near, name)
 
 
 def resolved(theta: Any, state: State) -> Resolved:

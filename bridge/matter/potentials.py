@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import POTENTIALS, InputError, Parameter, pair_places
+from amorph.handover import POTENTIALS, InputError, PairTable, Parameter, pair_places
 from amorph.handover.arguments import described, real_numbers
 from amorph.handover.potentials import check_declared, n_types, names_of_components
 from amorph.handover.showing import parameters_shown
@@ -27,6 +27,7 @@ from amorph.handover.showing import parameters_shown
 from ..precision import require_float64
 from . import searching
 from .registered import check_free, register_potential
+from .tabulating import table_of
 
 __all__ = ["OwnParameters", "PairPotential"]
 
@@ -67,6 +68,10 @@ class PairPotential(ABC):
     cutoff_in_sigma:
         Where u ends, in units of σ; by default it ends at the parameter ``r_cut``.
 
+    table_tolerance:
+        The relative error of `table` that the engine takes; 1e-8 by default. A formula with a root
+        or another singular end needs more, or the table is large.
+
     Raises `InputError` for parameters that are missing, unknown, of wrong length or out of bounds,
     and for a class that does not say where u ends or whose formula cannot be used.
     """
@@ -74,6 +79,7 @@ class PairPotential(ABC):
     potential: ClassVar[str]
     parameters: ClassVar[tuple[Any, ...]] = ()
     cutoff_in_sigma: ClassVar[float | None] = None
+    table_tolerance: ClassVar[float] = 1e-8
     springs: ClassVar[None] = None
     _values: dict[str, Any]
     _known: dict[Any, Any]
@@ -176,6 +182,10 @@ class PairPotential(ABC):
         """The parameters by name, float64 vectors over types or pairs of types."""
         return {k: np.asarray(v, dtype=np.float64) for k, v in self._values.items()}
 
+    def frame_arrays(self) -> dict[str, NDArray[np.float64]]:
+        """The parameters as frames have them: with diameters, σ_ii where σ is given instead."""
+        return {"diameters": np.array(self.diameters, dtype=np.float64), **self.arrays()}
+
     def replace(self, **parameters: ArrayLike) -> Self:
         """A copy with some parameters changed; raises `InputError` as the constructor does."""
         return type(self)(**{**self._values, **parameters})
@@ -192,7 +202,7 @@ class PairPotential(ABC):
 
     def resolved(self, type_i: Any, type_j: Any) -> "OwnParameters":
         """This potential with the parameters of each of a list of pairs, (M,) both."""
-        return OwnParameters(self.kind, self.of_pairs(type_i, type_j))
+        return OwnParameters(self.kind, self.of_pairs(type_i, type_j), self)
 
     def _spread(self, values: Mapping[str, Any], i: Any, j: Any) -> dict[str, Any]:
         n = self.n_types
@@ -265,9 +275,31 @@ class PairPotential(ABC):
         return self._once("max_stiffness", found)
 
     def size_range(self) -> tuple[float, float]:
-        """The smallest and largest diameter or σ: the unit of the lengths of steps and skins."""
+        """The smallest and largest diameter or σ: the unit of the lengths of steps and skins.
+
+        Numbers, or traced by JAX where the parameters are.
+        """
+        if isinstance(self.sizes, jax.core.Tracer):
+            smallest: Any = jnp.min(self.sizes)
+            largest: Any = jnp.max(self.sizes)
+            return smallest, largest
         sizes = np.asarray(self.sizes)
         return float(np.min(sizes)), float(np.max(sizes))
+
+    def table(self, tolerance: float | None = None) -> PairTable:
+        """This potential as a table, which the engine takes where it lacks the formula.
+
+        Parameters
+        ----------
+        tolerance:
+            The relative error of u and u', at least 1e-12; by default `table_tolerance`.
+
+        Returns the `amorph.handover.PairTable`, built once for an object. Raises `TableError` where
+        there is none of this accuracy in the memory it may take, and `InputError`, as
+        `amorph.handover.build_table` does.
+        """
+        goal = self.table_tolerance if tolerance is None else tolerance
+        return self._once(("table", goal), lambda: table_of(self, goal))
 
     @staticmethod
     @abstractmethod
@@ -484,12 +516,15 @@ def _end_at_cutoff(cls: type[PairPotential]) -> None:
 class OwnParameters:
     """A pair potential in which each of a list of pairs has its own parameters, (M,) each.
 
-    It takes the place of a `PairPotential` where derivatives by every pair are wanted.
+    It takes the place of a `PairPotential` where derivatives by every pair are wanted. All else
+    that is read of it, such as ``diameters``, is that of the types.
     """
 
     kind: Any = field(metadata={"static": True})
     parameters: dict[str, Any] = field()
+    types: Any = field()
 
-    def of_pairs(self, type_i: Any, type_j: Any) -> dict[str, Any]:
-        """The parameters, whatever the types."""
-        return self.parameters
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("kind", "parameters", "types"):
+            raise AttributeError(name)  # as JAX and Python look for them by themselves
+        return getattr(self.types, name)

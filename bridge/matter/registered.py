@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from amorph.handover import InputError, UnknownPotentialError
+from amorph.handover import POTENTIALS, InputError, UnknownPotentialError
 from amorph.handover.arguments import described
 
 if TYPE_CHECKING:
@@ -67,4 +67,7 @@ def from_arrays(potential: str, arrays: Mapping[str, ArrayLike]) -> "PairPotenti
             f"arrays is {described(arrays)}: it must be a dict of arrays by parameter, as "
             "theta.arrays() gives it."
         )
-    return kind(**arrays)
+    given = dict(arrays)
+    if potential not in POTENTIALS and "sigma" in given:
+        given.pop("diameters", None)  # files have them beside sigma: its diagonal
+    return kind(**given)

@@ -259,7 +259,7 @@ def minimum(
     _, x, box, typeid, _, fixed = given
     positions, nonaffine = _following(inverse, theta, x, box, typeid, fixed, found)
     found = replace(found, positions=positions, nonaffine=nonaffine)
-    return found.state(typeid, box, fixed)
+    return replace(found.state(typeid, box, fixed), reach=jnp.asarray(how.reach))
 
 
 def _places(n: int, d: int) -> int:

@@ -227,7 +227,10 @@ def slopes_of(
     if by_strain is not None:
         # λ·∂²U/∂R∂ε = ∂f/∂R·W, with W that was solved for already.
         by_strain = np.asarray(by_strain) - np.einsum("rnd,nda->ra", loads, state.nonaffine)
-    return values, Slopes(theta, state, near, springs, by_strain)
+    types = {} if by_own.near is None else _rows(by_own.near.types._values)
+    if jump_terms:
+        types = _with_rows(types, {}, len(pulls))
+    return values, Slopes(theta, state, near, springs, by_strain, types)
 
 
 def _rows(by_parameter: dict[str, Any]) -> Rows:
@@ -307,7 +310,7 @@ def by_choices(
                 inside = start + np.array([m for m in group if m < f.modes])
                 root = np.sqrt(np.diagonal(values[at]).mean())
                 matrix[inside] = mean / (2 * root)
-            elif f.per_mode or f.modes < group.stop:
+            elif f.per_mode or f.single_modes or f.modes < group.stop:
                 raise DegenerateModesError(
                     f"{f.name}: modes {group.start} to {group.stop - 1} share a frequency, and "
                     f"{int(np.sum(~defined))} of the parameters split them: none of them has a "

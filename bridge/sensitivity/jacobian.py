@@ -27,7 +27,7 @@ from ..minima.responses import Response
 from ..solve.differentiable import hessian_times
 from .derivatives import by_choices, coupling, degenerate_groups, partials
 from .measuring import row_names
-from .parameters import Choice, choices, of_strain
+from .parameters import Choice, check_pairs, choices, of_strain
 
 __all__ = ["Jacobian", "SecondOrder", "frequency_slopes", "jacobian", "second_order"]
 
@@ -371,11 +371,14 @@ def second_order(
     for choice in chosen:
         choice.check(theta, packing)
     found = response_for(theta, packing, wanted, tolerance=tolerance, solver=solver)
-    partials(wanted, theta, found)  # raises for what the parameters do not determine
+    _, by_own, *_ = partials(wanted, theta, found)  # raises for what is not determined
+    read = {} if by_own.near is None else by_own.near.types.arrays()
     state = found.state
     own = resolved(theta, state)
     change = jax.tree_util.tree_map(jnp.zeros_like, own)
     for choice, (_, values) in zip(chosen, pairs, strict=True):
+        if not choice.of_types:
+            check_pairs(choice.name, read)
         for name, spread in choice.spread(values, theta, state).items():
             change = _added(change, name, spread)
 
@@ -432,11 +435,19 @@ def _added(change: Resolved, name: str, values: NDArray[np.float64]) -> Resolved
         made = jax.tree_util.tree_unflatten(
             jax.tree_util.tree_structure(change.springs), list(leaves.values())
         )
-        return Resolved(change.near, made)
+        return replace(change, springs=made)
     assert change.near is not None
+    if name.startswith("types."):
+        leaf = name.removeprefix("types.")
+        own = change.near.types._values
+        types = jax.tree_util.tree_unflatten(
+            jax.tree_util.tree_structure(change.near.types),
+            [v + values if k == leaf else v for k, v in own.items()],
+        )
+        return replace(change, near=replace(change.near, types=types))
     parameters = {**change.near.parameters}
     parameters[name] = parameters[name] + values
-    return Resolved(replace(change.near, parameters=parameters), change.springs)
+    return replace(change, near=replace(change.near, parameters=parameters))
 
 
 def frequency_slopes(

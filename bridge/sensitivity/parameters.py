@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from amorph.handover import InputError, pair_places, type_names
 from amorph.handover.arguments import check_kind, one_or_several, whole_numbers
 
+from ..errors import FeatureError
 from ..matter.mechanics import State
 from ..matter.packing import Packing
 from ..matter.springs import Theta
@@ -48,6 +49,9 @@ class Slopes:
         By name, (rows, n_bonds); empty without springs.
     strain:
         (rows, n_strains), or None where it was not asked for.
+    types:
+        By name, (rows, n): partial derivatives by the parameters of types themselves, of features
+        that read these.
     """
 
     theta: Theta
@@ -55,12 +59,27 @@ class Slopes:
     near: dict[str, Array]
     springs: dict[str, Array]
     strain: Array | None
+    types: dict[str, Array]
 
     @property
     def ends(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The particles of each pair, (M,) both."""
         count = int(self.state.pairs.count)
         return np.asarray(self.state.pairs.i)[:count], np.asarray(self.state.pairs.j)[:count]
+
+
+def check_pairs(what: str, types: dict[str, Array]) -> None:
+    """Raise `FeatureError` where features read parameters of types: these are no pairs' own.
+
+    ``types`` are partial derivatives by the parameters of types themselves.
+    """
+    for name, values in types.items():
+        if values.any():
+            raise FeatureError(
+                f"{what}: a feature reads theta.{name} of types, which has no derivative by this. "
+                f"Differentiate it by {name!r}, or have it read sigma and the others of pairs "
+                "(bridge.pair_sum)."
+            )
 
 
 def _sums(values: Array, places: NDArray[Any], size: int) -> Array:
@@ -71,11 +90,13 @@ def _sums(values: Array, places: NDArray[Any], size: int) -> Array:
 class Choice(ABC):
     """Some parameters to differentiate by.
 
-    Attributes: name, as it is written in strings and tables.
+    Attributes: name, as it is written in strings and tables; of_types, whether they are those of
+    types.
     """
 
     name: str
     needs_strain = False
+    of_types = False
 
     @abstractmethod
     def check(self, theta: Theta, packing: Packing) -> None:
@@ -122,6 +143,10 @@ class _ByGroup(Choice):
     called: str | None = None
 
     @property
+    def of_types(self) -> bool:  # type: ignore[override]
+        return self.groups is None
+
+    @property
     def name(self) -> str:  # type: ignore[override]
         kind = self.parameter if self.groups is None else f"{self.parameter}/group"
         return self.called or kind
@@ -151,11 +176,16 @@ class _ByGroup(Choice):
         if _known(slopes.theta, self.parameter):
             return slopes.springs[self.parameter.removeprefix("springs.")]
         places, n = self._places(slopes.theta, slopes.state)
+        own: Any = 0.0
+        if self.of_types:
+            own = slopes.types[self.parameter]
+        else:
+            check_pairs(self.name, slopes.types)
         i, j = (places[end] for end in slopes.ends)
         if self.parameter == "diameters":  # σ = (D_i + D_j)/2
             half = 0.5 * slopes.near["sigma"]
-            return _sums(half, i, n) + _sums(half, j, n)
-        return _sums(slopes.near[self.parameter], pair_places(n)[i, j], n * (n + 1) // 2)
+            return _sums(half, i, n) + _sums(half, j, n) + own
+        return _sums(slopes.near[self.parameter], pair_places(n)[i, j], n * (n + 1) // 2) + own
 
     def labels(self, theta: Theta, state: State) -> list[str]:
         if _known(theta, self.parameter):
@@ -179,9 +209,10 @@ class _ByGroup(Choice):
             return {f"springs.{self.parameter.removeprefix('springs.')}": change}
         places, n = self._places(theta, state)
         i, j = places[np.asarray(state.pairs.i)], places[np.asarray(state.pairs.j)]
+        own = {f"types.{self.parameter}": change} if self.of_types else {}
         if self.parameter == "diameters":
-            return {"sigma": 0.5 * (change[i] + change[j])}
-        return {self.parameter: change[pair_places(n)[i, j]]}
+            return {"sigma": 0.5 * (change[i] + change[j]), **own}
+        return {self.parameter: change[pair_places(n)[i, j]], **own}
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +235,7 @@ class _ByBond(Choice):
     def columns(self, slopes: Slopes) -> Array:
         if _known(slopes.theta, self.parameter):
             return slopes.springs[self.parameter.removeprefix("springs.")]
+        check_pairs(self.name, slopes.types)
         return slopes.near[self.parameter][:, self._inside(slopes.theta, slopes.state)]
 
     def labels(self, theta: Theta, state: State) -> list[str]:
@@ -232,6 +264,7 @@ class _ByParticle(_ByGroup):
     """The diameter of each particle: every one is a group of its own."""
 
     groups: NDArray[np.int64] | None = None
+    of_types = False
 
     @property
     def name(self) -> str:  # type: ignore[override]

@@ -2,22 +2,22 @@
 // without pybind11.
 #include "evaluator.h"
 #include "hoomd/md/PotentialPairGPU.cuh"
+#include "table_evaluator.h"
 
 namespace hoomd::md::kernel {
 
-// One line a potential: explicit instantiations cannot be made from the list.
+// A line for each potential, made when this is configured: templates cannot be instantiated by a
+// list of types.
 #define AMORPH_INSTANTIATE(Potential)                                                         \
     template __attribute__((visibility("default"))) hipError_t                                \
     gpu_compute_pair_forces<amorph::component::EvaluatorPair<amorph::potentials::Potential>>( \
         const pair_args_t&,                                                                   \
         const amorph::component::EvaluatorPair<amorph::potentials::Potential>::param_type*);
 
-AMORPH_INSTANTIATE(HarmonicMorse)
-AMORPH_INSTANTIATE(HarmonicMorseReduced)
-AMORPH_INSTANTIATE(SoftSphere)
-AMORPH_INSTANTIATE(Morse)
-AMORPH_INSTANTIATE(FourTerm)
+#include "amorph_instances.h"
 
-static_assert(amorph::potentials::All::size == 5, "a potential is missing above");
+template __attribute__((visibility("default"))) hipError_t
+gpu_compute_pair_forces<amorph::component::EvaluatorTable>(
+    const pair_args_t&, const amorph::component::EvaluatorTable::param_type*);
 
 }  // namespace hoomd::md::kernel

@@ -11,6 +11,7 @@
 #ifdef ENABLE_HIP
 #include "hoomd/md/PotentialPairGPU.h"
 #endif
+#include "table_evaluator.h"
 
 namespace amorph::component {
 
@@ -54,7 +55,12 @@ void add_all(py::module_& m, py::dict& all, potentials::List<Potentials...>) {
 PYBIND11_MODULE(_amorph, m) {
     pybind11::module_::import("hoomd.md");  // the base classes
     pybind11::dict all;
-    amorph::component::add_all(m, all, amorph::potentials::All{});
+    amorph::component::add_all(m, all, amorph::potentials::Formulas{});
+    using amorph::component::EvaluatorTable;
+    hoomd::md::detail::export_PotentialPair<EvaluatorTable>(m, "PotentialPair_table");
+#ifdef ENABLE_HIP
+    hoomd::md::detail::export_PotentialPairGPU<EvaluatorTable>(m, "PotentialPair_tableGPU");
+#endif
     m.attr("potentials") = all;
     m.attr("hoomd_version") = HOOMD_VERSION;
 #ifdef ENABLE_HIP

@@ -15,487 +15,96 @@ what their potentials cannot be:
     gsd = hoomd.write.GSD(trigger, "packing.gsd", logger=logger)
 """
 
-import math
-from collections.abc import Iterable, Mapping
-from typing import ClassVar
-
-import hoomd
-import numpy as np
-from hoomd.amorph import _amorph
-from hoomd.amorph.acting import as_bytes, exclusions_at_work, others_at_work
-from hoomd.data.collections import _to_base
-from hoomd.data.parameterdicts import TypeParameterDict
-from hoomd.data.typeconverter import RequiredArg, nonnegative_real, positive_real
-from hoomd.data.typeparam import TypeParameter
-from hoomd.error import IncompleteSpecificationError, TypeConversionError
-from hoomd.logging import log
-from hoomd.md.pair import Pair
-
-__all__ = ["FourTerm", "HarmonicMorse", "HarmonicMorseReduced", "Morse", "SoftSphere"]
-
-
-# Bytes of what is logged as text: the longest mode, potential and list of exclusions fit.
-_SHORT, _LONG, _LONGEST = 8, 32, 256
-
-
-def _positive(value):
-    return _finite(positive_real(value))
-
-
-def _nonnegative(value):
-    return _finite(nonnegative_real(value))
-
-
-def _finite(number):
-    # HOOMD's own converters take NaN and infinity.
-    if not math.isfinite(number):
-        raise TypeConversionError(f"Expected a finite number, not {number}.")
-    return number
-
-
-class _Cutoffs(TypeParameterDict):
-    """Distances by pair of types that follow the parameters where a user has set none."""
-
-    def __init__(self, default):
-        super().__init__(_nonnegative, len_keys=2)
-        if default is not None:
-            self.default = default
-        self._set = set()  # by the user
-        self._least = {}
-
-    def follow(self, pair, value, least):
-        """Take what the parameters say, unless it has been set."""
-        if pair not in self._set and self.default is RequiredArg:
-            super()._single_setitem(pair, value)
-        elif self._attached:
-            _check_core(pair, self._dict[pair], least)
-        self._least[pair] = least
-
-    def _single_setitem(self, key, item):
-        _check_core(key, item, self._least.get(key, 0.0))
-        self._set.add(key)
-        super()._single_setitem(key, item)
-
-    def check(self, pair):
-        """Raise for a value that was set before the parameters were."""
-        if pair in self._set or self.default is not RequiredArg:
-            value = self._dict.get(pair, self.default)
-            _check_core(pair, value, self._least.get(pair, 0.0))
-
-    def _attach(self, cpp_obj, param_name, types):
-        before = set(self._set)
-        super()._attach(cpp_obj, param_name, types)
-        self._set = before
-
-    def __getstate__(self):
-        return {**super().__getstate__(), "_set": self._set, "_least": self._least}
-
-
-def _check_core(pair, r_cut, least):
-    # HOOMD may hold cutoffs in single precision.
-    if 0.0 < r_cut < (1 - 1e-6) * least:
-        raise ValueError(
-            f"r_cut[{pair}] = {r_cut} lies below sigma = {least}: the core would be cut. Set 0 for "
-            "pairs that shall not interact."
-        )
-
-
-class _Parameters(TypeParameterDict):
-    """Parameters by pair of types, which the cutoffs are told of."""
-
-    def __init__(self, potential, has_core, schema, defaults, r_cut, r_on):
-        super().__init__(len_keys=2, **schema, _defaults=dict(defaults))
-        self._potential = potential
-        self._has_core = has_core
-        self._r_cut, self._r_on = r_cut, r_on
-
-    def _single_setitem(self, key, item):
-        if self._attached:  # first, as it may refuse
-            self._follow(key, item)
-            super()._single_setitem(key, item)
-        else:
-            super()._single_setitem(key, item)
-            self._follow(key, item)
-
-    def _write(self, obj):
-        if self._attached:
-            super()._write(obj)
-        else:  # a value within a pair's parameters
-            self._follow(obj._identity, _to_base(obj._parent))
-
-    def _follow(self, key, item):
-        values = [item[name] for name in _amorph.potentials[self._potential]["parameters"]]
-        if any(value is RequiredArg for value in values):
-            return
-        r_on, r_cut = _amorph.potentials[self._potential]["cutoffs"](values)
-        self._r_cut.follow(key, r_cut, item["sigma"] if self._has_core else 0.0)
-        self._r_on.follow(key, r_on, 0.0)
-
-    def __getstate__(self):
-        own = ("_potential", "_has_core", "_r_cut", "_r_on")
-        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
-
-
-class _Potential(Pair):
-    """What all of the forces share."""
-
-    _ext_module = _amorph
-    _potential = ""
-    _has_core = True
-    _own_mode = "xplor"
-    _schema: ClassVar[Mapping] = {}
-    _defaults: ClassVar[Mapping] = {}
-
-    def __init__(self, nlist, default_r_cut=None, default_r_on=None, mode="xplor"):
-        super().__init__(nlist, mode=mode)
-        r_cut, r_on = _Cutoffs(default_r_cut), _Cutoffs(default_r_on)
-        params = _Parameters(
-            self._potential, self._has_core, self._schema, self._defaults, r_cut, r_on
-        )
-        self._typeparam_dict.clear()
-        self._extend_typeparam(
-            [
-                TypeParameter(name, "particle_types", values)
-                for name, values in (("r_cut", r_cut), ("r_on", r_on), ("params", params))
-            ]
-        )
-
-    @property
-    def _cpp_class_name(self):
-        return f"PotentialPair_{self._potential}"
-
-    def _attach_hook(self):
-        for pair in _pairs(self._simulation.state.particle_types):
-            self._known(pair)
-            self.r_cut.param_dict.check(pair)
-        _check_built_for(self._simulation.device)
-        super()._attach_hook()
-
-    def _known(self, pair) -> dict:
-        """The parameters of a pair; reading them has the cutoffs follow a default too."""
-        held = self.params.param_dict
-        own = held.get(pair) or held.default
-        if any(value is RequiredArg for value in dict(own).values()):
-            names = ", ".join(f"{n}=..." for n in self._schema)
-            raise IncompleteSpecificationError(
-                f"{type(self).__name__} has no parameters for the types {pair}: set "
-                f"params[{pair}] = dict({names})."
-            )
-        return dict(self.params[pair])
-
-    @classmethod
-    def from_theta(cls, theta, types, nlist=None, **settings):
-        """A force with the parameters of a potential of `amorph.bridge` (or any with its arrays).
-
-        Args:
-            theta: has ``potential``, its name, and ``arrays()``: ``diameters`` by type, the others
-                over ``numpy.triu_indices(n_types)``.
-            types (Sequence[str]): the types' names, in theta's order.
-            nlist (hoomd.md.nlist.NeighborList): neighbour list; by default cells with a buffer of
-                0.3 of the largest diameter.
-            settings: as the class takes them.
-
-        Raises:
-            ValueError: for another potential, or a wrong number of types.
-        """
-        if theta.potential != cls._potential:
-            raise ValueError(
-                f"theta is of the potential {theta.potential!r}: {cls.__name__} is "
-                f"{cls._potential!r}."
-            )
-        arrays = {name: np.asarray(values, float) for name, values in theta.arrays().items()}
-        diameters = arrays.pop("diameters")
-        if len(types) != len(diameters):
-            raise ValueError(f"there are {len(types)} types, but {len(diameters)} diameters.")
-        if nlist is None:
-            nlist = hoomd.md.nlist.Cell(buffer=0.3 * float(diameters.max()))
-        force = cls(nlist=nlist, **settings)
-        for p, (s, t) in enumerate(zip(*np.triu_indices(len(types)), strict=True)):
-            sigma = 0.5 * (diameters[s] + diameters[t])
-            own = {name: float(values[p]) for name, values in arrays.items()}
-            force.params[(types[s], types[t])] = dict(sigma=float(sigma), **own)
-        return force
-
-    def to_theta(self, types=None):
-        """The parameters as a potential of `amorph.bridge`.
-
-        Args:
-            types (Sequence[str]): the types' names in order; by default the simulation's.
-
-        Raises:
-            ValueError: where sigma of a pair is not the mean of its types' diameters, or where
-                cutoffs or the mode are not the potential's own: the bridge has no such potential.
-            hoomd.error.IncompleteSpecificationError: if a pair has no parameters.
-        """
-        from amorph import bridge
-
-        names = self._names(types)
-        self.check_own_cutoffs(names)
-        self._check_means(names)
-        arrays = self._arrays(names)
-        upper = np.triu_indices(len(arrays["diameters"]))
-        diameters = arrays.pop("diameters")
-        pairs = {name: values[upper] for name, values in arrays.items()}
-        return bridge.from_arrays(self._potential, {"diameters": diameters, **pairs})
-
-    def check_own_cutoffs(self, types):
-        """Raise where cutoffs or the mode are not the potential's own.
-
-        The engine and the bridge have no others.
-
-        Args:
-            types (Sequence[str]): the types' names.
-
-        Raises:
-            ValueError: if ``mode``, ``r_cut`` or ``r_on`` were set to something else.
-            hoomd.error.IncompleteSpecificationError: if a pair has no parameters.
-        """
-        if self.mode != self._own_mode:
-            raise ValueError(
-                f"mode = {self.mode!r}: Amorph's engine and bridge have {self._own_mode!r} alone. "
-                "Leave mode out."
-            )
-        for key in _pairs(types):
-            own = self._known(key)
-            names = _amorph.potentials[self._potential]["parameters"]
-            r_on, r_cut = _amorph.potentials[self._potential]["cutoffs"]([own[n] for n in names])
-            own_of = {"r_cut": r_cut} | ({"r_on": r_on} if self.mode == "xplor" else {})
-            for name, value in own_of.items():
-                if abs(getattr(self, name)[key] - value) > 1e-6 * value:
-                    raise ValueError(
-                        f"{name}[{key}] = {getattr(self, name)[key]}: Amorph's engine and bridge "
-                        f"have the potential's own, {value}, alone. Leave {name} out."
-                    )
-
-    def _names(self, types=None) -> list[str]:
-        if types is not None:
-            return list(types)
-        if self._simulation is None:
-            raise ValueError("give the types: the force is in no simulation yet.")
-        return list(self._simulation.state.particle_types)
-
-    def _check_means(self, types):
-        if not self._has_core:
-            return
-        for s, t in _pairs(types):
-            mean = 0.5 * (self._known((s, s))["sigma"] + self._known((t, t))["sigma"])
-            sigma = self._known((s, t))["sigma"]
-            if abs(sigma - mean) > 1e-12 * mean:
-                raise ValueError(
-                    f"params[{(s, t)}] has sigma = {sigma}: in Amorph's engine and bridge it is "
-                    f"the mean of the diameters of the two types, {mean}. Set it to that."
-                )
-
-    def _arrays(self, types) -> dict[str, np.ndarray]:
-        """Diameters (types,), the other parameters (types, types)."""
-        arrays = {
-            name: self._over_pairs(lambda pair, name=name: self._known(pair)[name], types)
-            for name in self._schema
-        }
-        return {"diameters": np.diag(arrays.pop("sigma")).copy(), **arrays}
-
-    def _over_pairs(self, value, types=None) -> np.ndarray:
-        """A function's values for each pair of types, (types, types)."""
-        names = self._names(types)
-        place = {name: k for k, name in enumerate(names)}
-        matrix = np.zeros((len(names), len(names)))
-        for s, t in _pairs(names):
-            matrix[place[s], place[t]] = matrix[place[t], place[s]] = value((s, t))
-        return matrix
-
-    @log(category="sequence", requires_run=True)
-    def potential(self):
-        """Amorph's name of the potential, in bytes."""
-        return as_bytes(self._potential, _LONG)
-
-    @log(category="sequence", requires_run=True)
-    def sigma(self):
-        """The parameter ``sigma`` over pairs of types, (types, types)."""
-        return self._over_pairs(lambda pair: self._known(pair)["sigma"])
-
-    @log(category="sequence", requires_run=True)
-    def applied_r_cut(self):
-        """``r_cut`` over pairs of types, (types, types)."""
-        return self._over_pairs(lambda pair: self.r_cut[pair])
-
-    @log(category="sequence", requires_run=True)
-    def applied_r_on(self):
-        """``r_on`` over pairs of types, (types, types)."""
-        return self._over_pairs(lambda pair: self.r_on[pair])
-
-    @log(category="sequence", requires_run=True)
-    def applied_mode(self):
-        """``mode``, in bytes."""
-        return as_bytes(self.mode, _SHORT)
-
-    @log(category="sequence", requires_run=True)
-    def applied_exclusions(self):
-        """The exclusions of the neighbour list that leave out pairs of this system, in bytes."""
-        return as_bytes(exclusions_at_work(self._simulation, self.nlist), _LONGEST)
-
-    @log(category="sequence", requires_run=True)
-    def other_forces(self):
-        """The names of all that acts on the particles besides this force, in bytes."""
-        return as_bytes(others_at_work(self._simulation, self), _LONGEST)
-
-
-def _check_built_for(device):
-    if not isinstance(device, hoomd.device.CPU) and not _amorph.gpu:
-        raise RuntimeError(
-            "hoomd.amorph was built without GPU support: build it with a HOOMD-blue that has it, "
-            "or run on hoomd.device.CPU()."
-        )
-
-
-def _pairs(types: Iterable[str]):
-    names = list(types)
-    return [tuple(sorted((s, t))) for i, s in enumerate(names) for t in names[i:]]
-
-
-def _logged(name: str, shown: str = ""):
-    """A loggable quantity of a force: a parameter over its types, shown by a name."""
-
-    def parameter(self):
-        return self._arrays(self._names())[name]
-
-    parameter.__name__ = parameter.__qualname__ = shown or name
-    parameter.__doc__ = (
-        "Diameters of the types, (types,)."
-        if name == "diameters"
-        else f"The parameter ``{name}`` over pairs of types, (types, types)."
+import json
+from pathlib import Path
+
+from hoomd.amorph.formulas import (
+    FormulaForce,
+    FormulaForceWithoutSwitch,
+    logged,
+    nonnegative,
+    positive,
+)
+from hoomd.amorph.table import Table
+
+_LISTED = json.loads(Path(__file__).with_name("potentials.json").read_text(encoding="utf-8"))
+# Parameters whose names the forces have for something else.
+_SHOWN_AS = {"r_cut": "cutoff"}
+
+_DOC = r"""{summary}
+
+.. math::
+
+    U(r) = {formula}
+
+{source}
+
+Args:
+    nlist (hoomd.md.nlist.NeighborList): neighbour list.
+    default_r_cut (float): for pairs whose ``r_cut`` is not set; by default {r_cut} of each pair
+        :math:`[\mathrm{{length}}]`.{switch}
+
+.. py:attribute:: params
+
+    By pair of types: {parameters}.
+"""
+_SWITCH_DOC = r"""
+    default_r_on (float): the same of ``r_on``; by default {r_on} :math:`[\mathrm{{length}}]`.
+    mode (str): ``"xplor"``, ``"shift"`` or ``"none"``."""
+
+
+def _distance(form, symbols):
+    """A cutoff as the manifest has it, in words."""
+    terms = [r"\sigma"] if form.get("sigma") else []
+    terms += [f"{number:g}/{symbols[name]}" for name, number in form.get("over", {}).items()]
+    terms += [
+        symbols[name] if number == 1 else rf"{number:g}\,{symbols[name]}"
+        for name, number in form.get("times", {}).items()
+    ]
+    return f":math:`{' + '.join(terms)}`"
+
+
+def _described(own):
+    symbols = {p["name"]: p["symbol"] for p in own["parameters"]}
+    drawn = "" if own["core"] else ", a diameter to draw and to list, on which no force depends"
+    listed = [f"``sigma`` (length{drawn})"]
+    listed += [f"``{p['name']}`` :math:`{p['symbol']}` ({p['unit']})" for p in own["parameters"]]
+    switch = ""
+    if "r_on" in own:
+        switch = _SWITCH_DOC.format(r_on=_distance(own["r_on"], symbols))
+    return _DOC.format(
+        **{name: own[name] for name in ("summary", "formula", "source")},
+        r_cut=_distance(own["r_cut"], symbols),
+        switch=switch,
+        parameters=", ".join(listed),
     )
-    return log(category="sequence", requires_run=True)(parameter)
 
 
-_POSITIVE = {"sigma": _positive, "binding": _nonnegative, "stiffness": _positive}
+def _class_of(own):
+    """The force of a potential in the list."""
+    schema = {"sigma": positive}
+    for parameter in own["parameters"]:
+        schema[parameter["name"]] = nonnegative if parameter.get("zero") else positive
+    names = [parameter["name"] for parameter in own["parameters"]]
+    return type(
+        own["class"],
+        (FormulaForce if "r_on" in own else FormulaForceWithoutSwitch,),
+        {
+            "__doc__": _described(own),
+            "__module__": __name__,
+            "_potential": own["name"],
+            "_has_core": own["core"],
+            "_schema": schema,
+            "_defaults": {} if own["core"] else {"sigma": 1.0},
+            "diameters": logged("diameters"),
+            **{
+                _SHOWN_AS.get(name, name): logged(name, _SHOWN_AS.get(name, name)) for name in names
+            },
+        },
+    )
 
 
-class HarmonicMorse(_Potential):
-    r"""Harmonic-Morse pair force.
+_CLASSES = {own["class"]: _class_of(own) for own in _LISTED["potentials"]}
+globals().update(_CLASSES)
 
-    .. math::
-
-        U(r) = \begin{cases}
-            \frac{k}{2} (\sigma - r)^2 - B & r < \sigma \\
-            B \left[ e^{-2 a (r - \sigma)} - 2 e^{-a (r - \sigma)} \right] & r \ge \sigma
-        \end{cases}
-
-    M. Zu and C. P. Goodrich, "Designing athermal disordered solids with automatic
-    differentiation", eq. 1.
-
-    Args:
-        nlist (hoomd.md.nlist.NeighborList): neighbour list.
-        default_r_cut (float): for pairs whose ``r_cut`` is not set; by default
-            :math:`\sigma + 9.9/a` of each pair :math:`[\mathrm{length}]`.
-        default_r_on (float): the same of ``r_on``; by default :math:`\sigma + 5/a`
-            :math:`[\mathrm{length}]`.
-        mode (str): ``"xplor"``, ``"shift"`` or ``"none"``.
-
-    .. py:attribute:: params
-
-        By pair of types: ``sigma`` :math:`[\mathrm{length}]`, ``binding`` B
-        :math:`[\mathrm{energy}]`, ``stiffness`` k :math:`[\mathrm{energy} \cdot
-        \mathrm{length}^{-2}]`, ``alpha`` a :math:`[\mathrm{length}^{-1}]`.
-    """
-
-    _potential = "harmonic_morse"
-    _schema: ClassVar[Mapping] = {**_POSITIVE, "alpha": _positive}
-    diameters = _logged("diameters")
-    binding = _logged("binding")
-    stiffness = _logged("stiffness")
-    alpha = _logged("alpha")
-
-
-class HarmonicMorseReduced(_Potential):
-    r"""Harmonic-Morse pair force whose core is :math:`\frac{k}{2} (1 - r/\sigma)^2 - B`.
-
-    C. P. Goodrich and others, "Fully independent response in disordered solids", eq. 1. Arguments
-    and parameters as of `HarmonicMorse`, with ``stiffness`` :math:`[\mathrm{energy}]`.
-    """
-
-    _potential = "harmonic_morse_reduced"
-    _schema: ClassVar[Mapping] = {**_POSITIVE, "alpha": _positive}
-    diameters = _logged("diameters")
-    binding = _logged("binding")
-    stiffness = _logged("stiffness")
-    alpha = _logged("alpha")
-
-
-class SoftSphere(_Potential):
-    r"""Soft, purely repulsive spheres: :math:`U(r) = \frac{k}{2} (1 - r/\sigma)^2` within sigma.
-
-    Args:
-        nlist (hoomd.md.nlist.NeighborList): neighbour list.
-        default_r_cut (float): for pairs whose ``r_cut`` is not set; by default their sigma
-            :math:`[\mathrm{length}]`.
-
-    .. py:attribute:: params
-
-        By pair of types: ``sigma`` :math:`[\mathrm{length}]`, ``stiffness`` k
-        :math:`[\mathrm{energy}]`.
-    """
-
-    _potential = "soft_sphere"
-    _accepted_modes = ("none",)
-    _own_mode = "none"
-    _schema: ClassVar[Mapping] = {"sigma": _positive, "stiffness": _positive}
-    diameters = _logged("diameters")
-    stiffness = _logged("stiffness")
-
-    def __init__(self, nlist, default_r_cut=None):
-        super().__init__(nlist, default_r_cut, mode="none")
-
-
-class Morse(_Potential):
-    r"""Morse pair force, :math:`U(r) = B [e^{-2 a (r - \sigma)} - 2 e^{-a (r - \sigma)}]`.
-
-    Arguments and parameters as of `HarmonicMorse`, without ``stiffness``.
-    """
-
-    _potential = "morse"
-    _schema: ClassVar[Mapping] = {
-        "sigma": _positive,
-        "binding": _nonnegative,
-        "alpha": _positive,
-    }
-    diameters = _logged("diameters")
-    binding = _logged("binding")
-    alpha = _logged("alpha")
-
-
-class FourTerm(_Potential):
-    r"""The four-term potential under which one kind of particle forms a honeycomb lattice.
-
-    .. math::
-
-        U(r) = b_0 r^{-12} - a_0 r^{-10} + a_1 e^{-a_2 r} - b_1 e^{-b_2 (r - a_3)^2}
-
-    C. P. Goodrich and others, "Designing self-assembling kinetics with differentiable statistical
-    physics models", eq. 1. Arguments as of `HarmonicMorse`, but that the cutoff follows from the
-    parameter ``r_cut``, and ``r_on`` is 0.8 of it.
-
-    .. py:attribute:: params
-
-        By pair of types: ``b0``, ``a0``, ``a1``, ``a2``, ``b1``, ``b2``, ``a3``, ``r_cut``, in
-        units of energy and length; ``sigma``, a diameter to draw and to list, on which no force
-        depends.
-    """
-
-    _potential = "four_term"
-    _has_core = False
-    _schema: ClassVar[Mapping] = {
-        "sigma": _positive,
-        "b0": _positive,
-        **dict.fromkeys(("a0", "a1", "a2", "b1", "b2", "a3"), _nonnegative),
-        "r_cut": _positive,
-    }
-    _defaults: ClassVar[Mapping] = {"sigma": 1.0}
-    diameters = _logged("diameters")
-    b0 = _logged("b0")
-    a0 = _logged("a0")
-    a1 = _logged("a1")
-    a2 = _logged("a2")
-    b1 = _logged("b1")
-    b2 = _logged("b2")
-    a3 = _logged("a3")
-    cutoff = _logged("r_cut", "cutoff")  # `r_cut` is the force's own
+__all__ = [*sorted(_CLASSES), "Table"]

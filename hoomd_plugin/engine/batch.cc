@@ -4,8 +4,10 @@
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <thread>
 
@@ -41,7 +43,7 @@ std::vector<PotentialEntry> entries(potentials::List<Potentials...>) {
 }
 
 const std::vector<PotentialEntry>& all_potentials() {
-    static const std::vector<PotentialEntry> all = entries(potentials::All{});
+    static const std::vector<PotentialEntry> all = entries(potentials::Formulas{});
     return all;
 }
 
@@ -95,7 +97,8 @@ PotentialTable::PotentialTable(int potential, int n_types, const double* sigma,
     const std::size_t plane = std::size_t(n_types) * stride;
     coefficients_.assign(plane * count, 0.0);
     r_cut_.assign(plane, 0.0);
-    view_ = {n_types, stride, p.n_coefficients, coefficients_.data(), r_cut_.data(), 0.0, 0.0, 0.0};
+    view_ = {n_types, stride, p.n_coefficients, coefficients_.data(), r_cut_.data(), 0.0, 0.0,
+             0.0,     {}};
     std::vector<double> in(1 + pair_parameters.size());
     std::vector<double> out(count);
     for (int s = 0; s < n_types; ++s)
@@ -115,14 +118,72 @@ PotentialTable::PotentialTable(int potential, int n_types, const double* sigma,
         }
 }
 
+PotentialTable::PotentialTable(const Tabulated& t) : potential_(potentials::table_index) {
+    using potentials::Cells;
+    using potentials::Table;
+    const auto fail = [](const char* what) { throw std::invalid_argument(what); };
+    if (t.n_breaks < 1 || t.n_breaks > Table::most_breaks) fail("wrong number of breaks");
+    if (t.bits < 0 || t.bits > Cells::most_bits) fail("wrong number of bits");
+    if (t.n_cells < 1) fail("a table has no cells");
+    constexpr std::size_t count = Table::n_coefficients;
+    const int stride = std::max(t.n_types + 1, Workspace::lanes);  // and a ghost
+    const std::size_t plane = std::size_t(t.n_types) * stride;
+    coefficients_.assign(plane * count, 0.0);
+    r_cut_.assign(plane, 0.0);
+    n_cells_ = t.n_cells;
+    const std::size_t bytes = n_cells_ * Cells::size * sizeof(double);
+    cells_ = {static_cast<double*>(std::aligned_alloc(64, bytes)), std::free};
+    if (!cells_) throw std::bad_alloc();
+    std::copy_n(t.cells, n_cells_ * Cells::size, cells_.get());
+    view_ = {t.n_types,
+             stride,
+             int(count),
+             coefficients_.data(),
+             r_cut_.data(),
+             0.0,
+             0.0,
+             t.max_stiffness,
+             {cells_.get(), t.bits, t.n_breaks}};
+    const int given = 2 + t.n_breaks;
+    for (int s = 0; s < t.n_types; ++s)
+        for (int u = 0; u < t.n_types; ++u) {
+            const std::size_t from = std::size_t(s) * t.n_types + u;
+            const double* c = t.coefficients + from * given;
+            const double* const breaks = c + 2;
+            const double last = breaks[t.n_breaks - 1];
+            const auto number = [&](double x) {
+                return std::int64_t(potentials::high_bits(x) >> (20 - t.bits));
+            };
+            // Of pairs that do not meet all is 0, as of a ghost.
+            if (last > 0.0) {
+                const auto first = std::int64_t(c[0]);
+                const std::int64_t behind = first + number(last) - number(c[1]) + t.n_breaks;
+                if (!(c[1] > 0.0 && c[1] < last) || !std::is_sorted(breaks, breaks + t.n_breaks) ||
+                    first < 0 || behind >= std::int64_t(n_cells_))
+                    fail("a pair of types reaches beyond the table's cells");
+                // The sum of such a number and a small one has that in its lower bits.
+                constexpr double integers = 6755399441055744.0;  // 1.5 2^52
+                const auto put = [&](int k, double value) {
+                    coefficients_[(std::size_t(s) * count + std::size_t(k)) * stride + u] = value;
+                };
+                put(Table::origin, integers + double(first - number(c[1])));
+                put(Table::wall, c[1]);
+                for (int k = 0; k < t.n_breaks; ++k) put(Table::first_break + k, breaks[k]);
+            }
+            r_cut_[std::size_t(s) * stride + u] = t.r_cut[from];
+            view_.max_cutoff = std::max(view_.max_cutoff, t.r_cut[from]);
+            view_.max_sigma = std::max(view_.max_sigma, t.sigma[from]);
+        }
+}
+
 PotentialTable PotentialTable::none(int n_types, double diameter) {
     PotentialTable table;
     const int stride = std::max(n_types + 1, Workspace::lanes);
     const int count = all_potentials().front().n_coefficients;
     table.coefficients_.assign(std::size_t(n_types) * count * stride, 0.0);
     table.r_cut_.assign(std::size_t(n_types) * stride, 0.0);
-    table.view_ = {n_types, stride,   count, table.coefficients_.data(), table.r_cut_.data(),
-                   0.0,     diameter, 0.0};
+    table.view_ = {n_types,  stride, count, table.coefficients_.data(), table.r_cut_.data(), 0.0,
+                   diameter, 0.0,    {}};
     return table;
 }
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@
 
 namespace amorph::engine {
 
-// The potentials by name, and the instruction sets this processor can run, widest first.
+// The formulas by name, and the instruction sets this processor can run, widest first.
 std::vector<std::string> potential_names();
 // Names of the parameters by pair of types, in the order PotentialTable takes them.
 std::vector<std::string> pair_parameter_names(int potential);
@@ -19,9 +20,24 @@ std::vector<std::string> instruction_sets();
 // -1 when there is none of that name.
 int find_potential(const std::string& name);
 
+// A pair potential as a table (see potentials/table.h), as its maker lays it out.
+struct Tabulated {
+    int n_types;
+    int n_breaks;
+    int bits;
+    double max_stiffness;
+    const double* sigma;         // (n_types, n_types), as r_cut
+    const double* r_cut;         //
+    const double* coefficients;  // (n_types, n_types, 2 + n_breaks): place, wall, breaks
+    const double* cells;         // (n_cells, 8), copied
+    std::size_t n_cells;
+};
+
 // A potential with its parameters, ready for the kernels.
 class PotentialTable {
   public:
+    // Throws std::invalid_argument for a table whose pairs of types reach beyond its cells.
+    explicit PotentialTable(const Tabulated& tabulated);
     // sigma and each pair parameter are n_types x n_types, row-major.
     PotentialTable(int potential, int n_types, const double* sigma,
                    const std::vector<const double*>& pair_parameters);
@@ -29,12 +45,15 @@ class PotentialTable {
     static PotentialTable none(int n_types, double diameter);
     int potential() const { return potential_; }
     const PairTable& view() const { return view_; }
+    std::size_t n_cells() const { return n_cells_; }  // of a tabulated potential
 
   private:
     PotentialTable() = default;
     int potential_ = 0;
     std::vector<double> coefficients_;
     std::vector<double> r_cut_;
+    std::shared_ptr<double[]> cells_;
+    std::size_t n_cells_ = 0;
     PairTable view_;
 };
 

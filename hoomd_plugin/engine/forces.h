@@ -29,6 +29,47 @@ struct CoefficientRow {
     }
 };
 
+// Those of a tabulated potential are looked up as they are needed, as many as there are.
+template <bool Small>
+struct CoefficientRow<potentials::Table, Small> {
+    const potentials::Cells& cells;
+    const double* base;
+    int stride;
+
+    CoefficientRow(const PairTable& table, int type)
+        : cells(table.cells),
+          base(table.coefficients +
+               std::int64_t(type) * potentials::Table::n_coefficients * table.stride),
+          stride(Small ? small_stride : table.stride) {}
+
+    struct Pairs {
+        const potentials::Cells& cells;
+        const double* base;
+        int stride;
+        Kinds kinds;
+        AMORPH_INLINE Pack operator[](int k) const {
+            if constexpr (Small)
+                return lookup(Pack::load(base + k * small_stride), kinds);
+            else
+                return gather(base + k * stride, kinds);
+        }
+    };
+    Pairs look_up(Kinds kinds) const { return {cells, base, stride, kinds}; }
+};
+
+// visit(c) with the coefficients of a pack of pairs, as Potential::evaluate takes them.
+template <class Potential, bool Small, class Visit>
+AMORPH_INLINE void with_coefficients(const CoefficientRow<Potential, Small>& row, Kinds kinds,
+                                     Visit&& visit) {
+    if constexpr (std::is_same_v<Potential, potentials::Table>) {
+        visit(row.look_up(kinds));
+    } else {
+        Pack c[Potential::n_coefficients];
+        row.look_up(kinds, c);
+        visit(c);
+    }
+}
+
 // Calls `visit(p, d, r2, c)` for every pack of a particle's neighbours: p its place among the
 // entries, d from the particle to the neighbours, c the coefficients.
 template <class Potential, int D, bool Triclinic, bool Small>
@@ -59,9 +100,8 @@ class PairRows {
             if (images) nearest_(d);
             Pack r2 = d[0] * d[0];
             for (int a = 1; a < D; ++a) r2 = fma(d[a], d[a], r2);
-            Pack c[Potential::n_coefficients];
-            row.look_up(Kinds::load(kinds_ + p), c);
-            visit(p, d, r2, c);
+            with_coefficients(row, Kinds::load(kinds_ + p),
+                              [&](const auto& c) AMORPH_INLINE_LAMBDA { visit(p, d, r2, c); });
         }
     }
 
@@ -125,7 +165,7 @@ AMORPH_INLINE void add_forces(Workspace& w, const Rows& rows, EnergySums& sums) 
     for (int i = 0; i < w.n; ++i) {
         Pack force[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
         rows.visit(i,
-                   [&](std::int64_t p, const Pack* d, Pack r2, const Pack* c) AMORPH_INLINE_LAMBDA {
+                   [&](std::int64_t p, const Pack* d, Pack r2, const auto& c) AMORPH_INLINE_LAMBDA {
                        Pack u, force_over_r;
                        Rows::Law::evaluate(r2, c, u, force_over_r);
                        Pack pair[3];

@@ -24,15 +24,16 @@ Outcome measure_any(Workspace& w, const Task& task) {
 template <class Potential>
 void evaluate_pairs(const PairTable& table, std::int64_t n, const double* r, double* energy,
                     double* force_over_r) {
-    Pack c[Potential::n_coefficients];
-    for (int k = 0; k < Potential::n_coefficients; ++k)
-        c[k] = Pack(table.coefficients[k * table.stride]);
+    const CoefficientRow<Potential, false> row(table, 0);
+    const std::uint16_t first_type[Workspace::lanes] = {};
     for (std::int64_t i = 0; i < n; i += Pack::width) {
         alignas(64) double in[Pack::width], u[Pack::width], f[Pack::width];
         for (int lane = 0; lane < Pack::width; ++lane) in[lane] = i + lane < n ? r[i + lane] : 1.0;
         const Pack distance = Pack::load(in);
         Pack pair_energy, pair_force;
-        Potential::evaluate(distance * distance, c, pair_energy, pair_force);
+        with_coefficients(row, Kinds::load(first_type), [&](const auto& c) {
+            Potential::evaluate(distance * distance, c, pair_energy, pair_force);
+        });
         pair_energy.store(u);
         pair_force.store(f);
         for (int lane = 0; lane < Pack::width && i + lane < n; ++lane) {

@@ -58,6 +58,22 @@ struct Strain {
     double step, residual, direction;
 };
 
+// -u'(r)/r and its derivative with respect to r^2.
+template <class Law, class Coefficients>
+void force_and_slope(Pack r2, const Coefficients& c, Pack& g, Pack& slope) {
+    if constexpr (std::is_same_v<Law, potentials::Table>) {
+        Law::force_and_slope(r2, c, g, slope);
+    } else {
+        using Number = potentials::Dual<Pack>;
+        Number coefficients[Law::n_coefficients];
+        for (int k = 0; k < Law::n_coefficients; ++k) coefficients[k] = Number(c[k], Pack(0.0));
+        Number u, of;
+        Law::evaluate(Number(r2, Pack(1.0)), coefficients, u, of);
+        g = of.value;
+        slope = of.slope;
+    }
+}
+
 // Adds the forces of all rows, and puts down the second derivatives of their pairs' energies with
 // respect to their differences, which the diagonal blocks collect. With a strain, the virial, the
 // second derivative of the energy along it, and the force on `coupling` that it brings about.
@@ -66,31 +82,27 @@ void add_second_derivatives(Workspace& w, const Rows& rows, Pack& virial, Pack& 
     constexpr int S = point_stride<D>;
     constexpr int T = tensor_size<D>;
     constexpr std::integral_constant<int, D> dimension;
-    using Law = typename Rows::Law;
-    using Number = potentials::Dual<Pack>;
     const Entry* const entries = rows.entries();
     double* const tensors = rows.tensors(T);
     for (int i = 0; i < w.n; ++i) {
         Pack force[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
         Pack pulled[3] = {Pack(0.0), Pack(0.0), Pack(0.0)};
         double own[D * D] = {};
-        rows.visit(i, [&](std::int64_t p, const Pack* d, Pack r2, const Pack* c) {
-            Number coefficients[Law::n_coefficients];
-            for (int k = 0; k < Law::n_coefficients; ++k) coefficients[k] = Number(c[k], Pack(0.0));
-            Number u, g;
-            Law::evaluate(Number(r2, Pack(1.0)), coefficients, u, g);
+        rows.visit(i, [&](std::int64_t p, const Pack* d, Pack r2, const auto& c) {
+            Pack g, slope;
+            force_and_slope<typename Rows::Law>(r2, c, g, slope);
             Pack pair[3];
             for (int a = 0; a < D; ++a) {
-                pair[a] = g.value * d[a];
+                pair[a] = g * d[a];
                 force[a] -= pair[a];
             }
             add_points(dimension, w.f, entries + p, pair);
-            const Pack along = Pack(-2.0) * g.slope;
+            const Pack along = Pack(-2.0) * slope;
             double* tensor = tensors + p * T;
             for (int a = 0; a < D; ++a)
                 for (int b = 0; b <= a; ++b, tensor += Pack::width) {
                     const Pack t = along * d[a] * d[b];
-                    (a == b ? t - g.value : t).store(tensor);
+                    (a == b ? t - g : t).store(tensor);
                     for (int lane = 0; lane < Pack::width; ++lane) {
                         own[a * D + b] += tensor[lane];
                         w.blocks[entries[p + lane] / S * D * D + a * D + b] += tensor[lane];
@@ -98,8 +110,8 @@ void add_second_derivatives(Workspace& w, const Rows& rows, Pack& virial, Pack& 
                 }
             if constexpr (Strained) {
                 // K r along r, as all of a pair's parts across r are orthogonal to it
-                const Pack pull = fma(along, r2, Pack(0.0) - g.value);
-                virial -= g.value * r2;
+                const Pack pull = fma(along, r2, Pack(0.0) - g);
+                virial -= g * r2;
                 stretch = fma(pull, r2, stretch);
                 Pack t[3];
                 for (int a = 0; a < D; ++a) {

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "../potentials/real.h"
+#include "../potentials/table.h"
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
@@ -161,6 +161,36 @@ AMORPH_INLINE void load_points(std::integral_constant<int, 3>, const double* p, 
     r[0] = _mm512_shuffle_f64x2(xz0, xz1, 0x88);
     r[1] = _mm512_shuffle_f64x2(_mm512_unpackhi_pd(a, b), _mm512_unpackhi_pd(c, d), 0x88);
     r[2] = _mm512_shuffle_f64x2(xz0, xz1, 0xdd);
+}
+
+// The cells of a table that eight squared distances lie in (see table.h): eight lines of memory,
+// turned into a pack for each of their numbers.
+AMORPH_INLINE void load_cell(const potentials::Cells& cells, Pack s, Pack place, Pack& start,
+                             Pack* cell) {
+    const __m512i bits = _mm512_castpd_si512(s.v);
+    const __m128i shift = _mm_cvtsi32_si128(52 - cells.bits);
+    const __m512i number = _mm512_srl_epi64(bits, shift);
+    start = _mm512_castsi512_pd(_mm512_sll_epi64(number, shift));
+    // The sum's lower half counts cells of 2^6 bytes.
+    const __m512i sum = _mm512_add_epi64(number, _mm512_castpd_si512(place.v));
+    alignas(64) std::int64_t at[8];
+    _mm512_store_si512(at, _mm512_srai_epi64(_mm512_slli_epi64(sum, 32), 26));
+    const char* const first = reinterpret_cast<const char*>(cells.first);
+    for (int half = 0; half < 2; ++half, cell += 4) {
+        const auto two = [&](int i, int j) AMORPH_INLINE_LAMBDA {
+            const auto part = [&](int k) AMORPH_INLINE_LAMBDA {
+                return _mm256_load_pd(reinterpret_cast<const double*>(first + at[k]) + 4 * half);
+            };
+            return _mm512_insertf64x4(_mm512_castpd256_pd512(part(i)), part(j), 1);
+        };
+        const __m512d a = two(0, 2), b = two(1, 3), c = two(4, 6), d = two(5, 7);
+        const __m512d even0 = _mm512_unpacklo_pd(a, b), even1 = _mm512_unpacklo_pd(c, d);
+        const __m512d odd0 = _mm512_unpackhi_pd(a, b), odd1 = _mm512_unpackhi_pd(c, d);
+        cell[0] = _mm512_shuffle_f64x2(even0, even1, 0x88);
+        cell[1] = _mm512_shuffle_f64x2(odd0, odd1, 0x88);
+        cell[2] = _mm512_shuffle_f64x2(even0, even1, 0xdd);
+        cell[3] = _mm512_shuffle_f64x2(odd0, odd1, 0xdd);
+    }
 }
 
 // Adds a vector to each of eight particles, which are different ones (but for ghosts, that stay
@@ -374,6 +404,29 @@ AMORPH_INLINE void load_points(std::integral_constant<int, 3>, const double* p, 
     r[1] = _mm256_permute2f128_pd(_mm256_unpackhi_pd(a, b), _mm256_unpackhi_pd(c, d), 0x20);
     r[2] = _mm256_permute2f128_pd(xz0, xz1, 0x31);
 }
+AMORPH_INLINE void load_cell(const potentials::Cells& cells, Pack s, Pack place, Pack& start,
+                             Pack* cell) {
+    const __m256i bits = _mm256_castpd_si256(s.v);
+    const __m128i shift = _mm_cvtsi32_si128(52 - cells.bits);
+    const __m256i number = _mm256_srl_epi64(bits, shift);
+    start = _mm256_castsi256_pd(_mm256_sll_epi64(number, shift));
+    alignas(32) std::int64_t at[4];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(at),
+                       _mm256_add_epi64(number, _mm256_castpd_si256(place.v)));
+    for (int half = 0; half < 2; ++half, cell += 4) {
+        const auto part = [&](int k) AMORPH_INLINE_LAMBDA {
+            const std::int64_t line = std::int32_t(at[k]);
+            return _mm256_load_pd(cells.first + line * potentials::Cells::size + 4 * half);
+        };
+        const __m256d a = part(0), b = part(1), c = part(2), d = part(3);
+        const __m256d even0 = _mm256_unpacklo_pd(a, b), even1 = _mm256_unpacklo_pd(c, d);
+        const __m256d odd0 = _mm256_unpackhi_pd(a, b), odd1 = _mm256_unpackhi_pd(c, d);
+        cell[0] = _mm256_permute2f128_pd(even0, even1, 0x20);
+        cell[1] = _mm256_permute2f128_pd(odd0, odd1, 0x20);
+        cell[2] = _mm256_permute2f128_pd(even0, even1, 0x31);
+        cell[3] = _mm256_permute2f128_pd(odd0, odd1, 0x31);
+    }
+}
 AMORPH_INLINE void add_points(std::integral_constant<int, 2>, double* p, const Entry* e,
                               const Pack* f) {
     const auto two = [p](Entry a, Entry b) {
@@ -509,6 +562,19 @@ inline void split(Pack x, Pack& m, Pack& e) {
 constexpr int exponential_steps = 1;
 inline Pack power_of_step(Pack) { return 1.0; }
 inline Pack scale_down(Pack x, Pack n) { return scale(x, n); }
+
+AMORPH_INLINE void load_cell(const potentials::Cells& cells, Pack s, Pack place, Pack& start,
+                             Pack* cell) {
+    std::int64_t number, origin;
+    std::memcpy(&number, &s.v, sizeof number);
+    std::memcpy(&origin, &place.v, sizeof origin);
+    number >>= 52 - cells.bits;
+    const std::int64_t line = std::int32_t(number + origin);
+    number <<= 52 - cells.bits;
+    std::memcpy(&start.v, &number, sizeof number);
+    for (int k = 0; k < potentials::Cells::size; ++k)
+        cell[k] = cells.first[line * potentials::Cells::size + k];
+}
 
 template <int D>
 AMORPH_INLINE void load_points(std::integral_constant<int, D>, const double* p, const Entry* e,

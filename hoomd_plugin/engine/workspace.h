@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../potentials/table.h"
+
 namespace amorph::engine {
 
 // A periodic box; the columns of h are its vectors, h upper triangular.
@@ -34,6 +36,7 @@ struct PairTable {
     double max_cutoff;
     double max_sigma;
     double max_stiffness;
+    potentials::Cells cells{};  // of a tabulated potential
 };
 
 // Springs between pairs of particles, (i, j) by their ids, each pair once.

@@ -16,6 +16,7 @@
 
 #include "../engine/batch.h"
 #include "../engine/device/gpu.h"
+#include "../potentials/potentials.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -30,13 +31,47 @@ using Integers = nb::ndarray<const std::int32_t, nb::c_contig, nb::device::cpu>;
 // First bond of each replica, pairs, stiffnesses, lengths.
 using Bonds = std::tuple<std::vector<std::int64_t>, Integers, Doubles, Doubles>;
 
+// A tabulated potential: sigma, r_cut, coefficients, cells, bits, max_stiffness.
+using TabulatedArrays = std::tuple<Doubles, Doubles, Doubles, Doubles, int, double>;
+
 void require(bool condition, const char* message) {
     if (!condition) throw std::invalid_argument(message);
 }
 
+engine::PotentialTable make_tabulated(const TabulatedArrays& arrays) {
+    const auto& [sigma, r_cut, coefficients, cells, bits, max_stiffness] = arrays;
+    require(sigma.ndim() == 2 && sigma.shape(0) == sigma.shape(1) && sigma.shape(0) > 0,
+            "sigma must be (n_types, n_types)");
+    const std::size_t types = sigma.shape(0);
+    require(r_cut.size() == sigma.size(), "r_cut must be (n_types, n_types)");
+    require(coefficients.ndim() == 3 && coefficients.shape(0) == types &&
+                coefficients.shape(1) == types && coefficients.shape(2) > 2,
+            "coefficients must be (n_types, n_types, 2 + n_breaks)");
+    require(cells.ndim() == 2 && cells.shape(1) == std::size_t(amorph::potentials::Cells::size),
+            "cells must be (n_cells, 8)");
+    engine::Tabulated tabulated{};
+    tabulated.n_types = int(types);
+    tabulated.n_breaks = int(coefficients.shape(2)) - 2;
+    tabulated.bits = bits;
+    tabulated.max_stiffness = max_stiffness;
+    tabulated.sigma = sigma.data();
+    tabulated.r_cut = r_cut.data();
+    tabulated.coefficients = coefficients.data();
+    tabulated.cells = cells.data();
+    tabulated.n_cells = cells.shape(0);
+    return engine::PotentialTable(tabulated);
+}
+
 // One table from each (n_types, n_types) matrix of the stacks (n_tables, n_types, n_types).
-std::vector<engine::PotentialTable> make_tables(const std::string& name, const Doubles& sigma,
-                                                const std::vector<Doubles>& pair_parameters) {
+std::vector<engine::PotentialTable> make_tables(
+    const std::string& name, const Doubles& sigma, const std::vector<Doubles>& pair_parameters,
+    const std::optional<std::vector<TabulatedArrays>>& tabulated) {
+    if (tabulated) {
+        require(!tabulated->empty(), "there are no tables");
+        std::vector<engine::PotentialTable> own;
+        for (const TabulatedArrays& arrays : *tabulated) own.push_back(make_tabulated(arrays));
+        return own;
+    }
     const int potential = engine::find_potential(name);
     require(potential >= 0 || name == "none", "no such potential");
     require(sigma.ndim() == 3 && sigma.shape(0) > 0 && sigma.shape(1) == sigma.shape(2) &&
@@ -149,8 +184,9 @@ nb::object to_numpy(std::vector<T>&& values, std::initializer_list<std::size_t> 
 }
 
 nb::dict run(const std::string& potential, const Doubles& sigma,
-             const std::vector<Doubles>& pair_parameters, const MutableDoubles& boxes,
-             const Integers& typeid_, const MutableDoubles& positions,
+             const std::vector<Doubles>& pair_parameters,
+             const std::optional<std::vector<TabulatedArrays>>& tabulated,
+             const MutableDoubles& boxes, const Integers& typeid_, const MutableDoubles& positions,
              const std::optional<MutableDoubles>& velocities, const nb::list& stages,
              bool want_forces, std::uint64_t seed, std::uint32_t first_replica,
              std::uint32_t design_step, std::array<std::uint32_t, 4> purposes, std::int64_t every,
@@ -168,7 +204,7 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
             "typeid must be (n_particles,) or (n_replicas, n_particles)");
     check_boxes(boxes.ndim(), boxes.shape(1), boxes.shape(2), boxes.shape(0), std::size_t(d), n);
     const std::vector<engine::PotentialTable> tables =
-        make_tables(potential, sigma, pair_parameters);
+        make_tables(potential, sigma, pair_parameters, tabulated);
     require(tables.size() == 1 || tables.size() == n, "there must be one table, or one a replica");
     for (std::size_t i = 0; i < typeid_.size(); ++i)
         require(typeid_.data()[i] >= 0 && typeid_.data()[i] < tables.front().view().n_types,
@@ -302,7 +338,7 @@ void random_positions(std::uint64_t seed, std::array<std::uint32_t, 2> purposes,
 nb::tuple scales(const std::string& potential, const Doubles& sigma,
                  const std::vector<Doubles>& pair_parameters) {
     const std::vector<engine::PotentialTable> tables =
-        make_tables(potential, sigma, pair_parameters);
+        make_tables(potential, sigma, pair_parameters, std::nullopt);
     const std::size_t types = sigma.shape(1);
     std::vector<double> r_cut, stiffness;
     for (const auto& table : tables) {
@@ -316,10 +352,11 @@ nb::tuple scales(const std::string& potential, const Doubles& sigma,
 }
 
 nb::tuple evaluate_pairs(const std::string& potential, const Doubles& sigma,
-                         const std::vector<Doubles>& pair_parameters, const Doubles& r,
-                         const std::string& instruction_set) {
+                         const std::vector<Doubles>& pair_parameters,
+                         const std::optional<std::vector<TabulatedArrays>>& tabulated,
+                         const Doubles& r, const std::string& instruction_set) {
     const std::vector<engine::PotentialTable> tables =
-        make_tables(potential, sigma, pair_parameters);
+        make_tables(potential, sigma, pair_parameters, tabulated);
     const std::size_t n = r.size();
     std::vector<double> energy(n), force(n);
     engine::evaluate_pairs(tables.front(), instruction_set, std::int64_t(n), r.data(),
@@ -381,14 +418,16 @@ NB_MODULE(_engine, m) {
         add("rescale", engine::Stage::Kind::rescale);
         return out;
     });
-    m.def("run", &run, "potential"_a, "sigma"_a, "pair_parameters"_a, "boxes"_a, "typeid"_a,
-          "positions"_a, nb::kw_only(), "velocities"_a.none(), "stages"_a, "want_forces"_a,
-          "seed"_a, "first_replica"_a, "design_step"_a, "purposes"_a, "every"_a,
+    m.def("run", &run, "potential"_a, "sigma"_a, "pair_parameters"_a, "tabulated"_a.none(),
+          "boxes"_a, "typeid"_a, "positions"_a, nb::kw_only(), "velocities"_a.none(), "stages"_a,
+          "want_forces"_a, "seed"_a, "first_replica"_a, "design_step"_a, "purposes"_a, "every"_a,
           "trajectory"_a.none(), "trajectory_velocities"_a.none(), "bonds"_a.none(), "threads"_a,
           "instruction_set"_a, "gpu"_a.none(), "progress"_a.none());
     m.def("scales", &scales, "potential"_a, "sigma"_a, "pair_parameters"_a);
     m.def("random_positions", &random_positions, "seed"_a, "purposes"_a, "first_replica"_a,
           "design_step"_a, "boxes"_a, "positions"_a);
-    m.def("evaluate_pairs", &evaluate_pairs, "potential"_a, "sigma"_a, "pair_parameters"_a, "r"_a,
-          "instruction_set"_a);
+    m.def("evaluate_pairs", &evaluate_pairs, "potential"_a, "sigma"_a, "pair_parameters"_a,
+          "tabulated"_a.none(), "r"_a, "instruction_set"_a);
+    m.attr("most_breaks") = int(amorph::potentials::Table::most_breaks);
+    m.attr("most_bits") = int(amorph::potentials::Cells::most_bits);
 }

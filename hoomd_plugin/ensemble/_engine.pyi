@@ -6,6 +6,12 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
+# sigma, r_cut, coefficients, cells, bits, max_stiffness
+Tabulated = tuple[Doubles, Doubles, Doubles, Doubles, int, float]
+
+most_breaks: int
+most_bits: int
+
 class GpuError(RuntimeError): ...
 
 def potentials() -> dict[str, list[str]]: ...
@@ -20,6 +26,7 @@ def evaluate_pairs(
     potential: str,
     sigma: Doubles,
     pair_parameters: Sequence[Doubles],
+    tabulated: Sequence[Tabulated] | None,
     r: Doubles,
     instruction_set: str,
 ) -> tuple[Doubles, Doubles]: ...
@@ -36,6 +43,7 @@ def run(
     potential: str,
     sigma: Doubles,
     pair_parameters: Sequence[Doubles],
+    tabulated: Sequence[Tabulated] | None,
     boxes: Doubles,
     typeid: NDArray[np.int32],
     positions: Doubles,

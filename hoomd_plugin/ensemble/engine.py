@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import (
+    POTENTIALS,
     InputError,
     NotFiniteError,
+    PairTable,
     UnknownPotentialError,
     check_box,
     check_box_matrix,
@@ -25,8 +27,18 @@ from . import _engine
 __all__ = ["Parameters", "Tables", "evaluate_pairs", "instruction_sets", "potentials", "tables"]
 
 
+# sigma, r_cut, coefficients, cells, bits, max_stiffness
+EngineTable = tuple[
+    NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int, float
+]
+
+
 class Parameters(Protocol):
-    """What the engine asks of a potential's parameters: a name and arrays in float64."""
+    """A potential with its parameters: a name, and arrays in float64.
+
+    Of a formula that the engine lacks it takes a table: a `amorph.handover.PairTable`, which is
+    such a potential itself, or what ``table()`` of the potential gives.
+    """
 
     @property
     def potential(self) -> str:
@@ -43,7 +55,8 @@ class Tables:
     """A potential with its parameters, for all replicas or for each, as the engine takes them.
 
     ``parameters`` has one dict, or one a replica; ``sigma``, ``pairs`` and ``r_cut`` are stacks
-    (1 or R, n_types, n_types), ``max_stiffness`` (1 or R,) the stiffest pairs' u''.
+    (1 or R, n_types, n_types), ``max_stiffness`` (1 or R,) the stiffest pairs' u''. ``tabulated``
+    are the tables themselves, where the potential is not one of the engine's formulas.
     """
 
     potential: str
@@ -52,6 +65,19 @@ class Tables:
     pairs: list[NDArray[np.float64]]
     r_cut: NDArray[np.float64]
     max_stiffness: NDArray[np.float64]
+    tabulated: tuple[PairTable, ...] = ()
+
+    @property
+    def for_engine(self) -> list[EngineTable] | None:
+        """The tables as the engine takes them; None for one of its formulas."""
+        if not self.tabulated:
+            return None
+        return [
+            (sigma, own.r_cut, own.coefficients, own.cells, own.bits, float(stiffness))
+            for sigma, own, stiffness in zip(
+                self.sigma, self.tabulated, self.max_stiffness, strict=True
+            )
+        ]
 
     @property
     def n_types(self) -> int:
@@ -80,6 +106,33 @@ def no_pairs(types: int, length: float) -> Tables:
     return Tables("none", ({},), sigma, [], np.zeros((1, types, types)), np.zeros(1))
 
 
+def tabulated(theta: Parameters) -> Parameters:
+    """A potential as the engine takes it: itself, or its table where the engine lacks its formula.
+
+    Raises `InputError` for what is no potential, or whose ``table()`` gives something else.
+    """
+    check_potential_given(theta)
+    make = getattr(theta, "table", None)
+    if isinstance(theta, PairTable) or theta.potential in POTENTIALS or not callable(make):
+        return theta
+    made = make()
+    if not isinstance(made, PairTable):
+        raise InputError(
+            f"{type(theta).__name__}.table() gives {described(made)}: it must give a PairTable, as "
+            "amorph.handover.build_table makes it."
+        )
+    return made
+
+
+def all_tabulated(
+    theta: Parameters | Sequence[Parameters],
+) -> Parameters | Sequence[Parameters]:
+    """The same of one potential, or of one for each replica."""
+    if isinstance(theta, str) or not isinstance(theta, Sequence):
+        return tabulated(theta)
+    return [tabulated(own) for own in theta]
+
+
 def tables(theta: Parameters | Sequence[Parameters]) -> Tables:
     """Check a potential's parameters, or those of each replica, and lay them out for the engine.
 
@@ -90,13 +143,15 @@ def tables(theta: Parameters | Sequence[Parameters]) -> Tables:
     each = [theta] if isinstance(theta, str) or not isinstance(theta, Sequence) else list(theta)
     if not each:
         raise InputError("there are no parameters: give a potential, or one for each replica.")
-    for own in each:
-        check_potential_given(own)
+    each = [tabulated(own) for own in each]
+    if any(isinstance(own, PairTable) for own in each):
+        return _of_tables(each)
     available = _engine.potentials()
     potential = each[0].potential
     if potential not in available:
         raise UnknownPotentialError(
-            f"the engine has no potential {potential!r}. It has: {', '.join(available)}."
+            f"the engine has no potential {potential!r}. It has: {', '.join(available)}; any other "
+            "as a table: see amorph.handover.build_table."
         )
     checked = []
     for replica, own in enumerate(each):
@@ -120,6 +175,32 @@ def tables(theta: Parameters | Sequence[Parameters]) -> Tables:
     ]
     r_cut, max_stiffness = _engine.scales(potential, sigma, pairs)
     return Tables(potential, tuple(checked), sigma, pairs, r_cut, max_stiffness)
+
+
+def _of_tables(each: Sequence[Parameters]) -> Tables:
+    own = [table for table in each if isinstance(table, PairTable)]
+    if len(own) < len(each):
+        raise InputError("some replicas have a table, others none: prepare them apart.")
+    for replica, table in enumerate(own):
+        for what, there, here in (
+            ("potential", own[0].potential, table.potential),
+            ("number of types", own[0].n_types, table.n_types),
+        ):
+            if there != here:
+                raise InputError(
+                    f"the {what} of replica {replica} is {here}, that of replica 0 {there}: "
+                    "prepare them apart."
+                )
+    diameters = np.stack([table.diameters for table in own])
+    return Tables(
+        own[0].potential,
+        tuple(table.arrays() for table in own),
+        0.5 * (diameters[:, :, None] + diameters[:, None, :]),
+        [],
+        np.stack([table.r_cut for table in own]),
+        np.array([table.stiffness.max() for table in own]),
+        tuple(own),
+    )
 
 
 def check_potential_given(theta: object) -> None:
@@ -211,6 +292,7 @@ def evaluate_pairs(
         table.potential,
         table.sigma,
         table.pairs,
+        table.for_engine,
         distances,
         chosen_instruction_set(instruction_set),
     )

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import BoxTooSmallError, InputError, check_box
 from amorph.handover.arguments import count, described, real_numbers, whole_numbers
+from amorph.handover.potentials import attracts
 
 from .bonds import Bonds, CheckedBonds, checked_bonds
 from .devices import chosen_device
@@ -282,7 +283,10 @@ def _check_pressure(pressure: float, table: Tables) -> None:
     if pressure > 0:
         return
     for replica, own in enumerate(table.parameters):
-        bound = table.potential != "soft_sphere" and ("binding" not in own or own["binding"].any())
+        if table.tabulated:
+            bound = bool(table.tabulated[replica].attracts.any())
+        else:
+            bound = attracts(table.potential, own)
         if not bound:
             raise InputError(
                 f"pressure = {pressure!r}: particles that only repel, as those of "

@@ -9,7 +9,7 @@ from amorph.handover import InputError
 from amorph.handover.arguments import check_choice
 
 from .devices import chosen_device
-from .engine import Parameters, Tables, tables, thread_count
+from .engine import Parameters, Tables, all_tabulated, tables, thread_count
 from .preparation import Progress, check_stages_in, prepare
 from .result import Ensemble
 from .stages import Brownian, Compress, Langevin, Minimize, Stage
@@ -139,15 +139,16 @@ def quench(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
+    taken = all_tabulated(theta)
     return _from_start(
-        theta,
+        taken,
         n_particles,
         density,
         dimension,
         replicas,
         seed,
         quench_stages(
-            theta,
+            taken,
             dimension,
             tolerance=tolerance,
             max_steps=max_steps,
@@ -213,15 +214,16 @@ def anneal(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
+    taken = all_tabulated(theta)
     return _from_start(
-        theta,
+        taken,
         n_particles,
         density,
         dimension,
         replicas,
         seed,
         anneal_stages(
-            theta,
+            taken,
             dimension,
             temperature=temperature,
             steps=steps,
@@ -284,15 +286,16 @@ def compress(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
+    taken = all_tabulated(theta)
     return _from_start(
-        theta,
+        taken,
         n_particles,
         density,
         dimension,
         replicas,
         seed,
         compress_stages(
-            theta,
+            taken,
             dimension,
             final_density=final_density,
             increments=increments,
@@ -355,6 +358,7 @@ def anneal_stages(
         raise InputError(
             "without a potential there is no unit of force: give the stages one by one."
         )
+    theta = all_tabulated(theta)
     return [
         Minimize(0.01 * tables(theta).max_force, max_steps),
         kinds[dynamics](steps, dt, temperature, schedule, temperature_at, friction=friction),
@@ -386,7 +390,7 @@ def compress_stages(
 
 
 def _from_start(
-    theta: Parameters,
+    theta: AnyParameters,
     n_particles: int,
     density: float,
     dimension: int,

@@ -99,6 +99,7 @@ def run(
             table.potential,
             table.sigma,
             table.pairs,
+            table.for_engine,
             start.boxes,
             start.typeid,
             start.positions,

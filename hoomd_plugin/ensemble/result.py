@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import Frame, InputError, type_names, write_gsd
+from amorph.handover import POTENTIALS, Frame, InputError, type_names, write_gsd
 from amorph.handover.showing import box_shown, parameters_shown, shown, spread_shown
 
 from .bonds import CheckedBonds
@@ -88,7 +88,8 @@ class Ensemble:
     boxes:
         (1 or R, d, d), columns the box vectors; None for open boundaries.
     potential, parameters:
-        What they were prepared with: parameters for all replicas, or for each.
+        What they were prepared with: parameters for all replicas, or for each. Of a table (see
+        `amorph.handover.PairTable`) the formula's name and parameters.
     velocities:
         (R, N, d) at the end, or None where nothing moved with a temperature.
     energy, max_force, stress:
@@ -257,6 +258,7 @@ class Ensemble:
                 types=names,
                 box=None if self.boxes is None else self.boxes[r if len(self.boxes) > 1 else 0],
                 potential=self.potential,
+                foreign=self.potential is not None and self.potential not in POTENTIALS,
                 bonds=None if springs is None else springs.pairs,
                 parameters=dict(self.parameters[r if len(self.parameters) > 1 else 0]),
                 log={key: np.asarray(value) for key, value in log.items()},

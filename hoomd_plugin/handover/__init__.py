@@ -30,11 +30,13 @@ from .errors import (
     OutputExistsError,
     PotentialMissingError,
     SchemaError,
+    TableError,
     UnknownPotentialError,
     UnknownTypeError,
 )
 from .frame import Frame
 from .gsd_io import GSDReader, GSDWriter, count_frames, frames_text, read_gsd, write_gsd
+from .pair_table import PairTable
 from .potentials import (
     FOUR_TERM_ONSET,
     MORSE_SWITCH,
@@ -52,6 +54,7 @@ from .potentials import (
     type_names,
 )
 from .random_keys import Purpose, philox4x32, uniforms
+from .table_building import build_table
 
 __all__ = [
     "FLAT",
@@ -74,14 +77,17 @@ __all__ = [
     "NotGSDError",
     "OutputError",
     "OutputExistsError",
+    "PairTable",
     "Parameter",
     "PotentialMissingError",
     "Purpose",
     "SchemaError",
+    "TableError",
     "UnknownPotentialError",
     "UnknownTypeError",
     "box_from_hoomd",
     "box_to_hoomd",
+    "build_table",
     "check_box",
     "check_box_matrix",
     "check_parameters",

@@ -20,6 +20,7 @@ __all__ = [
     "OutputExistsError",
     "PotentialMissingError",
     "SchemaError",
+    "TableError",
     "UnknownPotentialError",
     "UnknownTypeError",
 ]
@@ -35,6 +36,10 @@ class InputError(AmorphError, ValueError):
 
 class BoxTooSmallError(InputError):
     """A width of the periodic box is less than twice the largest cutoff."""
+
+
+class TableError(InputError):
+    """No table of a pair potential has the accuracy asked for within the memory it may take."""
 
 
 class NotFiniteError(AmorphError, ArithmeticError):

@@ -17,7 +17,13 @@ from .errors import (
     UnknownTypeError,
 )
 from .hoomd_forces import is_force_key
-from .potentials import POTENTIALS, check_parameters, check_potential, n_types
+from .potentials import (
+    POTENTIALS,
+    check_foreign_parameters,
+    check_parameters,
+    check_potential,
+    n_types,
+)
 from .showing import box_shown, parameters_shown, shown
 
 __all__ = ["Frame"]
@@ -27,11 +33,13 @@ _LOG_DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")
 BOX_KEY = "box"
 BOX_VECTORS_KEY = "box_vectors"
 POSITIONS_KEY = "positions"
+# The name of a potential that is not Amorph's own; its parameters stand under that.
+FOREIGN_KEY = "potential"
 
 
 @functools.cache
 def _own_keys() -> frozenset[str]:
-    keys = {BOX_KEY, BOX_VECTORS_KEY, POSITIONS_KEY}
+    keys = {BOX_KEY, BOX_VECTORS_KEY, POSITIONS_KEY, FOREIGN_KEY}
     keys.update(f"{name}/{p.name}" for name, parameters in POTENTIALS.items() for p in parameters)
     return frozenset(keys)
 
@@ -93,9 +101,14 @@ class Frame:
     box:
         (d, d) float64, columns the box vectors (see `amorph.handover.boxes`), or None: open.
     potential:
-        A name in `amorph.handover.POTENTIALS`, or None if the frame has none.
+        A name in `amorph.handover.POTENTIALS`, or None if the frame has none; any name, if it is
+        ``foreign``.
     parameters:
-        The potential's arrays: vectors over types, or over ``numpy.triu_indices(n_types)``.
+        The potential's arrays: vectors over types, or over ``numpy.triu_indices(n_types)``; of a
+        foreign potential also of length 1.
+    foreign:
+        Whether the potential is none of Amorph's own, but a formula of a user's: its name and its
+        parameters are kept as they are, and whoever uses the frame decides whether it knows them.
     images:
         (N, d) int32: how many boxes a particle was carried over; None: none was.
     bonds:
@@ -118,6 +131,7 @@ class Frame:
     images: NDArray[np.int32] | None = None
     bonds: NDArray[np.int32] | None = None
     log: dict[str, NDArray[Any]] = field(default_factory=dict)
+    foreign: bool = False
     source: str = ""
     index: int = 0
 
@@ -228,7 +242,8 @@ class Frame:
         self._validate_bonds()
         self._validate_potential()
         for key in self.log:
-            if is_reserved(key) or key.strip("/") != key or not key or "\0" in key:
+            own = self.foreign and key.startswith(f"{self.potential}/")
+            if own or is_reserved(key) or key.strip("/") != key or not key or "\0" in key:
                 raise InputError(
                     f"{self.where}: log key {key!r} cannot be used: it is malformed or belongs to "
                     "the box, the positions or the potential. Choose another name."
@@ -318,9 +333,15 @@ class Frame:
                     "potential. Name the potential they belong to."
                 )
             return
-        check_potential(self.potential)
+        if self.foreign and self.potential in POTENTIALS:
+            raise InputError(
+                f"{self.where}: {self.potential} is a potential of Amorph's own: leave foreign out."
+            )
+        if not self.foreign:
+            check_potential(self.potential)
+        check = check_foreign_parameters if self.foreign else check_parameters
         try:
-            checked = check_parameters(self.potential, self.parameters)
+            checked = check(self.potential, self.parameters)
         except InputError as error:
             raise CorruptFrameError(f"{self.where}: {error}") from error
         for name, array in self.parameters.items():

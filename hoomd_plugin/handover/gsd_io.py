@@ -26,7 +26,7 @@ from .errors import (
     SchemaError,
 )
 from .frame import Frame
-from .potentials import check_parameters
+from .potentials import POTENTIALS, check_foreign_parameters, check_parameters
 from .schema import LOG_PREFIX, SCHEMA_NAME, SCHEMA_VERSION, frame_to_chunks, read_frame
 from .unused import diameters_of, unused_content
 
@@ -294,7 +294,8 @@ def read_gsd(
         not, its ``potential`` is None.
     potential, parameters:
         Both or neither: used for every frame in place of what the file says, in the form that
-        `check_parameters` takes.
+        `check_parameters` takes, or of a potential that is not Amorph's own
+        `check_foreign_parameters`.
 
     Raises
     ------
@@ -341,7 +342,8 @@ def _given(
         raise InputError("give both potential and parameters, or neither.")
     if potential is None or parameters is None:
         return {}
-    return check_parameters(potential, parameters)
+    check = check_parameters if potential in POTENTIALS else check_foreign_parameters
+    return check(potential, parameters)
 
 
 def _frames(

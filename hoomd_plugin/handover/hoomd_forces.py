@@ -14,19 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CorruptFrameError, UnknownPotentialError
-from .potentials import POTENTIALS, own_cutoffs, pairs_to_matrix
+from .potentials import MANIFEST, POTENTIALS, own_cutoffs, pairs_to_matrix
 
 __all__ = ["check_force", "force_potentials", "is_force_key", "parameter_key", "text_of"]
 
 PREFIX = "pair/"
 # The classes of hoomd.amorph.pair.
-_CLASSES: Mapping[str, str] = {
-    "HarmonicMorse": "harmonic_morse",
-    "HarmonicMorseReduced": "harmonic_morse_reduced",
-    "SoftSphere": "soft_sphere",
-    "Morse": "morse",
-    "FourTerm": "four_term",
-}
+_CLASSES: Mapping[str, str] = {own["class"]: name for name, own in MANIFEST.items()}
 # Parameters whose names there are not ours: a force's r_cut is a table of its own.
 _RENAMED: Mapping[str, str] = {"r_cut": "cutoff"}
 POTENTIAL, SIGMA = "potential", "sigma"
@@ -37,7 +31,7 @@ _KEYS = frozenset({POTENTIAL, SIGMA, R_CUT, R_ON, MODE, EXCLUSIONS, OTHERS}) | f
     _RENAMED.get(p.name, p.name) for parameters in POTENTIALS.values() for p in parameters
 )
 # Of forces whose sigma is a diameter to draw.
-_WITHOUT_CORE = frozenset({"four_term"})
+_WITHOUT_CORE = frozenset(name for name, own in MANIFEST.items() if not own["core"])
 # HOOMD may hold cutoffs in single precision; sums of two doubles are exact to their rounding.
 _SINGLE, _DOUBLE = 1e-6, 1e-12
 _ON_PURPOSE = (

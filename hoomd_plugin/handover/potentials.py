@@ -1,15 +1,19 @@
-"""The potentials and the names, order and bounds of their parameters, listed in this one place.
+"""The potentials and the names, order and bounds of their parameters, from ``potentials.json``.
 
 Parameters of a type are vectors over the types; parameters of a pair of types are vectors over
 ``numpy.triu_indices(n_types)``: AA, AB, ..., BB, BC, ... All are in reduced units.
 """
 
 import difflib
+import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,10 +23,13 @@ from .errors import InputError, UnknownPotentialError
 
 __all__ = [
     "FOUR_TERM_ONSET",
+    "MANIFEST",
     "MORSE_SWITCH",
     "POTENTIALS",
     "Parameter",
+    "attracts",
     "check_declared",
+    "check_foreign_parameters",
     "check_parameters",
     "check_potential",
     "component_names",
@@ -66,31 +73,35 @@ class Parameter:
         return " and ".join(part for part in ("finite", lowest, highest) if part)
 
 
-_DIAMETERS = Parameter("diameters", per_pair=False)
-_BINDING = Parameter("binding", per_pair=True, zero_allowed=True)
-_STIFFNESS = Parameter("stiffness", per_pair=True)
-_ALPHA = Parameter("alpha", per_pair=True)
-# Of the potential of four terms: b0, a0, a1, a2, b1, b2, a3 are the paper's names.
-_FOUR_TERM = tuple(
-    Parameter(name, per_pair=True, zero_allowed=name not in ("b0", "r_cut"))
-    for name in ("b0", "a0", "a1", "a2", "b1", "b2", "a3", "r_cut")
-)
+def _listed() -> Mapping[str, Mapping[str, Any]]:
+    text = Path(__file__).with_name("potentials.json").read_text(encoding="utf-8")
+    return MappingProxyType({own["name"]: own for own in json.loads(text)["potentials"]})
+
+
+MANIFEST: Mapping[str, Mapping[str, Any]] = _listed()
+"""What ``potentials.json`` says of each potential."""
 
 POTENTIALS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
     {
-        "harmonic_morse": (_DIAMETERS, _BINDING, _STIFFNESS, _ALPHA),
-        "harmonic_morse_reduced": (_DIAMETERS, _BINDING, _STIFFNESS, _ALPHA),
-        "soft_sphere": (_DIAMETERS, _STIFFNESS),
-        "morse": (_DIAMETERS, _BINDING, _ALPHA),
-        "four_term": (_DIAMETERS, *_FOUR_TERM),
+        name: (
+            Parameter("diameters", per_pair=False),
+            *(
+                Parameter(p["name"], per_pair=True, zero_allowed=p.get("zero", False))
+                for p in own["parameters"]
+            ),
+        )
+        for name, own in MANIFEST.items()
     }
 )
 """The parameters of each potential, in the order in which they are written and listed."""
 
-MORSE_SWITCH = (5.0, 9.9)
+MORSE_SWITCH: tuple[float, float] = (
+    MANIFEST["morse"]["r_on"]["over"]["alpha"],
+    MANIFEST["morse"]["r_cut"]["over"]["alpha"],
+)
 """Where the XPLOR switch of a Morse well begins and ends: a (r_on - σ), a (r_cut - σ)."""
 
-FOUR_TERM_ONSET = 0.8
+FOUR_TERM_ONSET: float = MANIFEST["four_term"]["r_on"]["times"]["r_cut"]
 """Where that of the potential of four terms begins: r_on / r_cut."""
 
 
@@ -102,13 +113,30 @@ def own_cutoffs(
     ``sigma`` (n_pairs,) are the means of two diameters, ``pairs`` the parameters over pairs of
     types. Without a switch r_on is r_cut. Raises `UnknownPotentialError` for another potential.
     """
-    check_potential(potential)
-    if potential == "soft_sphere":
-        return "none", sigma, sigma
-    if potential == "four_term":
-        return "xplor", FOUR_TERM_ONSET * pairs["r_cut"], pairs["r_cut"]
-    onset, end = MORSE_SWITCH
-    return "xplor", sigma + onset / pairs["alpha"], sigma + end / pairs["alpha"]
+    own = MANIFEST[check_potential(potential)]
+    r_cut = _distance(own["r_cut"], sigma, pairs)
+    if "r_on" not in own:
+        return "none", r_cut, r_cut
+    return "xplor", _distance(own["r_on"], sigma, pairs), r_cut
+
+
+def _distance(
+    form: Mapping[str, Any],
+    sigma: NDArray[np.float64],
+    pairs: Mapping[str, NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    out = form.get("sigma", 0.0) * sigma
+    for name, number in form.get("over", {}).items():
+        out = out + number / pairs[name]
+    for name, number in form.get("times", {}).items():
+        out = out + number * pairs[name]
+    return out
+
+
+def attracts(potential: str, parameters: Mapping[str, NDArray[np.float64]]) -> bool:
+    """Whether a potential with these parameters attracts at any distance."""
+    how = MANIFEST[check_potential(potential)]["attracts"]
+    return how == "always" or (how != "never" and bool(parameters[how].any()))
 
 
 def _nearest(word: str, words: Mapping[str, object] | tuple[str, ...]) -> str:
@@ -282,6 +310,57 @@ def check_declared(
         parameter.name: _checked(potential, parameter, arrays[parameter.name], types)
         for parameter in parameters
     }
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+# What stands beside potentials under the same prefix of a frame's log.
+_TAKEN = ("springs", "potential")
+
+
+def check_foreign_parameters(
+    potential: str, arrays: Mapping[str, ArrayLike]
+) -> dict[str, NDArray[np.float64]]:
+    """Check the parameters of a potential that is not Amorph's own; return float64 vectors.
+
+    Which there are, and in which bounds, its owner knows. Each has a length: that of ``diameters``,
+    n_types, for one value a type; that of ``numpy.triu_indices(n_types)`` for one a pair of types;
+    1 for one in all.
+
+    Raises `InputError` for names that cannot be written to a file, and for values that are missing,
+    not finite, or of another length.
+    """
+    if not isinstance(potential, str) or not _NAME.fullmatch(potential) or potential in _TAKEN:
+        raise InputError(
+            f"the potential's name is {described(potential)}: it must be a letter and up to 63 "
+            f"letters, digits and underscores, and not {' or '.join(_TAKEN)}."
+        )
+    check_kind("arrays", arrays, Mapping, "a dict of arrays by parameter")
+    types = n_types(arrays)
+    out = {}
+    for name, values in arrays.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InputError(
+                f"{potential}: a parameter's name is {described(name)}: it must be a letter and up "
+                "to 63 letters, digits and underscores."
+            )
+        given = real_numbers(f"{potential}: parameter '{name}'", values).reshape(-1)
+        lengths = {types: "types", n_pairs(types): "pairs of types", 1: "in all"}
+        if given.size not in lengths or (name == "diameters" and given.size != types):
+            told = ", ".join(f"{length} ({what})" for length, what in lengths.items())
+            raise InputError(
+                f"{potential}: parameter '{name}' has length {given.size}: it must be one of "
+                f"{told}."
+            )
+        good = np.isfinite(given) & ((given > 0) | (name != "diameters"))
+        if not good.all():
+            i = int(np.argmin(good))
+            bound = "finite and greater than 0" if name == "diameters" else "finite"
+            raise InputError(
+                f"{potential}: parameter '{name}', element {i} is {float(given[i])!r}: it must be "
+                f"{bound}."
+            )
+        out[name] = given
+    return out
 
 
 def _checked(

@@ -5,7 +5,9 @@ positions or diameters are float64, and other readers of GSD expect float32 too.
 place for stands under ``log/amorph/``: the exact positions (``positions``) and the exact box, in
 HOOMD's form (``box``) and as its vectors (``box_vectors``, since a tilt factor times a length does
 not always give the vector back to the last bit), the potential's parameters
-(``<potential>/<parameter>``), and the quantities logged with the frame.
+(``<potential>/<parameter>``), and the quantities logged with the frame. Of a potential that is not
+Amorph's own the name stands there too (``potential``), and all that stands under that name are its
+parameters: over types (n_types,), over pairs of types (n_types, n_types), or one in all (1,).
 """
 
 from collections.abc import Mapping
@@ -27,6 +29,7 @@ from .errors import (
 from .frame import (
     BOX_KEY,
     BOX_VECTORS_KEY,
+    FOREIGN_KEY,
     POSITIONS_KEY,
     Frame,
     is_reserved,
@@ -79,11 +82,16 @@ def frame_to_chunks(frame: Frame, step: int) -> dict[str, NDArray[Any] | str]:
     chunks[LOG_PREFIX + BOX_VECTORS_KEY] = np.zeros((d, d)) if frame.box is None else frame.box
     if frame.potential is not None:
         types = frame.parameters["diameters"].size
-        for parameter in POTENTIALS[frame.potential]:
-            values = frame.parameters[parameter.name]
-            if parameter.per_pair:
+        if frame.foreign:
+            chunks[LOG_PREFIX + FOREIGN_KEY] = frame.potential
+            names = [(name, v.size != types and v.size > 1) for name, v in frame.parameters.items()]
+        else:
+            names = [(own.name, own.per_pair) for own in POTENTIALS[frame.potential]]
+        for name, per_pair in names:
+            values = frame.parameters[name]
+            if per_pair:
                 values = pairs_to_matrix(values, types)
-            chunks[f"{LOG_PREFIX}{frame.potential}/{parameter.name}"] = values
+            chunks[f"{LOG_PREFIX}{frame.potential}/{name}"] = values
     for key in sorted(frame.log):
         value = frame.log[key]
         chunks[LOG_PREFIX + key] = str(value) if value.dtype.kind == "U" else value
@@ -135,13 +143,20 @@ def read_frame(
         for name in chunks.own_names(LOG_PREFIX)
         if (value := chunks.own(name)) is not None
     }
+    foreign = None
     if potential is None:
         try:
-            potential, parameters = _read_potential(chunks, log, need_potential)
+            foreign = _foreign_name(chunks, log)
+            if foreign is None:
+                potential, parameters = _read_potential(chunks, log, need_potential)
+            else:
+                potential, parameters = foreign, _read_foreign(chunks, foreign, log)
         except FrameError:
             if need_potential:
                 raise
-            parameters = {}  # whoever asks for none has another
+            parameters, foreign = {}, None  # whoever asks for none has another
+    said = log.get(FOREIGN_KEY)
+    theirs = "" if said is None or said.dtype.kind != "U" else f"{said}/"
     images = _read_particles(chunks, n, "image", "iu", 3)
     frame = Frame(
         positions=_exact_positions(chunks, log, _read_positions(chunks, n, dimension)),
@@ -152,7 +167,12 @@ def read_frame(
         parameters=dict(parameters),
         images=None if images is None else images[:, :dimension],
         bonds=_read_bonds(chunks),
-        log={k: _read_log_value(chunks, k, v) for k, v in log.items() if not is_reserved(k)},
+        log={
+            key: _read_log_value(chunks, key, value)
+            for key, value in log.items()
+            if not is_reserved(key) and not (theirs and key.startswith(theirs))
+        },
+        foreign=potential is not None and potential not in POTENTIALS,
         source=chunks.source,
         index=chunks.index,
     )
@@ -372,6 +392,48 @@ def _read_bonds(chunks: FrameChunks) -> NDArray[np.int32] | None:
             f"{chunks.where}: 'bonds/group' names particle {int(group.max())}: there is none such."
         )
     return group.astype(np.int32)
+
+
+def _foreign_name(chunks: FrameChunks, log: Mapping[str, NDArray[Any]]) -> str | None:
+    said = log.get(FOREIGN_KEY)
+    if said is None or (said.dtype.kind == "U" and said.ndim == 0 and str(said)):
+        return None if said is None else str(said)
+    raise CorruptFrameError(
+        f"{chunks.where}: '{LOG_PREFIX}{FOREIGN_KEY}' is {said.tolist()!r}: it must be the name of "
+        "a potential."
+    )
+
+
+def _read_foreign(
+    chunks: FrameChunks, potential: str, log: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.float64]]:
+    """What stands under the name of a potential that is not Amorph's own."""
+    given = {
+        key.removeprefix(f"{potential}/"): values
+        for key, values in log.items()
+        if key.startswith(f"{potential}/")
+    }
+    types = given["diameters"].size if "diameters" in given else 0
+    out = {}
+    for name, values in given.items():
+        where = f"{chunks.where}: '{LOG_PREFIX}{potential}/{name}'"
+        if values.dtype.kind not in "iuf":
+            raise CorruptFrameError(
+                f"{where} holds {values.dtype} values: it must hold real numbers."
+            )
+        if values.ndim == 2 and values.shape == (types, types):
+            try:
+                out[name] = matrix_to_pairs(values.astype(np.float64))
+            except InputError as error:
+                raise CorruptFrameError(f"{where}: {error}") from error
+        elif values.ndim == 1 or types == 0:  # without diameters the frame is refused anyway
+            out[name] = values.astype(np.float64)
+        else:
+            raise CorruptFrameError(
+                f"{where} has shape {values.shape}: it must be ({types},), ({types}, {types}) or "
+                "(1,)."
+            )
+    return out
 
 
 def _read_potential(

@@ -7,21 +7,15 @@
 // Phys. Rev. Lett. 95, 228301 (2005); neither is cut, r_cut and the switch are ours.
 #pragma once
 
+#include "amorph_manifest.h"
 #include "dual.h"
 #include "xplor.h"
 
 namespace amorph::potentials {
 
-struct FourTerm {
-    static constexpr const char* name = "four_term";
-    static constexpr const char* pair_parameters[] = {"b0", "a0", "a1", "a2",
-                                                      "b1", "b2", "a3", "r_cut"};
-
+struct FourTerm : manifest::FourTerm {
     enum Coefficient { b0, a0, a1, a2, b1, b2, a3, r_cut_squared, inverse_width, n_coefficients };
-    static constexpr double onset = 0.8;  // r_on / r_cut
 
-    static double r_cut(const double* p) { return p[8]; }
-    static double r_on(const double* p) { return onset * p[8]; }
     static void uncut(double* c) {
         c[r_cut_squared] = never_cut_squared;
         c[inverse_width] = no_width;
@@ -30,7 +24,7 @@ struct FourTerm {
     static void coefficients(const double* p, double* c) {
         for (int k = 0; k < 7; ++k) c[k] = p[1 + k];
         c[r_cut_squared] = p[8] * p[8];
-        c[inverse_width] = 1.0 / (c[r_cut_squared] * (1.0 - onset * onset));
+        c[inverse_width] = 1.0 / (c[r_cut_squared] * (1.0 - r_on_times_r_cut * r_on_times_r_cut));
     }
 
     // The largest |u''| from a little inside the first minimum on: the wall below is steeper

@@ -5,11 +5,12 @@
 //
 // with sigma = (D_i + D_j)/2, and S the XPLOR switch between r_on = sigma + 5/a and
 // r_cut = sigma + 9.9/a. Source: "Designing athermal disordered solids with automatic
-// differentiation", eq. 1 (the figures 5 and 9.9 are its published code's). The reduced form
-// writes the core as (k/2) (1 - r/sigma)^2 - B: "Fully independent response in disordered
-// solids", eq. 1, which gives no cutoff; the same one is used.
+// differentiation", eq. 1 (5 and 9.9, which stand in potentials.json, are its published code's).
+// The reduced form writes the core as (k/2) (1 - r/sigma)^2 - B: "Fully independent response in
+// disordered solids", eq. 1, which gives no cutoff; the same one is used.
 #pragma once
 
+#include "amorph_manifest.h"
 #include "xplor.h"
 
 namespace amorph::potentials {
@@ -29,23 +30,18 @@ struct HarmonicMorseShape {
         half_inverse_alpha,
         n_coefficients
     };
-    static constexpr double onset = 5.0;   // (r_on - sigma) a
-    static constexpr double cutoff = 9.9;  // (r_cut - sigma) a
-
-    static double r_cut(const double* p) { return p[0] + cutoff / p[3]; }
-    static double r_on(const double* p) { return p[0] + onset / p[3]; }
     static void uncut(double* c) {
         c[r_cut_squared] = never_cut_squared;
         c[inverse_width] = no_width;
     }
 
-    static void shape(const double* p, double k, double* c) {
-        const double width = r_cut(p) * r_cut(p) - r_on(p) * r_on(p);
+    static void shape(const double* p, double k, double r_on, double r_cut, double* c) {
+        const double width = r_cut * r_cut - r_on * r_on;
         c[alpha_sigma] = p[3] * p[0];
         c[alpha] = p[3];
         c[core] = k / p[3];
         c[pull] = 2.0 * p[3] * p[1];
-        c[r_cut_squared] = r_cut(p) * r_cut(p);
+        c[r_cut_squared] = r_cut * r_cut;
         c[inverse_width] = 1.0 / width;
         c[steepness] = 6.0 / (p[3] * width);
         c[half_inverse_alpha] = 0.5 / p[3];
@@ -79,22 +75,20 @@ struct HarmonicMorseShape {
     }
 };
 
-struct HarmonicMorse : HarmonicMorseShape {
-    static constexpr const char* name = "harmonic_morse";
-    // After sigma, the parameters of a pair of types in the order `coefficients` takes them.
-    static constexpr const char* pair_parameters[] = {"binding", "stiffness", "alpha"};
-
-    static void coefficients(const double* p, double* c) { shape(p, p[2], c); }
+struct HarmonicMorse : HarmonicMorseShape, manifest::HarmonicMorse {
+    using Formula = HarmonicMorseShape;
+    static void coefficients(const double* p, double* c) { shape(p, p[2], r_on(p), r_cut(p), c); }
     static double max_stiffness(const double* p) { return stiffest(p, p[2]); }
 };
 
-struct HarmonicMorseReduced : HarmonicMorseShape {
-    static constexpr const char* name = "harmonic_morse_reduced";
-    static constexpr const char* pair_parameters[] = {"binding", "stiffness", "alpha"};
-
+struct HarmonicMorseReduced : HarmonicMorseShape, manifest::HarmonicMorseReduced {
+    using Formula = HarmonicMorseShape;
     // (k/2)(1 - r/sigma)^2 is a core of stiffness k/sigma^2.
-    static void coefficients(const double* p, double* c) { shape(p, p[2] / (p[0] * p[0]), c); }
-    static double max_stiffness(const double* p) { return stiffest(p, p[2] / (p[0] * p[0])); }
+    static double core_stiffness(const double* p) { return p[2] / (p[0] * p[0]); }
+    static void coefficients(const double* p, double* c) {
+        shape(p, core_stiffness(p), r_on(p), r_cut(p), c);
+    }
+    static double max_stiffness(const double* p) { return stiffest(p, core_stiffness(p)); }
 };
 
 }  // namespace amorph::potentials

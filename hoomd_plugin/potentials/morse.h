@@ -7,14 +7,12 @@
 // statistical physics models", the interaction of its clusters; it gives no cutoff.
 #pragma once
 
+#include "amorph_manifest.h"
 #include "xplor.h"
 
 namespace amorph::potentials {
 
-struct Morse {
-    static constexpr const char* name = "morse";
-    static constexpr const char* pair_parameters[] = {"binding", "alpha"};
-
+struct Morse : manifest::Morse {
     enum Coefficient {
         alpha_sigma,
         alpha,
@@ -25,11 +23,7 @@ struct Morse {
         half_inverse_alpha,
         n_coefficients
     };
-    static constexpr double onset = 5.0;
-    static constexpr double cutoff = 9.9;
 
-    static double r_cut(const double* p) { return p[0] + cutoff / p[2]; }
-    static double r_on(const double* p) { return p[0] + onset / p[2]; }
     static void uncut(double* c) {
         c[r_cut_squared] = never_cut_squared;
         c[inverse_width] = no_width;

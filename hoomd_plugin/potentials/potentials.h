@@ -1,19 +1,21 @@
-// The pair potentials there are: a new one costs its header and its place in this list.
+// The pair potentials there are. They are listed in handover/potentials.json, of which manifest.py
+// makes the headers amorph_*.h: a new one costs its header here and its entry there.
 //
-// Each is a type with
+// Each is a type derived from its entry, which has
 //   name, pair_parameters           its name and the names of its parameters by pair of types
-//   r_cut(), max_stiffness()        cutoff and largest u'' of a pair, from (sigma, parameters...)
-//   r_on()                          where the XPLOR switch begins; r_cut() if there is none
+//   r_cut(), r_on()                 cutoff of a pair, and where the XPLOR switch begins (r_cut() if
+//                                   there is none), from (sigma, parameters...)
+// and with
+//   max_stiffness()                 largest u'' of a pair, from the same
 //   n_coefficients, coefficients()  what `evaluate` needs of a pair of types, from the same
 //   uncut()                         makes coefficients those of the potential without its switch
 //   evaluate()                      energy and -u'(r)/r from r^2, without branches
+//   Formula                         where some share these: the type that has them for all
 // Where all coefficients are zero, energy and force must be zero at any r: so are the ghosts'.
 #pragma once
 
-#include "four_term.h"
-#include "harmonic_morse.h"
-#include "morse.h"
-#include "soft_sphere.h"
+#include "amorph_potentials.h"
+#include "table.h"
 
 namespace amorph::potentials {
 
@@ -22,6 +24,16 @@ struct List {
     static constexpr int size = sizeof...(Potentials);
 };
 
-using All = List<HarmonicMorse, HarmonicMorseReduced, SoftSphere, Morse, FourTerm>;
+// The formulas, by the names of their parameters.
+using Formulas = List<AMORPH_POTENTIALS>;
+
+template <class... Potentials>
+constexpr List<Potentials..., Table> with_table(List<Potentials...>) {
+    return {};
+}
+
+// What the engine takes: the formulas, and after them the table of any other.
+using All = decltype(with_table(Formulas{}));
+constexpr int table_index = Formulas::size;
 
 }  // namespace amorph::potentials

@@ -3,18 +3,14 @@
 // B = 0.
 #pragma once
 
+#include "amorph_manifest.h"
 #include "real.h"
 
 namespace amorph::potentials {
 
-struct SoftSphere {
-    static constexpr const char* name = "soft_sphere";
-    static constexpr const char* pair_parameters[] = {"stiffness"};
-
+struct SoftSphere : manifest::SoftSphere {
     enum Coefficient { sigma, stiffness, r_cut_squared, n_coefficients };
 
-    static double r_cut(const double* p) { return p[0]; }
-    static double r_on(const double* p) { return p[0]; }
     static void uncut(double*) {}  // it ends by itself
     static double max_stiffness(const double* p) { return p[1] / (p[0] * p[0]); }
 

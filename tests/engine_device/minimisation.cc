@@ -35,6 +35,10 @@ const Configuration configurations[] = {
     {"soft_sphere", 2, 600, 2, 1.0, 0.0},             //
     {"morse", 2, 200, 2, 1.2, 0.2},                   //
     {"four_term", 2, 200, 1, 0.6, 0.0},               //
+    {"table", 2, 90, 2, 1.5, 0.2},                    //
+    {"table", 2, 368, 1, 1.2, 0.0},                   //
+    {"table", 2, 368, 368, 1.2, 0.0},                 // a type each
+    {"table", 3, 300, 3, 1.3, 0.1},                   //
     {"harmonic_morse", 3, 180, 2, 1.2, 0.0},          // four lanes
     {"harmonic_morse", 3, 250, 1, 1.5, 0.2},          // two
     {"soft_sphere", 3, 900, 2, 1.4, 0.1},             // one, in cells
@@ -175,6 +179,7 @@ void test_minimisation() {
         {"soft_sphere", 2, 600, 2, 1.8, 0.0, false},
         {"harmonic_morse", 3, 140, 1, 1.2, 0.1, false},
         {"soft_sphere", 3, 200, 2, 1.8, 0.0, true},
+        {"table", 2, 80, 2, 1.6, 0.2, true},
     };
     for (const auto& c : cases) {
         const std::string what = std::string("quench of ") + c.potential +
@@ -324,22 +329,26 @@ void test_endings() {
 }
 
 // Boxes, types and tables of each replica's own.
-void test_each_its_own() {
-    System s = make_system("harmonic_morse", 2, 120, 3, 1.6, 0.0, 3, 8);
+void test_each_its_own(const char* potential) {
+    System s = make_system(potential, 2, 120, 3, 1.6, 0.0, 3, 8);
     s.boxes.push_back(s.boxes[0]);
     s.boxes.push_back(s.boxes[0]);
     s.boxes[1].rescale(1.05);
     s.boxes[2].h[0][1] = 3.0;
-    s.tables.push_back(make_table("harmonic_morse", 3, 0.03));
-    s.tables.push_back(make_table("harmonic_morse", 3, -0.02));
+    s.tables.push_back(make_table(potential, 3, 0.03));
+    s.tables.push_back(make_table(potential, 3, -0.02));
     std::mt19937 engine(1);
     for (int i = 0; i < 240; ++i) s.type.push_back(std::int32_t(engine() % 3));
     s.type_each = true;
     const Twin twin = run_twin(s, s.work(), {.threads = 2});
     for (std::int64_t r = 0; r < 3; ++r) {
         const Measured m = measure_all(s, r, s.positions);
-        compare(twin, s, r, m, m.max_force, "replica " + std::to_string(r) + " with its own");
+        compare(twin, s, r, m, m.max_force,
+                potential + (" of replica " + std::to_string(r)) + " with its own");
     }
+}
+void test_each_its_own() {
+    for (const char* potential : {"harmonic_morse", "table"}) test_each_its_own(potential);
 }
 
 void test_refusals() {

@@ -17,7 +17,8 @@ void test_blocks() {
     } const cases[] = {{"harmonic_morse", 2, 39, 20, 2, 0.0, 0.0},   // four lanes
                        {"harmonic_morse", 2, 220, 4, 3, 0.2, 12.0},  // an overflow
                        {"harmonic_morse", 2, 700, 4, 3, 0.0, 0.0},   // in cells
-                       {"soft_sphere", 3, 210, 4, 2, 0.0, 0.0}};     // two lanes
+                       {"soft_sphere", 3, 210, 4, 2, 0.0, 0.0},      // two lanes
+                       {"table", 2, 39, 20, 2, 0.1, 0.0}};
     for (const auto& c : cases) {
         System s = make_system(c.potential, c.dimension, c.n, 2, 1.5, c.tilt, 2, 5, true);
         s.positions[7] = std::nan("");

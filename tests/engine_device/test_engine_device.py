@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,10 +26,15 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the 
 
 
 def compile_all(sources: dict[Path, list[str]], folder: Path) -> list[str]:
+    plugin = ENGINE.parent
+    made = folder / "generated"
+    listed = [plugin / "potentials" / "manifest.py", plugin / "handover" / "potentials.json"]
+    subprocess.run([sys.executable, *listed, made], check=True)
+
     def compile_one(source: Path) -> str:
         out = folder / (source.stem + ".o")
         # No contraction to fused operations: the same bits in every instance of the templates.
-        common = [str(COMPILER), "-std=c++20", "-ffp-contract=off", "-pthread"]
+        common = [str(COMPILER), "-std=c++20", "-ffp-contract=off", "-pthread", f"-I{made}"]
         done = subprocess.run(
             [*common, *sources[source], "-c", str(source), "-o", str(out)],
             capture_output=True,

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -44,8 +45,94 @@ void timed(const char* name, void (*test)()) {
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }
 
+namespace {
+
+// What the tables are of: terms A (1 - s / end)^p of s = r^2 below their ends, the breaks. They are
+// polynomials in s, which cells hold to round-off, down to r = 0.
+struct Term {
+    double height, end;
+    int power;
+};
+
+// Of a pair with these breaks; where there is but one, the other is 0.
+std::vector<Term> terms(double inner, double cutoff) {
+    std::vector<Term> all{{3.0, cutoff, 2}, {1.0, cutoff, 7}};
+    if (inner > 0.0) all.push_back({1.5, inner, 2});
+    return all;
+}
+
+void of_terms(double s, const double* breaks, double& u, double& force_over_r) {
+    u = force_over_r = 0.0;
+    for (const Term& term : terms(breaks[0], breaks[1])) {
+        if (s >= term.end) continue;
+        const double w = 1.0 - s / term.end;
+        u += term.height * std::pow(w, term.power);
+        force_over_r += 2.0 * term.height * term.power * std::pow(w, term.power - 1) / term.end;
+    }
+}
+
+PotentialTable make_tabulated(int n_types, double shift) {
+    using potentials::Cells;
+    constexpr int bits = 3;
+    constexpr double first = 1.0 / 16;
+    const auto number = [](double x) { return potentials::high_bits(x) >> (20 - bits); };
+    const auto beginning = [](int n) { return potentials::from_bits(n << (20 - bits), 0); };
+    const auto pairs = std::size_t(n_types * n_types);
+    std::vector<double> sigma(pairs), r_cut(pairs), coefficients;
+    std::vector<double> cells(2 * Cells::size, 0.0);
+    for (int s = 0; s < n_types; ++s)
+        for (int t = 0; t < n_types; ++t) {
+            const std::size_t at = std::size_t(s * n_types + t);
+            const double u = n_types > 1 ? double(s + t) / (2 * n_types - 2) : 0.5;
+            sigma[at] = 0.8 + 0.2 * u + shift;
+            r_cut[at] = 1.1 * sigma[at];
+            const double cutoff = r_cut[at] * r_cut[at];
+            const double inner = (s + t) % 3 == 1 ? 0.0 : 0.6 * cutoff;
+            const int wall = number(first) - 1;
+            // A break at 0 lies below every distance.
+            const double place = double(cells.size() / Cells::size) - (inner > 0.0 ? 0.0 : 1.0);
+            coefficients.insert(coefficients.end(), {place, beginning(wall), inner, cutoff});
+            for (int n = wall; n <= number(cutoff); ++n)
+                for (const double from : {beginning(n), inner, cutoff}) {
+                    // A cell, and one more for each break in it.
+                    if (number(from) != n) continue;
+                    std::vector<double> c(Cells::size, 0.0);
+                    for (const Term& term : terms(inner, cutoff)) {
+                        if (from >= term.end) continue;
+                        const double w = 1.0 - beginning(n) / term.end;
+                        double binomial = 1.0;
+                        for (int k = 0; k <= term.power; ++k) {
+                            const double value = term.height * binomial *
+                                                 std::pow(w, term.power - k) *
+                                                 std::pow(-1.0 / term.end, k);
+                            if (k == 0)
+                                c[7] += value;
+                            else
+                                c[std::size_t(k) - 1] -= 2.0 * k * value;
+                            binomial *= double(term.power - k) / (k + 1);
+                        }
+                    }
+                    cells.insert(cells.end(), c.begin(), c.end());
+                }
+        }
+    Tabulated table{};
+    table.n_types = n_types;
+    table.n_breaks = 2;
+    table.bits = bits;
+    table.max_stiffness = 20.0;
+    table.sigma = sigma.data();
+    table.r_cut = r_cut.data();
+    table.coefficients = coefficients.data();
+    table.cells = cells.data();
+    table.n_cells = cells.size() / Cells::size;
+    return PotentialTable(table);
+}
+
+}  // namespace
+
 // A table of n_types kinds, all of them different.
 PotentialTable make_table(const std::string& name, int n_types, double shift) {
+    if (name == potentials::Table::name) return make_tabulated(n_types, shift);
     const int potential = find_potential(name);
     const auto names = pair_parameter_names(potential);
     const auto pairs = std::size_t(n_types * n_types);
@@ -130,6 +217,8 @@ device::Batch make_batch(device::Packed& packed) {
     batch.boxes = packed.boxes.data();
     batch.coefficients = packed.coefficients.data();
     batch.r_cut = packed.r_cut.data();
+    if (!packed.cells.empty()) batch.cells = packed.cells.data();
+    batch.cells_at = packed.cells_at.data();
     batch.scales = packed.scales.data();
     if (!packed.bond_first.empty()) batch.bond_first = packed.bond_first.data();
     batch.bonds = packed.bonds.data();
@@ -237,7 +326,10 @@ namespace {
 
 template <class Potential>
 void evaluate(double r2, const double* c, double& u, double& f) {
-    Potential::evaluate(r2, c, u, f);
+    if constexpr (std::is_same_v<Potential, potentials::Table>)
+        of_terms(r2, c + potentials::Table::first_break, u, f);
+    else
+        Potential::evaluate(r2, c, u, f);
 }
 template <class... Potentials>
 auto evaluation(potentials::List<Potentials...>, int potential) {

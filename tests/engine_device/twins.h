@@ -39,6 +39,8 @@ void visit_case(int potential, int dimension, int lanes, Visit visit) {
         return visit(Case<potentials::HarmonicMorseShape, 2, 4>{});
     if (potential == 2 && dimension == 3 && lanes == 2)
         return visit(Case<potentials::SoftSphere, 3, 2>{});
+    if (potential == potentials::table_index && dimension == 2 && lanes == 4)
+        return visit(Case<potentials::Table, 2, 4>{});
     throw std::logic_error("not among the few cases");
 #else
     device::visit_case(potentials::All{}, potential, dimension, lanes, visit);

@@ -13,13 +13,10 @@ template <class Potential>
 struct FormulaOf {
     using type = Potential;
 };
-template <>
-struct FormulaOf<potentials::HarmonicMorse> {
-    using type = potentials::HarmonicMorseShape;
-};
-template <>
-struct FormulaOf<potentials::HarmonicMorseReduced> {
-    using type = potentials::HarmonicMorseShape;
+template <class Potential>
+    requires requires { typename Potential::Formula; }
+struct FormulaOf<Potential> {
+    using type = typename Potential::Formula;
 };
 
 template <class Formula_, int D, int L>

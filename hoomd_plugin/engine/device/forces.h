@@ -10,7 +10,8 @@
 //   12 warps x 40 x 100 / 4 = 12,000 for forces, 1,500 for sums and moves, 1,300 for lists,
 // a quench 9.2e6. The 132 of an H200 at 1.75 GHz do 25,000 a second at most; with half of the
 // cycles lost to latency and barriers, 12,000, or 7 of its 33 TFLOP/s. Device memory sees 12 kB a
-// quench.
+// quench. Of a tabulated potential a pair reads 64 bytes from the first-level cache, a warp 2 kB in
+// 16 cycles, and the arithmetic is less than that of exponentials.
 #pragma once
 
 #include "../../potentials/spring.h"
@@ -47,14 +48,51 @@ AMORPH_HOSTDEVICE void add_pair(const double* d, double r2, double energy, doubl
     }
 }
 
+// The coefficients of pairs of one type with another, held in registers.
+template <class Formula, int D, int L>
+struct PairCoefficients {
+    static constexpr int count = Formula::n_coefficients;
+    const double* row;
+    Number c[count];
+
+    AMORPH_HOSTDEVICE PairCoefficients(const Replica<D, L>& r, int type)
+        : row(r.coefficients + std::int64_t(type) * r.n_types * count) {}
+    AMORPH_HOSTDEVICE void take(int type) {
+        for (int k = 0; k < count; ++k) c[k] = row[type * count + k];
+    }
+    AMORPH_HOSTDEVICE void evaluate(double r2, Number& energy, Number& force_over_r) const {
+        Formula::evaluate(Number(r2), c, energy, force_over_r);
+    }
+};
+
+// Of a tabulated potential they stay where they are: their number is not known to the compiler.
+template <int D, int L>
+struct PairCoefficients<potentials::Table, D, L> {
+    const potentials::Cells cells;
+    const double* row;
+    const double* at = nullptr;
+
+    struct OfPair {
+        const potentials::Cells& cells;
+        const double* at;
+        AMORPH_HOSTDEVICE Number operator[](int k) const { return at[k]; }
+    };
+    AMORPH_HOSTDEVICE PairCoefficients(const Replica<D, L>& r, int type)
+        : cells(r.cells),
+          row(r.coefficients + std::int64_t(type) * r.n_types * potentials::Table::n_coefficients) {
+    }
+    AMORPH_HOSTDEVICE void take(int type) { at = row + type * potentials::Table::n_coefficients; }
+    AMORPH_HOSTDEVICE void evaluate(double r2, Number& energy, Number& force_over_r) const {
+        potentials::Table::evaluate(Number(r2), OfPair{cells, at}, energy, force_over_r);
+    }
+};
+
 template <class Formula, int D, int L, bool Tilted, Sought What>
 AMORPH_HOSTDEVICE void sum_row(const Replica<D, L>& r, const Images<D>& images, int i, int lane,
                                double* sums) {
-    constexpr int count = Formula::n_coefficients;
     const std::uint16_t* entry = r.list + i * L + lane;
     const Point<D> own = r.x[i];
-    const double* const table = r.coefficients + std::int64_t(r.type[i]) * r.n_types * count;
-    Number c[count];
+    PairCoefficients<Formula, D, L> c(r, r.type[i]);
     // The neighbours of which c holds: `in_type` places from `first` on.
     unsigned first = 0, in_type = 0;
     for (int k = r.counts[i * L + lane]; k > 0; --k, entry += r.columns) {
@@ -63,7 +101,7 @@ AMORPH_HOSTDEVICE void sum_row(const Replica<D, L>& r, const Images<D>& images, 
             const int type = r.type[j];
             first = unsigned(r.first_of_type[type]);
             in_type = unsigned(r.first_of_type[type + 1]) - first;
-            for (int q = 0; q < count; ++q) c[q] = table[type * count + q];
+            c.take(type);
         }
         const Point<D> other = r.x[j];
         double d[D];
@@ -72,7 +110,7 @@ AMORPH_HOSTDEVICE void sum_row(const Replica<D, L>& r, const Images<D>& images, 
         double r2 = d[0] * d[0];
         for (int a = 1; a < D; ++a) r2 += d[a] * d[a];
         Number energy, force_over_r;
-        Formula::evaluate(Number(r2), c, energy, force_over_r);
+        c.evaluate(r2, energy, force_over_r);
         add_pair<What, D>(d, r2, energy.v, force_over_r.v, sums);
     }
 }

@@ -261,6 +261,8 @@ class Runner {
           boxes_(packed.boxes, stream_),
           coefficients_(packed.coefficients, stream_),
           r_cut_(packed.r_cut, stream_),
+          cells_(packed.cells, stream_),
+          cells_at_(packed.cells_at, stream_),
           scales_(packed.scales, stream_),
           bond_first_(packed.bond_first, stream_),
           bonds_(packed.bonds, stream_),
@@ -335,6 +337,8 @@ class Runner {
         const std::int64_t tables = batch.table_each ? from : 0;
         batch.coefficients = coefficients_.data() + tables * pairs * packed_.shape.n_coefficients;
         batch.r_cut = r_cut_.data() + tables * pairs;
+        batch.cells = cells_.data();
+        batch.cells_at = cells_at_.data() + (packed_.cells_at.empty() ? 0 : tables);
         batch.scales = scales_.data() + (batch.scales_each ? from : 0);
         if (!packed_.bond_first.empty())
             batch.bond_first =
@@ -450,7 +454,8 @@ class Runner {
     Signals signals_;
     DeviceArray<std::uint16_t> order_, type_;
     DeviceArray<std::int32_t> first_of_type_;
-    DeviceArray<double> boxes_, coefficients_, r_cut_;
+    DeviceArray<double> boxes_, coefficients_, r_cut_, cells_;
+    DeviceArray<device::CellsAt> cells_at_;
     DeviceArray<device::Scales> scales_;
     DeviceArray<std::int64_t> bond_first_;
     DeviceArray<device::BondEnd> bonds_;

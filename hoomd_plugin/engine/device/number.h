@@ -4,11 +4,10 @@
 // with round numbers are made on the integer side, and no special cases are branched for.
 #pragma once
 
-#include <bit>
 #include <cmath>
 #include <cstdint>
 
-#include "../../potentials/real.h"
+#include "../../potentials/table.h"
 
 namespace amorph::engine::device {
 
@@ -27,29 +26,9 @@ AMORPH_HOSTDEVICE inline Number select(bool condition, Number yes, Number no) {
 }
 AMORPH_HOSTDEVICE inline Number square_root(Number a) { return ::sqrt(a.v); }
 
-// The halves of a double's bits.
-AMORPH_HOSTDEVICE inline std::int32_t high_bits(double x) {
-#if defined(__CUDA_ARCH__)
-    return __double2hiint(x);
-#else
-    return std::int32_t(std::bit_cast<std::int64_t>(x) >> 32);
-#endif
-}
-AMORPH_HOSTDEVICE inline std::int32_t low_bits(double x) {
-#if defined(__CUDA_ARCH__)
-    return __double2loint(x);
-#else
-    return std::int32_t(std::bit_cast<std::int64_t>(x));
-#endif
-}
-AMORPH_HOSTDEVICE inline double from_bits(std::int32_t high, std::int32_t low) {
-#if defined(__CUDA_ARCH__)
-    return __hiloint2double(high, low);
-#else
-    return std::bit_cast<double>(std::int64_t(high) * (std::int64_t(1) << 32) |
-                                 std::int64_t(std::uint32_t(low)));
-#endif
-}
+using potentials::from_bits;
+using potentials::high_bits;
+using potentials::low_bits;
 
 // Numbers whose upper bits are all there is to them compare by those alone. Where such a number is
 // a constant, as 0 and 1 are in the potentials, nothing is left of the question.
@@ -67,6 +46,13 @@ AMORPH_HOSTDEVICE inline bool operator>(Number a, Number b) {
     return is_round(b) && high_bits(b.v) == 0 ? high_bits(a.v) > 0 : a.v > b.v;
 }
 AMORPH_HOSTDEVICE inline bool operator<(Number a, Number b) { return b > a; }
+
+AMORPH_HOSTDEVICE inline void load_cell(const potentials::Cells& cells, Number s, Number place,
+                                        Number& start, Number* cell) {
+    double numbers[potentials::Cells::size];
+    potentials::load_cell(cells, s.v, place.v, start.v, numbers);
+    for (int k = 0; k < potentials::Cells::size; ++k) cell[k] = numbers[k];
+}
 
 // 1/sqrt(a) for normal numbers, to a unit in the last place: the instruction's twenty bits and a
 // step of third order.

@@ -115,6 +115,13 @@ Packed pack(const Replicas& replicas, const Work& work) {
     double cutoff = 0.0;
     for (const PotentialTable* table : work.tables) {
         const PairTable& view = table->view();
+        if (view.cells.first != nullptr) {
+            const auto size = std::size_t(potentials::Cells::size);
+            p.cells_at.push_back(
+                {std::int64_t(p.cells.size() / size), view.cells.bits, view.cells.n_breaks});
+            p.cells.insert(p.cells.end(), view.cells.first,
+                           view.cells.first + table->n_cells() * size);
+        }
         for (int s = 0; s < types; ++s)
             for (int t = 0; t < types; ++t) {
                 for (int k = 0; k < view.n_coefficients; ++k)

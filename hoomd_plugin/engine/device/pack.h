@@ -17,7 +17,8 @@ struct Packed {
     // What Batch points at.
     std::vector<std::uint16_t> order, type;
     std::vector<std::int32_t> first_of_type;
-    std::vector<double> boxes, coefficients, r_cut;
+    std::vector<double> boxes, coefficients, r_cut, cells;
+    std::vector<CellsAt> cells_at;
     std::vector<Scales> scales;
     std::vector<std::int64_t> bond_first;
     std::vector<BondEnd> bonds;

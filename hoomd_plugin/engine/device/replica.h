@@ -52,6 +52,12 @@ struct Scales {
     double max_stiffness;
 };
 
+// Where the cells of a replica's tabulated potential begin among all of the batch.
+struct CellsAt {
+    std::int64_t first;
+    std::int32_t bits, n_breaks;
+};
+
 // What becomes of a replica. Where a row of neighbours was too long for the list, nothing else is
 // set or written: the replica has to run again with room for `row_needed`.
 struct Result {
@@ -93,6 +99,8 @@ struct Batch {
     double* boxes;                      // h, (3, 3); changed only where each has its own
     const double* coefficients;         // (n_types, n_types, n_coefficients)
     const double* r_cut;                // (n_types, n_types)
+    const double* cells;                // (n_cells, 8); null: the potential is not tabulated
+    const CellsAt* cells_at;            // as the tables
     const Scales* scales;               //
     const std::int64_t* bond_first;     // (n + 1,), of each particle's row; null: no bonds
     const BondEnd* bonds;               //
@@ -152,6 +160,7 @@ struct Replica {
     double* box;
     const double* coefficients;
     const double* r_cut;
+    potentials::Cells cells;
     Scales scales;
     const std::int64_t* bond_first;  // null: no bonds
     const BondEnd* bonds;
@@ -190,6 +199,10 @@ struct Replica {
         const std::int64_t tables = batch.table_each ? replica : 0;
         r.coefficients = batch.coefficients;
         r.r_cut = batch.r_cut + tables * r.n_types * r.n_types;
+        if (batch.cells != nullptr) {
+            const CellsAt at = batch.cells_at[tables];
+            r.cells = {batch.cells + at.first * potentials::Cells::size, at.bits, at.n_breaks};
+        }
         r.scales = batch.scales[batch.scales_each ? replica : 0];
         r.bond_first = batch.bond_first;
         if (batch.bonds_each) r.bond_first += replica * (r.n + 1);
