@@ -426,7 +426,7 @@ def assembled(
     return Assembled(
         matrix=matrix,
         stiffness=mean,
-        grounds=grounds(rigid),
+        grounds=grounds(rigid, translations=state.box is not None),
         positions=x,
         box=None if state.box is None else np.asarray(state.box),
         rigid=rigid,

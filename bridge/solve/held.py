@@ -35,14 +35,18 @@ def held_hessian(
     return matrix + jnp.diag(jnp.where(free, stiffness, 0.0)), stiffness
 
 
-def grounds(rigid: NDArray[np.float64]) -> NDArray[np.int64]:
+def grounds(rigid: NDArray[np.float64], translations: bool) -> NDArray[np.int64]:
     """Coordinates that no rigid motion leaves all where they are, as many as there are motions.
 
-    Of ``rigid`` (N d, n_rigid), orthonormal, each time the coordinate that what is left of the
-    motions moves most: Gram and Schmidt's way with pivots.
+    Of ``rigid`` (N d, n_rigid), orthonormal: for ``translations``, one for each axis, those of the
+    first particle that moves; otherwise each time the coordinate that what is left of the motions
+    moves most (Gram and Schmidt's way with pivots).
     """
-    left, out = rigid, np.empty(rigid.shape[1], dtype=np.int64)
-    for k in range(len(out)):
+    number = rigid.shape[1]
+    if translations and number:
+        return int(np.argmax(rigid[:, 0] != 0)) + np.arange(number)
+    left, out = rigid, np.empty(number, dtype=np.int64)
+    for k in range(number):
         size = np.sum(left**2, axis=1)
         out[k] = np.argmax(size > 0.5 * np.max(size))  # the first of those that are alike
         row = left[out[k]]

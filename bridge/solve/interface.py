@@ -135,14 +135,11 @@ class Factor(ABC):
         Neither factorising nor solving says so: a response at a saddle is a response. A smallest
         eigenvalue of less than `SMALLEST_PIVOT` of the stiffness does not count as positive.
         """
-        found = self.inertia()
-        if found is None:
-            raise NotPositiveError("nothing is known of the inertia")
-        if found.negative or found.zero:
-            raise NotPositiveError
         least = self._smallest_pivot()
-        clear = CLEAR_PIVOT * self.whole.matrix.size * self.stiffness
-        if (least is None or not least > clear) and not self.smallest() > SMALLEST_PIVOT:
+        if least is not None and least > CLEAR_PIVOT * self.whole.matrix.size * self.stiffness:
+            return
+        found = self.inertia()
+        if found is None or found.negative or found.zero or not self.smallest() > SMALLEST_PIVOT:
             raise NotPositiveError
 
     def _smallest_pivot(self) -> float | None:
