@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..matter.mechanics import State
 from .blocks import pair_stiffness
 from .differentiable import Operands
-from .factors import SMALLEST_PIVOT, factorise
+from .factors import factorise
 from .inertia import NotPositiveError
 from .interface import Factor
 
@@ -82,7 +82,12 @@ class ByLibrary:
 
     def _proven(self, operands: Operands) -> NDArray[np.bool_]:
         factor = self._factor(operands)
-        return np.asarray(factor is not None and factor.smallest() > SMALLEST_PIVOT)
+        try:
+            if factor is not None:
+                factor.prove()
+        except NotPositiveError:
+            factor = None
+        return np.asarray(factor is not None)
 
     def _factor(self, operands: Operands) -> Factor | None:
         """The factor of a matrix; None where it is not positive definite."""
