@@ -161,7 +161,9 @@ class _GSD:
             self._file = GSDReader(source.path)
         elif types is None:
             self._file = GSDReader(
-                source.path, potential=theta.potential, parameters=theta.frame_arrays()
+                source.path,
+                potential=theta.potential,
+                parameters=theta.arrays() if theta.near is None else theta.near.frame_arrays(),
             )
         else:
             self._file = GSDReader(source.path, need_potential=False)
