@@ -52,6 +52,9 @@ __all__ = ["Relaxation", "relax", "relaxation"]
 NEWTON_FORCE = 1e-2
 FIRE_GAIN = 1e-2
 MOST_CHORDS = 12
+# Steps by a factor that is there go on to this part of the tolerance: one more costs little, and
+# differences between packings are then as exact as a new factor would have made them.
+BELOW = 1e-2
 MOST_NEWTON = 30
 # Large packings whose forces are this small beside k_max σ are not left to FIRE: see `run_newton`.
 BOUNDED_FORCE = 1e-6
@@ -391,7 +394,7 @@ def _steps(
             break
         slow = smaller > force / factor.gain
         force = smaller
-        if force <= tolerance or slow:
+        if force <= BELOW * tolerance or slow:
             break
     assert first is not None
     return first, force

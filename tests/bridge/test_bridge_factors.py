@@ -356,7 +356,7 @@ def test_cutting_what_holds(updated: dict[str, Any]) -> None:
     i, j = int(state.bonds.i[last]), int(state.bonds.j[last])
     column = bond(state, i, j)[0][:, :, :1]
     factor = factorise(theta, state, "dense")
-    with pytest.raises(bridge.FloppyModeError, match="state of self stress"):
+    with pytest.raises(bridge.errors.FloppyModeError, match="state of self stress"):
         factor.update(column, [-k])
     # A third bond holds the particle, faintly.
     other = bond(state, 6, 25)[0][:, :, :1]
