@@ -46,24 +46,74 @@ poisson_ratio = register(
         poisson_ratio_of,
         describe="Poisson's ratio ν",
         bounds={2: (-1.0, 1.0), 3: (-1.0, 0.5)},
+        symbol="ν",
+        units="1",
     )
 )
-bulk_modulus = register(Feature("bulk_modulus", bulk_modulus_of, describe="bulk modulus B"))
-shear_modulus = register(Feature("shear_modulus", shear_modulus_of, describe="shear modulus G"))
-pressure = register(Feature("pressure", pressure_of, describe="pressure p"))
-_stress = register(Feature("stress", stress_of, scalar=False, describe="stress"))
+bulk_modulus = register(
+    Feature(
+        "bulk_modulus",
+        bulk_modulus_of,
+        describe="bulk modulus B",
+        symbol="B",
+        units="energy / length^d",
+    )
+)
+shear_modulus = register(
+    Feature(
+        "shear_modulus",
+        shear_modulus_of,
+        describe="shear modulus G",
+        symbol="G",
+        units="energy / length^d",
+    )
+)
+pressure = register(
+    Feature(
+        "pressure",
+        pressure_of,
+        describe="pressure p",
+        symbol="p",
+        units="energy / length^d",
+    )
+)
+_stress = register(
+    Feature(
+        "stress",
+        stress_of,
+        scalar=False,
+        describe="stress",
+        symbol="σ_ij",
+        units="energy / length^d",
+    )
+)
 elastic_tensor = register(
-    Feature("elastic_tensor", elastic_tensor_of, scalar=False, describe="elastic tensor")
+    Feature(
+        "elastic_tensor",
+        elastic_tensor_of,
+        scalar=False,
+        describe="elastic tensor",
+        symbol="C_ijkl",
+        units="energy / length^d",
+    )
 )
 lowest_modulus = register(
     Feature(
         "lowest_modulus",
         lowest_modulus_of,
         describe="smallest eigenvalue of the elastic tensor",
+        symbol="c_1",
+        units="energy / length^d",
     )
 )
 youngs_modulus = register(
-    Feature("youngs_modulus", youngs_modulus_of, describe="Young's modulus E")
+    Feature(
+        "youngs_modulus",
+        youngs_modulus_of,
+        describe="Young's modulus E",
+        symbol="E",
+        units="energy / length^d",
+    )
 )
 youngs_moduli = register(
     Feature(
@@ -72,10 +122,20 @@ youngs_moduli = register(
         scalar=False,
         describe="Young's moduli along the axes",
         listed=False,
+        symbol="E_i",
+        units="energy / length^d",
     )
 )
 anisotropy = register(
-    Feature("anisotropy", anisotropy_of, describe="universal elastic anisotropy", listed=False)
+    Feature(
+        "anisotropy",
+        anisotropy_of,
+        describe="universal elastic anisotropy",
+        listed=False,
+        symbol="A",
+        units="1",
+        source="Ranganathan and Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008)",
+    )
 )
 elastic_constants = register(
     Feature(
@@ -84,6 +144,8 @@ elastic_constants = register(
         scalar=False,
         describe="elastic constants",
         listed=False,
+        symbol="C_ab",
+        units="energy / length^d",
     )
 )
 stress_components = register(
@@ -93,9 +155,20 @@ stress_components = register(
         scalar=False,
         describe="components of the stress",
         listed=False,
+        symbol="σ_a",
+        units="energy / length^d",
     )
 )
-_energy = register(Feature("energy", energy_of, needs_box=False, describe="energy U"))
+_energy = register(
+    Feature(
+        "energy",
+        energy_of,
+        needs_box=False,
+        describe="energy U",
+        symbol="U",
+        units="energy",
+    )
+)
 psi_8 = register(bond_order_feature(8))
 psi_8_sharp = register(bond_order_feature(8, WITHIN_LARGEST_DIAMETER))
 coordination = register(
@@ -105,6 +178,9 @@ coordination = register(
         needs_box=False,
         differentiable=False,
         describe="mean contact number Z, rattlers left out",
+        symbol="Z",
+        units="1",
+        source="O'Hern, Silbert, Liu and Nagel, Phys. Rev. E 68, 011306 (2003)",
     )
 )
 
@@ -118,6 +194,8 @@ def _frequencies(n: int) -> Feature:
         needs_box=False,
         scalar=False,
         describe=f"the {n} lowest frequencies ω",
+        symbol="ω",
+        units="(energy / length²)^(1/2)",
         modes=n,
         per_mode=True,
     )

@@ -162,6 +162,8 @@ def coordination_feature(window: Window = FIRST_SHELL, *, name: str | None = Non
         needs_pairs=True,
         differentiable=window.differentiable,
         describe="mean number of neighbours Z",
+        symbol="Z",
+        units="1",
     )
 
 

@@ -267,4 +267,6 @@ def pair_distribution_feature(
         differentiable=spread is not None,
         scalar=False,
         describe="pair distribution function g(r)",
+        symbol="g(r)",
+        units="1",
     )
