@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
-from amorph import bridge
+from amorph import bridge, ensemble
 from amorph.bridge.features.registry import FEATURES
 from amorph.bridge.matter.registered import POTENTIAL_CLASSES
 from amorph.campaigns import cli, plugins
@@ -295,17 +296,19 @@ def test_on_two_ranks_killed_and_resumed_it_ends_as_alone(folder: Path, amorph: 
 
 
 def test_workers_run_the_plugins_of_their_parent(folder: Path, amorph: Any) -> None:
-    (folder / "p.toml").write_text(
-        CAMPAIGN.split("[design]")[0].replace("seed = 1", "seed = 1\nreplicas = 2")
+    load_plugins(folder / "shoulder.py")
+    theta = bridge.from_arrays(
+        "shoulder", {"diameters": [0.8, 1.0], "stiffness": 5.0, "height": 1.0}
     )
-    made = amorph("prepare", "p.toml", "-o", "p.gsd", cwd=folder)
-    assert made.returncode == 0, made.stderr
-    for workers in ("1", "2"):
-        done = amorph(
-            "analyze", "p.gsd", "--plugin", "shoulder.py", "--features", "plugged_gap*2,energy",
-            "--workers", workers, "-o", f"{workers}.csv", cwd=folder,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    table = (folder / "1.csv").read_text()
-    assert "plugged_gap*2" in table.splitlines()[0]
-    assert table == (folder / "2.csv").read_text()
+    made = list(bridge.packings_of(ensemble.quench(theta, 32, 1.6, 2, 2, seed=1, threads=1)))
+    bridge.write_gsd(folder / "p.gsd", made)
+    done = amorph(
+        "analyze", "p.gsd", "--plugin", "shoulder.py", "--features", "plugged_gap*2,energy",
+        "--workers", "2", "-o", "p.csv", cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = pandas.read_csv(folder / "p.csv")
+    for (theta, packing), gap in zip(made, found["plugged_gap*2"], strict=True):
+        at_rest = bridge.relax(theta, packing)
+        expected = 2 * bridge.feature("plugged_gap")(theta, at_rest)
+        assert gap == pytest.approx(expected, rel=1e-9)
