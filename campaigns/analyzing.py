@@ -35,6 +35,7 @@ from .analysis import (
 )
 from .errors import RecordError, WorkerError
 from .parts import Parts, begun
+from .plugins import loaded
 from .row_files import check_output, columns_of, write_table
 from .workers import WorkerDied, Workers, available_cores
 
@@ -218,6 +219,7 @@ def _header(selection: Selection, request: Request) -> dict[str, Any]:
         "potential": request.potential,
         "parameters": {k: np.asarray(v).tolist() for k, v in request.parameters.items()},
         "types": None if request.types is None else list(request.types),
+        **({"plugins": {p.name: p.checksum for p in loaded()}} if loaded() else {}),
     }
 
 

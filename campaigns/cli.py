@@ -33,6 +33,13 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        help="A Python file that registers features or potentials of your own; may be repeated.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 
 
@@ -113,6 +120,7 @@ def prepare(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, gpu, or gpu:N for one of several.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Threads of the CPU over replicas.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Prepare an ensemble of packings from a file, a frame of OUT.gsd for each replica.
 
@@ -124,13 +132,15 @@ def prepare(
     from amorph.handover import InputError
 
     from .files import load_preparation
+    from .plugins import run_installed
     from .preparing import prepare_to_gsd
     from .row_files import check_file_output
     from .statistics import StatisticsFile
 
     if force and append:
         raise InputError("--force replaces the file, --append goes on with it: give one of them.")
-    settings = load_preparation(file)
+    run_installed()
+    settings = load_preparation(file, plugins=plugin or ())
     if not append:
         check_file_output(output, overwrite=force)
     p = settings.preparation
@@ -176,7 +186,17 @@ def _slice(text: str | None) -> slice | None:
 
 
 def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [n for n in (x.strip() for x in text.split(",")) if n]
+    """Names that commas divide, but for commas in brackets: elastic_tensor[0,0,1,1] is one."""
+    if text is None:
+        return None
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign in "[(") - (sign in "])")
+        if sign == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [name for name in (part.strip() for part in parts) if name]
 
 
 def _frame_numbers(text: str | None) -> list[int] | None:
@@ -241,6 +261,7 @@ def analyze(
     plot_frames: Annotated[
         str | None, typer.Option(help="Frames to draw, 0,5,...; by default the first.")
     ] = None,
+    plugin: Plugins = None,
     force: Force = False,
 ) -> None:
     """Relax and measure every frame of trajectories: a row a frame, as JSON, CSV or Parquet.
@@ -255,12 +276,15 @@ def analyze(
     from .analyzing import analyze_to_file
     from .files import load_named_potential
     from .plotting import Plot
+    from .plugins import load_plugins, run_installed
 
     chosen = _slice(frames)
     numbers = _frame_numbers(plot_frames)
     if plot is None and numbers is not None:
         raise InputError("--plot-frames needs --plot DIR, where the pictures go.")
     pictures = None if plot is None else Plot(plot, numbers, overwrite=force or resume)
+    run_installed()
+    load_plugins(plugin or ())
     theta, types = (None, None) if potential is None else load_named_potential(potential)
     with frame_bars() as progress:
         bar = progress.add_task("frames", total=None, rate="")
@@ -316,6 +340,7 @@ def run(
     minutes: Annotated[
         float | None, typer.Option(help="Stop at the end of the step that is at work by then.")
     ] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Run a campaign, alone or under mpiexec.
 
@@ -335,7 +360,7 @@ def run(
 
             serve_campaign(ranks, until)
             return
-        outcomes = _run_root(campaign, output, resume, ranks, until)
+        outcomes = _run_root(campaign, output, resume, ranks, until, plugin or ())
     _say_outcomes(outcomes)
 
 
@@ -353,14 +378,21 @@ def _until(ranks: "Ranks", minutes: float | None = None) -> "Until":
 
 
 def _run_root(
-    file: Path, output: Path, resume: bool, ranks: "Ranks", until: "Until"
+    file: Path,
+    output: Path,
+    resume: bool,
+    ranks: "Ranks",
+    until: "Until",
+    plugins: Sequence[Path] = (),
 ) -> list[dict[str, Any]]:
     from .files import file_text, load_campaign
+    from .plugins import run_installed
     from .runs import release_ranks, run_campaign
     from .watching import Bars
 
     try:
-        campaign = load_campaign(file)
+        run_installed()
+        campaign = load_campaign(file, plugins=plugins, kept=output if resume else None)
         source = file_text(file)
     except BaseException:
         release_ranks(ranks)
@@ -388,6 +420,7 @@ def gradient(
         str | None, typer.Option(help="Of each parameter, as parts of itself: 0.01,0.03.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the check there.")] = False,
+    plugin: Plugins = None,
 ) -> None:
     """Check gradients against finite changes of the parameters, alone or under mpiexec.
 
@@ -408,9 +441,11 @@ def gradient(
     from . import pictures
     from .files import file_text, load_campaign
     from .gradient_check import check_gradient
+    from .plugins import run_installed
     from .report.output import png, write
 
     try:
+        run_installed()
         with signals_noted(until), bars() as progress:
             bar = progress.add_task("packings", total=None, info="")
 
@@ -419,7 +454,7 @@ def gradient(
                 until.check("gradients")
 
             found = check_gradient(
-                load_campaign(campaign),
+                load_campaign(campaign, plugins=plugin or (), kept=output if resume else None),
                 file_text(campaign),
                 output,
                 packings=packings,
@@ -439,14 +474,18 @@ def gradient(
 def status(
     directory: Annotated[Path, typer.Argument(help="A run directory.")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    plugin: Plugins = None,
 ) -> None:
     """Tell how far a run is: steps, loss, rate, time left; while it runs, or afterwards."""
     from .starting import start_jax
 
     start_jax()
+    from .plugins import load_plugins, run_installed
     from .status import as_json as written
     from .status import read_status
 
+    run_installed()
+    load_plugins(plugin or ())
     designs = read_status(directory)
     if as_json:
         say(written(designs))
@@ -488,15 +527,45 @@ def _duration(seconds: float) -> str:
 @app.command(short_help="Make pictures and a page from a run directory.")
 def report(
     directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    plugin: Plugins = None,
     force: Force = False,
 ) -> None:
     """Make pictures and an HTML page from a run directory."""
     from .starting import start_jax
 
     start_jax()
+    from .plugins import load_plugins, run_installed
+
+    run_installed()
+    load_plugins(plugin or ())
     from .report import write_report
 
     say(f"{write_report(directory, overwrite=force)}")
+
+
+@app.command(short_help="List what packings can be measured and designed by.")
+def features(
+    plugin: Plugins = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List all features, those of plug-ins too, and the families of them.
+
+    Arithmetic of them is one too: "bulk_modulus / shear_modulus", "elastic_constants[0] * 2".
+    """
+    from .starting import start_jax
+
+    start_jax()
+    from .listing import feature_rows
+    from .plugins import load_plugins, run_installed
+
+    run_installed()
+    load_plugins(plugin or ())
+    rows = feature_rows()
+    if as_json:
+        say(json.dumps({"features": rows}, indent=1, ensure_ascii=False))
+        return
+    columns = ("name", "symbol", "dimensions", "units", "gradient", "source")
+    say_table(columns, (), [tuple(str(row[c]) for c in columns) for row in rows])
 
 
 @app.command(short_help="Tell what this machine offers, and what is missing.")

@@ -9,6 +9,7 @@ __all__ = [
     "JAXError",
     "NotAtRestError",
     "NotFiniteError",
+    "PluginError",
     "RecordError",
     "RunningError",
     "StoppedError",
@@ -23,6 +24,10 @@ class CampaignFileError(InputError):
 
 class RecordError(AmorphError):
     """A run directory, or an unfinished analysis, is not what a run left there."""
+
+
+class PluginError(InputError):
+    """A plug-in cannot be read, or fails when it is run; the message names its line."""
 
 
 class RunningError(RecordError):

@@ -5,10 +5,11 @@ import itertools
 import stat
 import tomllib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from inspect import signature
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from amorph import bridge
+from amorph.bridge.features.kinds import check_scalar
 from amorph.handover import POTENTIALS, AmorphError, type_names
 from amorph.handover.arguments import file_path
 
 from .errors import CampaignFileError
+from .plugins import beside, load_plugins
 from .tables import Bonds, Number, Positive, Potential, Preparation, Table, unknown
 
 __all__ = [
@@ -162,6 +165,7 @@ class PreparationFile(Table):
     """A file for ``amorph prepare``."""
 
     name: str | None = None  # for the reader
+    plugins: list[str] = Field(default_factory=list)
     potential: Potential | None = None  # a file to start from may have it
     bonds: Bonds | None = None
     preparation: Preparation
@@ -181,6 +185,7 @@ class Campaign(Table):
     """A file for ``amorph run``."""
 
     name: str = "campaign"
+    plugins: list[str] = Field(default_factory=list)
     potential: Potential
     preparation: Preparation
     design: DesignSettings
@@ -231,6 +236,7 @@ class Campaign(Table):
                 raise ValueError(
                     f"feature {feature.name!r} is no differentiable scalar: a design needs one."
                 )
+            check_scalar(feature, self.potential.theta(), self.preparation.dimension)
             if self.design.jump_terms and not feature.has_jump_terms:
                 raise ValueError(
                     f"design.jump_terms: {feature.name!r} has none, since it needs vibrational "
@@ -425,26 +431,51 @@ def _read(path: str | PathLike[str]) -> dict[str, Any]:
     return _parsed(file_text(path), fspath(path))
 
 
-def load_preparation(path: str | PathLike[str]) -> PreparationFile:
+def load_preparation(
+    path: str | PathLike[str], *, plugins: Sequence[str | PathLike[str]] = ()
+) -> PreparationFile:
     """Read and check a preparation file; a campaign file serves too.
 
-    Raises `CampaignFileError`, which names every fault: key, value, and what would be right.
+    Its plug-ins, and those given, are run first. Raises `CampaignFileError`, which names every
+    fault: key, value, and what would be right; `PluginError` as `load_plugins` does.
     """
     raw = _read(path)
-    wanted = {k: v for k, v in raw.items() if k in ("potential", "preparation")}
+    _run_plugins(path, raw, plugins)
+    wanted = {k: v for k, v in raw.items() if k in ("plugins", "potential", "preparation")}
     if set(raw) & {"design", "objective"}:
         load_campaign(path)  # a campaign is checked whole, even where a part of it is used
         return _checked(PreparationFile, wanted, fspath(path))
     return _checked(PreparationFile, raw, fspath(path))
 
 
-def load_campaign(path: str | PathLike[str]) -> Campaign:
+def _run_plugins(
+    path: str | PathLike[str],
+    raw: Mapping[str, Any],
+    plugins: Sequence[str | PathLike[str]],
+    kept: Path | None = None,
+) -> None:
+    named = beside(file_path("path", path), raw.get("plugins"))
+    load_plugins([*plugins, *named], kept)
+
+
+def load_campaign(
+    path: str | PathLike[str],
+    *,
+    plugins: Sequence[str | PathLike[str]] = (),
+    kept: Path | None = None,
+    named: bool = True,
+) -> Campaign:
     """Read and check a campaign file, each point of its sweep included.
 
-    Raises `CampaignFileError` as `load_preparation` does; warns of targets that no isotropic solid
-    can have.
+    Its plug-ins, and those given, are run first; those of the file only if ``named``. ``kept`` is
+    the directory of a run that goes on, whose copies are taken.
+
+    Raises `CampaignFileError` as `load_preparation` does, `PluginError` and `RecordError` as
+    `load_plugins` does; warns of targets that no isotropic solid can have.
     """
-    return parse_campaign(file_text(path), fspath(path))
+    text = file_text(path)
+    _run_plugins(path, _parsed(text, fspath(path)) if named else {}, plugins, kept)
+    return parse_campaign(text, fspath(path))
 
 
 def parse_campaign(text: str, source: str) -> Campaign:
@@ -489,10 +520,14 @@ def load_potential(path: str | PathLike[str]) -> bridge.PairPotential:
 
 
 def load_named_potential(
-    path: str | PathLike[str],
+    path: str | PathLike[str], *, plugins: Sequence[str | PathLike[str]] = ()
 ) -> tuple[bridge.PairPotential, tuple[str, ...] | None]:
-    """As `load_potential`, with the names of ``types`` in the order of the parameters, or None."""
+    """As `load_potential`, with the names of ``types`` in the order of the parameters, or None.
+
+    The file's plug-ins, and those given, are run first: `PluginError` as `load_plugins` raises it.
+    """
     raw = _read(path)
+    _run_plugins(path, raw, plugins)
     if "potential" not in raw:
         raise CampaignFileError(f"{fspath(path)}: has no [potential] table.")
     table = _checked(NamedPotential, raw["potential"], f"{fspath(path)}: potential")

@@ -6,6 +6,7 @@ in the order of the items, and with them what the ranks warned of. A rank that f
 has no name takes the job down with its traceback; one that is interrupted ends it with all others.
 """
 
+import pickle
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from amorph.handover import AmorphError, InputError
 
 from .launched import launched_size, release_interrupts
+from .plugins import loaded, run_all
 from .stopping import Interrupt
 
 if TYPE_CHECKING:
@@ -197,8 +199,14 @@ class MPIRanks(Ranks):
             time.sleep(_LOOK)
 
     def _tell(self, value: Any) -> Any:
+        """The root's value, on every rank; plug-ins that it may need are run before."""
         self._meet()
-        return self._comm.bcast(value, 0)
+        if self.is_root:
+            self._comm.bcast((loaded(), pickle.dumps(value, pickle.HIGHEST_PROTOCOL)), 0)
+            return value
+        plugins, data = self._comm.bcast(None, 0)
+        run_all(plugins)
+        return pickle.loads(data)
 
     def groups(self, number: int) -> tuple["Ranks | None", "Ranks"]:
         """Divide the ranks into groups of nearly one size.

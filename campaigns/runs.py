@@ -23,6 +23,7 @@ from .designs import Design, Step, Verdict
 from .durable import locked, os_errors_named, remove_partials, write_json, written_whole
 from .errors import CampaignFileError, RecordError, StoppedError
 from .files import Campaign, file_text, parse_campaign
+from .plugins import check_kept, keep
 from .ranks import MPIRanks, OneRank, Ranks
 from .records import FRAMES_PER_SHARD, UNFINISHED, RunRecord, read_outcome
 from .stopping import Until
@@ -127,8 +128,12 @@ def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{directory}: cannot be written: {error.strerror}.") from error
+    if used:
+        check_kept(directory)
     if not kept.exists():
         _keep_source(directory, source)
+    with os_errors_named(directory):
+        keep(directory)
 
 
 def _keep_source(directory: Path, source: str) -> None:
@@ -151,7 +156,7 @@ def _goes_on(kept: Path, source: str) -> bool:
         try:
             # As text: the order in which values are swept numbers the designs.
             first, second = (
-                parse_campaign(text, kept.name).model_dump_json(exclude={"stop"})
+                parse_campaign(text, kept.name).model_dump_json(exclude={"stop", "plugins"})
                 for text in (before, source)
             )
         except CampaignFileError:

@@ -9,9 +9,10 @@ from typing import Any
 from amorph.handover import AmorphError, GSDReader
 
 from .durable import held, os_errors_named
-from .errors import RecordError
+from .errors import CampaignFileError, RecordError
 from .files import load_campaign
 from .parts import rows_finished
+from .plugins import kept_in, loaded
 from .records import UNFINISHED, read_outcome
 from .runs import DesignTask, plan
 
@@ -75,7 +76,16 @@ def read_status(directory: Path) -> list[DesignStatus]:
             f"{directory}: holds no campaign.toml, so it is no run's directory. Give the one after "
             "-o of `amorph run`."
         )
-    campaign = load_campaign(kept)
+    try:
+        campaign = load_campaign(kept, named=False)
+    except CampaignFileError as error:
+        wanted = [p.name for p in kept_in(directory) if p not in loaded()]
+        if not wanted:
+            raise
+        raise RecordError(
+            f"{directory}: was run with plug-ins, which are not run here unless they are named: "
+            f"give {' '.join(f'--plugin {directory}/plugins/{name}' for name in wanted)}. ({error})"
+        ) from error
     with os_errors_named(directory):
         return [_status_of(task, directory) for task in plan(campaign, directory)]
 

@@ -22,6 +22,7 @@ from typing import Any, Generic, NoReturn, Self, TypeVar
 from amorph.handover import AmorphError, InputError
 
 from .errors import WorkerError
+from .plugins import Plugin, loaded, run_all
 
 __all__ = ["WorkerDied", "Workers", "available_cores"]
 
@@ -83,8 +84,10 @@ class Workers(Generic[Task, Result]):
         try:
             for _ in range(n):
                 ours, theirs = context.Pipe()
+                # Pickled by itself: plug-ins are run before what they define is unpickled.
+                work = pickle.dumps((make, argument))
                 process = context.Process(
-                    target=_serve, args=(make, argument, theirs), daemon=True, name="amorph-worker"
+                    target=_serve, args=(loaded(), work, theirs), daemon=True, name="amorph-worker"
                 )
                 process.start()
                 theirs.close()
@@ -180,7 +183,7 @@ class _Hand:
         raise WorkerDied(self.tasks[0] if self.tasks else None, self.process.exitcode) from None
 
 
-def _serve(make: Callable[[Any], Callable[[Any], Any]], argument: Any, pipe: Any) -> None:
+def _serve(plugins: tuple[Plugin, ...], pickled: bytes, pipe: Any) -> None:
     """Work until the parent has no more to do, or is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -192,6 +195,8 @@ def _serve(make: Callable[[Any], Callable[[Any], Any]], argument: Any, pipe: Any
 
     warnings.showwarning = pass_on
     try:
+        run_all(plugins)
+        make, argument = pickle.loads(pickled)
         work = make(argument)
         while True:
             pipe.send(("done", work(pipe.recv())))

@@ -46,6 +46,7 @@ poisson_ratio = register(
         poisson_ratio_of,
         describe="Poisson's ratio ν",
         bounds={2: (-1.0, 1.0), 3: (-1.0, 0.5)},
+<<<<<<< HEAD
         stationary=True,
     )
 )
@@ -57,13 +58,61 @@ shear_modulus = register(
 )
 pressure = register(Feature("pressure", pressure_of, describe="pressure p", stationary=True))
 _stress = register(Feature("stress", stress_of, scalar=False, describe="stress", stationary=True))
+=======
+        symbol="ν",
+        units="1",
+    )
+)
+bulk_modulus = register(
+    Feature(
+        "bulk_modulus",
+        bulk_modulus_of,
+        describe="bulk modulus B",
+        symbol="B",
+        units="energy / length^d",
+    )
+)
+shear_modulus = register(
+    Feature(
+        "shear_modulus",
+        shear_modulus_of,
+        describe="shear modulus G",
+        symbol="G",
+        units="energy / length^d",
+    )
+)
+pressure = register(
+    Feature(
+        "pressure",
+        pressure_of,
+        describe="pressure p",
+        symbol="p",
+        units="energy / length^d",
+    )
+)
+_stress = register(
+    Feature(
+        "stress",
+        stress_of,
+        scalar=False,
+        describe="stress",
+        symbol="σ_ij",
+        units="energy / length^d",
+    )
+)
+>>>>>>> work-users
 elastic_tensor = register(
     Feature(
         "elastic_tensor",
         elastic_tensor_of,
         scalar=False,
         describe="elastic tensor",
+<<<<<<< HEAD
         stationary=True,
+=======
+        symbol="C_ijkl",
+        units="energy / length^d",
+>>>>>>> work-users
     )
 )
 lowest_modulus = register(
@@ -71,11 +120,26 @@ lowest_modulus = register(
         "lowest_modulus",
         lowest_modulus_of,
         describe="smallest eigenvalue of the elastic tensor",
+<<<<<<< HEAD
         stationary=True,
     )
 )
 youngs_modulus = register(
     Feature("youngs_modulus", youngs_modulus_of, describe="Young's modulus E", stationary=True)
+=======
+        symbol="c_1",
+        units="energy / length^d",
+    )
+)
+youngs_modulus = register(
+    Feature(
+        "youngs_modulus",
+        youngs_modulus_of,
+        describe="Young's modulus E",
+        symbol="E",
+        units="energy / length^d",
+    )
+>>>>>>> work-users
 )
 youngs_moduli = register(
     Feature(
@@ -84,7 +148,12 @@ youngs_moduli = register(
         scalar=False,
         describe="Young's moduli along the axes",
         listed=False,
+<<<<<<< HEAD
         stationary=True,
+=======
+        symbol="E_i",
+        units="energy / length^d",
+>>>>>>> work-users
     )
 )
 anisotropy = register(
@@ -93,7 +162,13 @@ anisotropy = register(
         anisotropy_of,
         describe="universal elastic anisotropy",
         listed=False,
+<<<<<<< HEAD
         stationary=True,
+=======
+        symbol="A",
+        units="1",
+        source="Ranganathan and Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008)",
+>>>>>>> work-users
     )
 )
 elastic_constants = register(
@@ -103,7 +178,12 @@ elastic_constants = register(
         scalar=False,
         describe="elastic constants",
         listed=False,
+<<<<<<< HEAD
         stationary=True,
+=======
+        symbol="C_ab",
+        units="energy / length^d",
+>>>>>>> work-users
     )
 )
 stress_components = register(
@@ -113,12 +193,29 @@ stress_components = register(
         scalar=False,
         describe="components of the stress",
         listed=False,
+<<<<<<< HEAD
         stationary=True,
     )
 )
 _energy = register(
     Feature("energy", energy_of, needs_box=False, describe="energy U", stationary=True)
 )
+=======
+        symbol="σ_a",
+        units="energy / length^d",
+    )
+)
+_energy = register(
+    Feature(
+        "energy",
+        energy_of,
+        needs_box=False,
+        describe="energy U",
+        symbol="U",
+        units="energy",
+    )
+)
+>>>>>>> work-users
 psi_8 = register(bond_order_feature(8))
 psi_8_sharp = register(bond_order_feature(8, WITHIN_LARGEST_DIAMETER))
 coordination = register(
@@ -128,7 +225,13 @@ coordination = register(
         needs_box=False,
         differentiable=False,
         describe="mean contact number Z, rattlers left out",
+<<<<<<< HEAD
         stationary=True,
+=======
+        symbol="Z",
+        units="1",
+        source="O'Hern, Silbert, Liu and Nagel, Phys. Rev. E 68, 011306 (2003)",
+>>>>>>> work-users
     )
 )
 
@@ -142,6 +245,8 @@ def _frequencies(n: int) -> Feature:
         needs_box=False,
         scalar=False,
         describe=f"the {n} lowest frequencies ω",
+        symbol="ω",
+        units="(energy / length²)^(1/2)",
         modes=n,
         per_mode=True,
         stationary=True,

@@ -11,12 +11,14 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from amorph.handover import AmorphError
 from amorph.handover.arguments import check_kind
 
 from ..errors import FeatureError
 from ..matter.arguments import check
 from ..matter.mechanics import State
 from ..matter.packing import Packing
+from ..matter.pairs import Pairs
 from ..matter.springs import Theta
 from ..minima.implicit import minimum
 from ..minima.responses import Response
@@ -180,6 +182,43 @@ def of_state(f: Feature, theta: Any, state: State) -> Array:
             f"reach={float(wanted):.6g}) or more."
         )
     return value
+
+
+def check_scalar(f: Feature, theta: Theta, dimension: int) -> None:
+    """Raise `FeatureError` for a feature that is not one number, or whose function fails.
+
+    Of Amorph's own that is known; other functions are traced, with four particles.
+    """
+    module = getattr(getattr(f.function, "func", f.function), "__module__", "")
+    if module.startswith("amorph.") and not module.endswith(".expressions"):
+        return
+    n, d, pairs = 4, dimension, 8
+    strains = d * (d + 1) // 2
+    index = np.zeros(pairs, dtype=np.int32)
+    state = State(
+        positions=np.zeros((n, d)),
+        typeid=np.zeros(n, dtype=np.int32),
+        box=np.eye(d),
+        pairs=Pairs(index, index, np.ones((pairs, d)), np.int64(0)),
+        nonaffine=np.zeros((n, d, strains)),
+        rattlers=np.zeros(n, dtype=bool),
+        modes=np.zeros((n, d, f.modes)) if f.modes else None,
+    )
+    try:
+        found = jax.eval_shape(f.function, theta, state)
+    except AmorphError:
+        raise
+    except Exception as error:  # whatever a function of a user's may raise
+        raise FeatureError(
+            f"the feature {f.name!r} cannot be evaluated: {type(error).__name__}: {error}. It must "
+            "be arithmetic by jax.numpy on (theta, state)."
+        ) from error
+    shape = getattr(found, "shape", None)
+    if shape != ():
+        told = f"a {type(found).__name__}" if shape is None else f"shape {shape}"
+        raise FeatureError(
+            f"the feature {f.name!r} gives {told}: a design needs one number, as {f.name}[0]."
+        )
 
 
 def check_defined(f: Feature, dimension: int, has_box: bool) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from amorph.handover.arguments import check_kind, described, one_or_several
 
 from ..errors import FeatureError
+from ..matter.registered import origin
 from .expressions import combined, is_expression, parsed
 from .kinds import Feature, check_features, plain, response_for, values_of
 
@@ -72,9 +73,7 @@ def register(new: Feature) -> Feature:
 
 def _origin(f: Feature) -> tuple[str, str] | None:
     """Where a feature's function was defined, by which it is known again."""
-    module = getattr(f.function, "__module__", None)
-    name = getattr(f.function, "__qualname__", None)
-    return None if module is None or name is None else (module, name)
+    return origin(f.function) if hasattr(f.function, "__qualname__") else None
 
 
 def register_family(name: str, make: Callable[..., Feature]) -> Family:

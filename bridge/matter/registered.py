@@ -5,7 +5,9 @@ that is run twice, takes the place of the first; another one of the same name is
 """
 
 import difflib
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -39,8 +41,12 @@ def check_free(new: "type[PairPotential]") -> None:
 
 
 def origin(thing: Any) -> tuple[str, str]:
-    """Where a class or a function was defined, by which it is known again."""
-    return thing.__module__, thing.__qualname__
+    """Where a class or a function was defined, by which it is known again: its file and its name.
+
+    Of what was defined in no file, as in a notebook's cell, the module's name stands for it.
+    """
+    file = getattr(sys.modules.get(thing.__module__), "__file__", None)
+    return str(Path(file).resolve()) if file else thing.__module__, thing.__qualname__
 
 
 def potential_class(potential: str) -> "type[PairPotential]":

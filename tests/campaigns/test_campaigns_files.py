@@ -69,7 +69,11 @@ def test_the_reference_page_shows_a_valid_campaign() -> None:
         ("poisson_ratio", "frequencies_1", ["frequencies_1", "scalar"]),
         ('["diameters", "binding"]', '["diameter"]', ["diameter", "diameters"]),
         ("[design]", "[design]\nbounds = {binding = [0.2, 0.1]}", ["binding", "lower"]),
-        ("[design]", "[design]\nbounds = {diameters = [0.0, 1.0]}", ["diameters", "greater than 0"]),
+        (
+            "[design]",
+            "[design]\nbounds = {diameters = [0.0, 1.0]}",
+            ["diameters", "greater than 0"],
+        ),
         ("[[objective]]", "[stop]\nlos = 1e-6\n[[objective]]", ["stop.los", "loss"]),
         ("[[objective]]", "[sweep]\n'objective.0.targte' = [1]\n[[objective]]", ["targte"]),
         ("[[objective]]", "[sweep]\n'objektive.0.target' = [1]\n[[objective]]", ["objektive"]),
