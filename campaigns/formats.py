@@ -160,16 +160,8 @@ class _GSD:
         if theta is None:
             self._file = GSDReader(source.path)
         elif types is None:
-<<<<<<< HEAD
-            self._file = GSDReader(
-                source.path,
-                potential=theta.potential,
-                parameters=theta.arrays() if theta.near is None else theta.near.frame_arrays(),
-            )
-=======
             arrays = theta.arrays() if theta.near is None else theta.near.frame_arrays()
             self._file = GSDReader(source.path, potential=theta.potential, parameters=arrays)
->>>>>>> work-users
         else:
             self._file = GSDReader(source.path, need_potential=False)
 

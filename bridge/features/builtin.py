@@ -46,21 +46,9 @@ poisson_ratio = register(
         poisson_ratio_of,
         describe="Poisson's ratio ν",
         bounds={2: (-1.0, 1.0), 3: (-1.0, 0.5)},
-<<<<<<< HEAD
-        stationary=True,
-    )
-)
-bulk_modulus = register(
-    Feature("bulk_modulus", bulk_modulus_of, describe="bulk modulus B", stationary=True)
-)
-shear_modulus = register(
-    Feature("shear_modulus", shear_modulus_of, describe="shear modulus G", stationary=True)
-)
-pressure = register(Feature("pressure", pressure_of, describe="pressure p", stationary=True))
-_stress = register(Feature("stress", stress_of, scalar=False, describe="stress", stationary=True))
-=======
         symbol="ν",
         units="1",
+        stationary=True,
     )
 )
 bulk_modulus = register(
@@ -70,6 +58,7 @@ bulk_modulus = register(
         describe="bulk modulus B",
         symbol="B",
         units="energy / length^d",
+        stationary=True,
     )
 )
 shear_modulus = register(
@@ -79,6 +68,7 @@ shear_modulus = register(
         describe="shear modulus G",
         symbol="G",
         units="energy / length^d",
+        stationary=True,
     )
 )
 pressure = register(
@@ -88,6 +78,7 @@ pressure = register(
         describe="pressure p",
         symbol="p",
         units="energy / length^d",
+        stationary=True,
     )
 )
 _stress = register(
@@ -98,21 +89,18 @@ _stress = register(
         describe="stress",
         symbol="σ_ij",
         units="energy / length^d",
+        stationary=True,
     )
 )
->>>>>>> work-users
 elastic_tensor = register(
     Feature(
         "elastic_tensor",
         elastic_tensor_of,
         scalar=False,
         describe="elastic tensor",
-<<<<<<< HEAD
-        stationary=True,
-=======
         symbol="C_ijkl",
         units="energy / length^d",
->>>>>>> work-users
+        stationary=True,
     )
 )
 lowest_modulus = register(
@@ -120,15 +108,9 @@ lowest_modulus = register(
         "lowest_modulus",
         lowest_modulus_of,
         describe="smallest eigenvalue of the elastic tensor",
-<<<<<<< HEAD
-        stationary=True,
-    )
-)
-youngs_modulus = register(
-    Feature("youngs_modulus", youngs_modulus_of, describe="Young's modulus E", stationary=True)
-=======
         symbol="c_1",
         units="energy / length^d",
+        stationary=True,
     )
 )
 youngs_modulus = register(
@@ -138,8 +120,8 @@ youngs_modulus = register(
         describe="Young's modulus E",
         symbol="E",
         units="energy / length^d",
+        stationary=True,
     )
->>>>>>> work-users
 )
 youngs_moduli = register(
     Feature(
@@ -148,12 +130,9 @@ youngs_moduli = register(
         scalar=False,
         describe="Young's moduli along the axes",
         listed=False,
-<<<<<<< HEAD
-        stationary=True,
-=======
         symbol="E_i",
         units="energy / length^d",
->>>>>>> work-users
+        stationary=True,
     )
 )
 anisotropy = register(
@@ -162,13 +141,10 @@ anisotropy = register(
         anisotropy_of,
         describe="universal elastic anisotropy",
         listed=False,
-<<<<<<< HEAD
-        stationary=True,
-=======
         symbol="A",
         units="1",
         source="Ranganathan and Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008)",
->>>>>>> work-users
+        stationary=True,
     )
 )
 elastic_constants = register(
@@ -178,12 +154,9 @@ elastic_constants = register(
         scalar=False,
         describe="elastic constants",
         listed=False,
-<<<<<<< HEAD
-        stationary=True,
-=======
         symbol="C_ab",
         units="energy / length^d",
->>>>>>> work-users
+        stationary=True,
     )
 )
 stress_components = register(
@@ -193,16 +166,9 @@ stress_components = register(
         scalar=False,
         describe="components of the stress",
         listed=False,
-<<<<<<< HEAD
-        stationary=True,
-    )
-)
-_energy = register(
-    Feature("energy", energy_of, needs_box=False, describe="energy U", stationary=True)
-)
-=======
         symbol="σ_a",
         units="energy / length^d",
+        stationary=True,
     )
 )
 _energy = register(
@@ -213,9 +179,9 @@ _energy = register(
         describe="energy U",
         symbol="U",
         units="energy",
+        stationary=True,
     )
 )
->>>>>>> work-users
 psi_8 = register(bond_order_feature(8))
 psi_8_sharp = register(bond_order_feature(8, WITHIN_LARGEST_DIAMETER))
 coordination = register(
@@ -225,13 +191,10 @@ coordination = register(
         needs_box=False,
         differentiable=False,
         describe="mean contact number Z, rattlers left out",
-<<<<<<< HEAD
-        stationary=True,
-=======
         symbol="Z",
         units="1",
         source="O'Hern, Silbert, Liu and Nagel, Phys. Rev. E 68, 011306 (2003)",
->>>>>>> work-users
+        stationary=True,
     )
 )
 

@@ -162,12 +162,9 @@ def coordination_feature(window: Window = FIRST_SHELL, *, name: str | None = Non
         needs_pairs=True,
         differentiable=window.differentiable,
         describe="mean number of neighbours Z",
-<<<<<<< HEAD
-        stationary=True,
-=======
         symbol="Z",
         units="1",
->>>>>>> work-users
+        stationary=True,
     )
 
 

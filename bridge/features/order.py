@@ -105,12 +105,9 @@ def bond_order_feature(k: int, window: Window = FIRST_SHELL, *, name: str | None
         describe=f"{k}-fold order ψ{str(k).translate(SUBSCRIPTS)}"
         + (", sharp" if window.is_sharp else ""),
         bounds={2: (0.0, 1.0)},
-<<<<<<< HEAD
-        stationary=True,
-=======
         symbol=f"ψ{str(k).translate(SUBSCRIPTS)}",
         units="1",
->>>>>>> work-users
+        stationary=True,
     )
 
 

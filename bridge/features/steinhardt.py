@@ -175,13 +175,10 @@ def steinhardt_feature(
         + (", neighbour-averaged" if averaged else "")
         + (", sharp" if window.is_sharp else ""),
         bounds={3: (0.0, 1.0)},
-<<<<<<< HEAD
-        stationary=True,
-=======
         symbol=f"q_{degree}",
         units="1",
         source="Steinhardt, Nelson and Ronchetti, Phys. Rev. B 28, 784 (1983), eq. 1.4",
->>>>>>> work-users
+        stationary=True,
     )
 
 

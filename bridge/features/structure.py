@@ -267,10 +267,7 @@ def pair_distribution_feature(
         differentiable=spread is not None,
         scalar=False,
         describe="pair distribution function g(r)",
-<<<<<<< HEAD
-        stationary=True,
-=======
         symbol="g(r)",
         units="1",
->>>>>>> work-users
+        stationary=True,
     )
