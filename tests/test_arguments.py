@@ -19,6 +19,7 @@ from amorph.bridge.loading.deformation import deformation
 from amorph.bridge.loading.strain_response import nonaffine_forces
 from amorph.bridge.loading.stress_strain import velocity_gradient
 from amorph.bridge.matter.files import frame_of
+from amorph.bridge.matter.mechanics import state_of
 from amorph.bridge.minima.following import next_crossing
 from amorph.bridge.minima.relaxing import relaxation
 from amorph.bridge.sensitivity.parameters import by_bond, by_particle, by_type
@@ -35,6 +36,8 @@ FRAME = Frame(POSITIONS, TYPEID, ("A", "B"), BOX)
 # What serves for an argument of each name, so that only the one tried is wrong.
 GOOD: dict[str, Any] = {
     "packing": PACKING,
+    "state": state_of(THETA, PACKING),
+    "function": lambda pair: pair.distance,
     "new_packing": PACKING,
     "rattlers": np.zeros(4, dtype=bool),
     "within": 1.0,
@@ -122,6 +125,8 @@ NO_NAMES = (None, 3, ARRAY, {"pressure": 1}, [3], [None], [["pressure"]], PACKIN
 # What is wrong for an argument of each name.
 WRONG: dict[str, tuple[Any, ...]] = {
     "packing": (None, ARRAY, THETA, FRAME, (THETA, PACKING), "file.gsd", {"x": 1}, jnp.ones(3)),
+    "state": (None, ARRAY, PACKING, "text"),
+    "function": (None, 3, "text"),
     "new_packing": (None, ARRAY, THETA, (THETA, PACKING)),
     "rattlers": (None, "text", ARRAY, [True, False]),
     "within": (None, "far", -1.0, float("nan")),
@@ -243,7 +248,7 @@ def cases() -> Iterator[Any]:
                 yield pytest.param(name, function, argument, id=f"{label}-{argument}")
 
 
-def called(function: Callable[..., Any], **given: Any) -> None:
+def called(function: Callable[..., Any], /, **given: Any) -> None:
     """Call, and go through what is yielded."""
     found = function(**given)
     if isinstance(found, Iterator):

@@ -12,7 +12,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from ..matter.mechanics import State, pair_terms
+from amorph.handover.arguments import check_kind, positive
+
+from ..matter.arguments import check
+from ..matter.mechanics import Resolved, State, pair_terms
 
 __all__ = ["PairView", "pair_distances", "pair_mean", "pair_sum"]
 
@@ -51,6 +54,11 @@ class PairView:
 
 def pairs_within(theta: Any, state: State, within: Any = None) -> PairView:
     """The pairs of a state that are nearer than a distance, by default than their cutoffs."""
+    if not isinstance(theta, Resolved):
+        check(theta=theta)
+    check_kind("state", state, State, "a State, as a feature's function gets, or bridge.minimum")
+    if isinstance(within, (int, float, str)):
+        positive("within", within)  # type: ignore[arg-type]
     terms = pair_terms(theta, state)
     end = theta.near.kind.pair_cutoff(terms.parameters) if within is None else within
     real = jnp.arange(len(terms.distance)) < state.pairs.count
@@ -102,6 +110,7 @@ def pair_sum(
     ... def overlap(theta, state):
     ...     return bridge.pair_sum(theta, state, lambda pair: (1 - pair.distance / pair.sigma) ** 2)
     """
+    check_kind("function", function, Callable, "a function of pairs, lambda pair: pair.distance")
     view = pairs_within(theta, state, within)
     return _summed(jnp.asarray(function(view)), view.counts)
 
@@ -113,8 +122,8 @@ def pair_mean(
 
     How many pairs there are is a number that jumps: the derivative is that at a fixed number.
     """
-    view = pairs_within(theta, state, within)
-    return _summed(jnp.asarray(function(view)), view.counts) / jnp.sum(view.counts)
+    found = pair_sum(theta, state, function, within)
+    return found / jnp.sum(pair_distances(theta, state, within)[1])
 
 
 def _summed(values: Array, counts: Array) -> Array:

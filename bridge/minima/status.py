@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from amorph.handover import BoxTooSmallError, InputError
+from amorph.handover.arguments import check_kind
 
 from ..errors import (
     NotAMinimumError,
@@ -84,6 +85,7 @@ def check_status(state: State) -> None:
     >>> state = jax.jit(bridge.minimum)(theta, packing)
     >>> bridge.check_status(state)
     """
+    check_kind("state", state, State, "a State, as bridge.minimum returns it")
     if state.status is None:
         return
     codes: ArrayLike = np.asarray(state.status)
