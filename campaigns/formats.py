@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from amorph import bridge
 from amorph.bridge.matter.arguments import check
 from amorph.handover import (
+    POTENTIALS,
     CorruptFrameError,
     EmptyFileError,
     Frame,
@@ -161,7 +162,12 @@ class _GSD:
             self._file = GSDReader(source.path)
         elif types is None:
             arrays = theta.arrays() if theta.near is None else theta.near.frame_arrays()
-            self._file = GSDReader(source.path, potential=theta.potential, parameters=arrays)
+            self._file = GSDReader(
+                source.path,
+                potential=theta.potential,
+                parameters=arrays,
+                foreign=theta.near is not None and theta.near.potential not in POTENTIALS,
+            )
         else:
             self._file = GSDReader(source.path, need_potential=False)
 

@@ -69,6 +69,7 @@ def read_gsd(
         need_potential=theta is None,
         potential=None if near is None else near.potential,
         parameters=None if near is None else near.frame_arrays(),
+        foreign=near is not None and near.potential not in handover.POTENTIALS,
     )
     whole = theta if theta is not None and theta.springs is not None else None
     return _with_theta(read, whole, near)

@@ -84,10 +84,10 @@ class PairPotential(ABC):
     _values: dict[str, Any]
     _known: dict[Any, Any]
 
-    def __init__(self, *values: ArrayLike, **parameters: ArrayLike) -> None:
+    def __init__(self, *listed: ArrayLike, **parameters: ArrayLike) -> None:
         require_float64()  # else the parameters would be rounded in silence
         kind = type(self)
-        given = _bound(kind, values, parameters)
+        given = _bound(kind, listed, parameters)
         if any(isinstance(value, jax.core.Tracer) for value in given.values()):
             object.__setattr__(self, "_values", _traced(kind, given))
             return
@@ -97,7 +97,9 @@ class PairPotential(ABC):
         if "diameters" in arrays and arrays["diameters"].ndim == 0:
             arrays["diameters"] = arrays["diameters"][None]
         checked = check_declared(kind.potential, declared(kind, arrays), arrays, types_of)
-        object.__setattr__(self, "_values", {k: jnp.asarray(v) for k, v in checked.items()})
+        with jax.ensure_compile_time_eval():  # numbers, also inside of a function that JAX traces
+            values = {k: jnp.asarray(v) for k, v in checked.items()}
+        object.__setattr__(self, "_values", values)
         if not kind.__module__.startswith("amorph."):  # which are tested
             from .checking import check_formula
 
@@ -349,7 +351,7 @@ class PairPotential(ABC):
 
 def _slopes_of(function: Any, pair: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
     """Derivatives of an elementwise function (..., of the pairs' shape) by the parameters."""
-    arrays = {k: jnp.asarray(v) for k, v in pair.items()}
+    arrays = {k: np.asarray(v) for k, v in pair.items()}
 
     @jax.jit
     def by_parameter(values: dict[str, Array]) -> dict[str, Array]:
@@ -359,7 +361,8 @@ def _slopes_of(function: Any, pair: Mapping[str, Any]) -> dict[str, NDArray[np.f
 
         return {k: along(k) for k in values}
 
-    return {k: np.asarray(v) for k, v in by_parameter(arrays).items()}
+    with jax.ensure_compile_time_eval():
+        return {k: np.asarray(v) for k, v in by_parameter(arrays).items()}
 
 
 def _states(kind: type[PairPotential], name: str) -> bool:

@@ -74,13 +74,16 @@ def evaluated(kind: Any, r: Floats, pair: Pair, order: int = 3) -> tuple[Floats,
         return (r,) * (order + 1)
     flat = {k: np.broadcast_to(v, shape).ravel() for k, v in pair.items()}
     places = np.minimum(np.arange(-(-size // CHUNK) * CHUNK), size - 1).reshape(-1, CHUNK)
-    parts = [
-        _compiled(kind, r.ravel()[at], {k: v[at] for k, v in flat.items()}, order) for at in places
-    ]
-    return tuple(
-        np.concatenate([np.asarray(x) for x in of])[:size].reshape(shape)
-        for of in zip(*parts, strict=True)
-    )
+    # At once, also inside of a function that JAX traces, whose constants these numbers are.
+    with jax.ensure_compile_time_eval():
+        parts = [
+            _compiled(kind, r.ravel()[at], {k: v[at] for k, v in flat.items()}, order)
+            for at in places
+        ]
+        return tuple(
+            np.concatenate([np.asarray(x) for x in of])[:size].reshape(shape)
+            for of in zip(*parts, strict=True)
+        )
 
 
 def attracts_and_stiffness(kind: Any, pair: Pair) -> tuple[Any, Any]:

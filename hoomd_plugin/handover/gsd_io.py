@@ -26,7 +26,7 @@ from .errors import (
     SchemaError,
 )
 from .frame import Frame
-from .potentials import POTENTIALS, check_foreign_parameters, check_parameters
+from .potentials import check_foreign_parameters, check_parameters
 from .schema import LOG_PREFIX, SCHEMA_NAME, SCHEMA_VERSION, frame_to_chunks, read_frame
 from .unused import diameters_of, unused_content
 
@@ -274,6 +274,7 @@ def read_gsd(
     need_potential: bool = True,
     potential: str | None = None,
     parameters: Mapping[str, ArrayLike] | None = None,
+    foreign: bool = False,
 ) -> Iterator[Frame]:
     """Read the frames of a GSD file of ours or of HOOMD's, one at a time.
 
@@ -294,8 +295,10 @@ def read_gsd(
         not, its ``potential`` is None.
     potential, parameters:
         Both or neither: used for every frame in place of what the file says, in the form that
-        `check_parameters` takes, or of a potential that is not Amorph's own
-        `check_foreign_parameters`.
+        `check_parameters` takes.
+    foreign:
+        Whether that potential is none of Amorph's own, but a formula of a user's, with parameters
+        as `check_foreign_parameters` takes them.
 
     Raises
     ------
@@ -308,7 +311,7 @@ def read_gsd(
         A frame cannot be used; the message names it.
     """
     source = file_path("path", path)
-    given = _given(potential, parameters)
+    given = _given(potential, parameters, foreign)
     if frames is not None and not isinstance(frames, slice):
         raise InputError(f"frames = {frames!r}: it must be a slice, as slice(0, 10), or None.")
     with _open(source) as file:
@@ -336,13 +339,13 @@ def frames_text(frames: slice | None) -> str:
 
 
 def _given(
-    potential: str | None, parameters: Mapping[str, ArrayLike] | None
+    potential: str | None, parameters: Mapping[str, ArrayLike] | None, foreign: bool
 ) -> dict[str, NDArray[np.float64]]:
     if (potential is None) != (parameters is None):
         raise InputError("give both potential and parameters, or neither.")
     if potential is None or parameters is None:
         return {}
-    check = check_parameters if potential in POTENTIALS else check_foreign_parameters
+    check = check_foreign_parameters if foreign else check_parameters
     return check(potential, parameters)
 
 
@@ -377,11 +380,12 @@ class GSDReader:
         need_potential: bool = True,
         potential: str | None = None,
         parameters: Mapping[str, ArrayLike] | None = None,
+        foreign: bool = False,
     ) -> None:
         self.path = file_path("path", path)
         self._need_potential = need_potential
         self._potential = potential
-        self._parameters = _given(potential, parameters)
+        self._parameters = _given(potential, parameters, foreign)
         self._file = _open(self.path)
         self.n_frames = int(self._file.nframes)
 

@@ -461,8 +461,11 @@ def test_named_failures(theta2: Any, solid: Packing, spheres3: Any, solid3: Pack
     def volume(theta: Any, state: Any) -> Any:
         return (theta.diameters[state.typeid] ** 2).sum()
 
-    with pytest.raises(bridge.errors.FeatureError, match="pairs' own parameters"):
-        bridge.jacobian(theta2, solid, bridge.Feature("volume", volume))
+    whole = bridge.jacobian(theta2, solid, bridge.Feature("volume", volume), "diameters")
+    expected = 2 * theta2.diameters * np.bincount(solid.typeid)
+    np.testing.assert_allclose(whole.matrix[0], expected, rtol=1e-12)
+    with pytest.raises(bridge.errors.FeatureError, match="no derivative by this"):
+        bridge.jacobian(theta2, solid, bridge.Feature("volume", volume), "diameters/particle")
     cluster = bridge.relax(theta2, Packing.of(solid.positions, solid.typeid))
     with pytest.raises(InputError, match="volume"):
         bridge.jacobian(theta2, cluster, "energy", held="pressure")

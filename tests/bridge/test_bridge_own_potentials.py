@@ -72,6 +72,17 @@ def test_an_object_made_inside_of_a_transformation() -> None:
         jax.jit(lambda k: YUKAWA.replace(kappa=k).kappa)(np.ones(2))
 
 
+def test_a_constant_of_a_traced_function_is_examined_at_once() -> None:
+    @jax.jit
+    def scaled(x: Any) -> Any:
+        theta = Yukawa(diameters=[0.9, 1.1], strength=1.0, kappa=5.0, r_cut=2.5)
+        slopes = theta.break_slopes()["r_cut"].sum()
+        return x * theta.max_stiffness() + theta.breaks().sum() + slopes
+
+    theta = Yukawa(diameters=[0.9, 1.1], strength=1.0, kappa=5.0, r_cut=2.5)
+    assert scaled(2.0) == pytest.approx(2.0 * theta.max_stiffness() + 4 * 2.5 + 4, rel=1e-14)
+
+
 def test_beyond_the_cutoff_there_is_nothing() -> None:
     r = jnp.array([2.4999, 2.5, 2.6, 1e3])
     pair = {k: jnp.broadcast_to(v, r.shape) for k, v in YUKAWA.of_pairs(0, 1).items()}
