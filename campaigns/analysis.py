@@ -153,12 +153,12 @@ class Request:
 
 
 def _names(argument: str, given: str | Sequence[str]) -> list[str]:
-    """Names as a list; one alone stands for itself. Raises `InputError` for what are none."""
+    """Names as a list; one alone stands for itself. Raises `InputError` for anything else."""
     return one_or_several(argument, given, str, 'names, as ["poisson_ratio"]')
 
 
 def paths_of(given: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[Path]:
-    """The paths of files; one alone stands for itself. Raises `InputError` for what are none."""
+    """The paths of files; one alone stands for itself. Raises `InputError` for anything else."""
     listed = one_or_several("paths", given, (str, PathLike), "the paths of files")
     if not listed:
         raise InputError("paths: there are none; name at least one file.")
@@ -256,7 +256,7 @@ def _first_usable(
 ) -> tuple[Source, int, Snapshot] | None:
     """The first frame that can be used, with its source; None where all that are tried are damaged.
 
-    What is wrong with a frame other than damage is mostly wrong with its file: it is raised, unless
+    Errors of a frame other than damage are mostly those of its file: they are raised, unless
     the file's last frame can be used.
     """
 

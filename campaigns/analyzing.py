@@ -259,7 +259,7 @@ def analyze_to_file(
         As in `amorph.campaigns.analysis.analyze`; a frame that cannot be measured has a row that
         says so.
     output:
-        The table; the ending of its name says what it is.
+        The table; the ending of its name says of which format.
     workers:
         How many processes compute; by default one for each core that may be used, fewer if there
         is little to do. 1 computes in this process.

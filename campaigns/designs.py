@@ -201,7 +201,7 @@ class Design:
         return Verdict(ended, Confirmation(holds, along, tolerance, (first, second)))
 
     def _along(self, step: Step) -> tuple[str, Arrays]:
-        """A change of the free parameters and what it is: the last step, or what stands for it."""
+        """A change of the free parameters, and its name: the last step, or one in place of it."""
         now = _plain(self._optimization.free.of(step.theta))
 
         def change(other: bridge.PairPotential) -> Arrays:

@@ -161,7 +161,7 @@ def _machine() -> str:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file that is not what it should be to a name that is free; returns that."""
+    """Rename a damaged file to a name that is free, which is returned."""
     k = 1
     while (aside := path.with_name(f"{path.name}.aside-{k}")).exists():
         k += 1

@@ -51,7 +51,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class DesignSettings(Table):
-    """``[design]``: what is changed, within which bounds, and of which packings it is asked.
+    """``[design]``: the free parameters, their bounds, and the packings.
 
     ``individual``: each of `packings` packings is to reach the targets, and is followed while the
     parameters change. ``ensemble``: the mean over `packings` packings is, prepared anew at every

@@ -74,7 +74,7 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A trajectory file: what is needed to read any frame of it, in any process.
+    """A trajectory file, with all it takes to read any frame of it, in any process.
 
     Attributes
     ----------

@@ -280,7 +280,7 @@ def history_table(directory: str | PathLike[str]) -> "pandas.DataFrame":
     Raises
     ------
     InputError
-        For what is no path.
+        For anything but a path.
     RecordError
         For a directory that holds no run, or none that has taken its first step yet.
     FrameError

@@ -1,6 +1,6 @@
 """One packing's part of a design step: followed or prepared anew, measured, differentiated.
 
-What is here runs on any rank, and depends on nothing but what it is given.
+Everything here runs on any rank, and depends on its arguments alone.
 """
 
 from dataclasses import dataclass, field, replace

@@ -41,7 +41,7 @@ class Free:
         return {name: jnp.asarray(arrays[name][first]) for name, first in self._first.items()}
 
     def put(self, free: Arrays, theta: bridge.PairPotential) -> bridge.PairPotential:
-        """The parameters with their free numbers replaced; what is held stays."""
+        """The parameters with their free numbers replaced; those held stay."""
         arrays = theta.arrays()
         new = {}
         for name, where in self.places.items():

@@ -2,7 +2,7 @@
 
 Beside ``OUT.parquet`` lies ``.OUT.parquet.parts/``: a part holds the rows of consecutive frames, a
 line of JSON each; it is written under another name, brought to the disk and renamed. The
-manifest's first line says what is analysed and how; it gets a line with each part's checksum once
+manifest's first line holds the inputs and settings; it gets a line with each part's checksum once
 the part is on disk. A kill leaves whole parts behind; a part that is not what the manifest says is
 set aside under another name, and its frames are made anew.
 """
@@ -77,7 +77,7 @@ class Parts:
     output:
         The table's final name.
     header:
-        What is analysed and how, for JSON; a resumed analysis must have the same.
+        Inputs and settings, for JSON; a resumed analysis must have the same.
     resume:
         Go on with parts that are there, if they are.
     discard:
@@ -88,7 +88,7 @@ class Parts:
     directory:
         Where they are.
     parts:
-        What is finished, in the order of the rows.
+        The finished parts, in the order of their rows.
     n_rows, n_failed:
         How many rows are finished, and how many of them are of frames that could not be measured.
     marks:

@@ -113,7 +113,7 @@ class RunRecord:
         return found
 
     def _recover(self) -> None:
-        """Find out which frames are safe, and set aside what is not."""
+        """Find out which frames are safe, and set the others aside."""
         sums = self._checksums()
         present = sorted(self.shards.glob("[0-9]*.gsd"))
         safe = 0
@@ -144,7 +144,7 @@ class RunRecord:
         self._manifest_file = self.manifest.open("ab")
 
     def _verify(self, path: Path, expected: list[str]) -> tuple[list[Frame], bool, str | None]:
-        """The frames that the manifest knows, whether there are more, and what is damaged.
+        """The frames that the manifest knows, whether there are more, and the damaged files.
 
         Frames past the manifest were being written when the run ended: they are made anew. A shard
         that holds frames, none of which is in the manifest, counts as damaged: the manifest may be

@@ -232,7 +232,7 @@ def _outcome(
 
 
 def _is_final(outcome: Mapping[str, Any], step: Step, campaign: Campaign) -> bool:
-    """Whether a record's last step is the end that its outcome tells, by what is asked for now."""
+    """Whether a record's last step is the end its outcome tells, by the campaign as it is now."""
     if outcome.get("steps") != step.number or outcome["status"] in UNFINISHED:
         return False
     if outcome["status"] == "failed":

@@ -1,4 +1,4 @@
-"""Starting JAX for a command: its threads, its compiled code, and what is said where it fails."""
+"""Starting JAX for a command: its threads, its compiled code, and the errors where it fails."""
 
 import os
 import subprocess

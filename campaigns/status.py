@@ -34,7 +34,7 @@ class DesignStatus:
         ``waiting``, ``running``, ``killed`` (it has not ended, and no process is at work on it),
         ``silent`` (that cannot be known, as another machine was, and nothing came for ten minutes),
         ``stopped`` (by a signal, its limit or Ctrl-C), ``converged``, ``step_limit`` or ``failed``.
-        What is killed or stopped goes on with ``--resume``.
+        A killed or stopped run goes on with ``--resume``.
     steps, limit:
         Steps that are safe on disk, and how many there are at most.
     loss, value:

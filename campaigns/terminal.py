@@ -32,10 +32,10 @@ def let_all_be_written() -> None:
 
 
 def _nothing_more(stream: TextIO | None) -> None:
-    """Send nowhere what is still to be written to a stream: or the interpreter's end complains."""
+    """Discard a stream's unwritten output, or the interpreter complains when it ends."""
     if stream is None:
         return
-    with suppress(OSError, ValueError):  # what is no file has no descriptor
+    with suppress(OSError, ValueError):  # only files have a descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

@@ -304,7 +304,7 @@ def test_swapped_arguments_are_told_as_such(name: str, function: Callable[..., A
     parameters = inspect.signature(function).parameters.values()
     given = {p.name: GOOD[p.name] for p in parameters if p.default is inspect.Parameter.empty}
     given |= {"packing": THETA, "theta": PACKING}
-    with pytest.raises(InputError, match="theta and packing are swapped: what particles"):
+    with pytest.raises(InputError, match="theta and packing are swapped: the interactions come"):
         function(**given)
 
 
@@ -436,7 +436,7 @@ def test_a_feature_is_a_name_and_a_function() -> None:
 @pytest.mark.parametrize("which", ["a feature", "value_and_grad"])
 def test_features_and_gradients_refuse_the_other_order(which: str) -> None:
     call = bridge.pressure if which == "a feature" else bridge.value_and_grad("pressure")
-    with pytest.raises(InputError, match="theta and packing are swapped: what particles"):
+    with pytest.raises(InputError, match="theta and packing are swapped: the interactions come"):
         call(PACKING, THETA)
     for given in itertools.product((THETA, None, {"diameters": [1.0]}), (THETA, None, POSITIONS)):
         with pytest.raises(InputError, match=r"(theta|packing) is .*: it must be"):

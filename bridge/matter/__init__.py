@@ -1,1 +1,1 @@
-"""A packing and what its particles interact by: energy, forces, stress and Hessian."""
+"""A packing and its interactions: energy, forces, stress and Hessian."""

@@ -12,8 +12,6 @@ from .springs import Theta
 
 __all__ = ["check"]
 
-_FIRST = "what particles interact by comes first, then their packing"
-
 
 def _of_packing(value: object) -> str:
     """Advice on how to make a packing of the value that was given instead."""
@@ -45,19 +43,21 @@ def _of_theta(value: object) -> str:
 
 _RIGHT: dict[str, tuple[Any, str, Callable[[object], str]]] = {
     "packing": (Packing, "a Packing", _of_packing),
-    "theta": (Theta, "what particles interact by", _of_theta),
+    "theta": (Theta, "the particles' interactions", _of_theta),
 }
 
 
 def check(**given: Any) -> None:
     """Raise `InputError` for an argument that is not what its name stands for.
 
-    Names that end with ``packing`` stand for a `Packing`, with ``theta`` for what particles
-    interact by, with ``tolerance`` for a force or None, and those that begin with ``n_`` for a
+    Names that end with ``packing`` stand for a `Packing`, with ``theta`` for the particles'
+    interactions, with ``tolerance`` for a force or None, and those that begin with ``n_`` for a
     number of at least 1.
     """
     if isinstance(given.get("packing"), Theta) and isinstance(given.get("theta"), Packing):
-        raise InputError(f"theta and packing are swapped: {_FIRST}.")
+        raise InputError(
+            "theta and packing are swapped: the interactions come first, then the packing."
+        )
     for name, value in given.items():
         kind = name.rpartition("_")[2]
         if kind in _RIGHT:

@@ -92,7 +92,7 @@ def _with_theta(
 
 
 def packings_of(frames: "Frame | HasFrames | Iterable[Frame]") -> Iterator[tuple[Theta, Packing]]:
-    """The packings of an ensemble, or of frames, with what their particles interact by.
+    """The packings of an ensemble, or of frames, as (theta, packing).
 
     Parameters
     ----------

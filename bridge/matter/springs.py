@@ -220,4 +220,4 @@ jax.tree_util.register_pytree_with_keys(
 )
 
 Theta = PairPotential | Springs | PairsAndSprings
-"""What particles interact by."""
+"""The particles' interactions: a pair potential, springs, or both."""

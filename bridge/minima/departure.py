@@ -54,7 +54,7 @@ def departure(
     Parameters
     ----------
     theta:
-        What the particles interact by.
+        The particles' interactions.
     packing, new_packing:
         The same particles (N, d) before and after, unwrapped alike, in one box.
     rattlers:

@@ -123,7 +123,7 @@ def jacobian(
     Parameters
     ----------
     theta, packing:
-        A packing as `relax` returns it, and what its particles interact by.
+        A packing as `relax` returns it, and its interactions.
     features:
         Names or features; arrays have a row for each component.
     with_respect_to:

@@ -27,7 +27,7 @@ def _followed(check: "GradientCheck") -> Figure:
     """The measured change of the loss against the predicted one, by parameter.
 
     On logarithmic axes; changes of the other sign have a panel of their own below, mirrored, and
-    what is 0 is counted.
+    zeros are counted.
     """
     predicted, measured = check.loss_changes()
     known = np.isfinite(measured)
