@@ -49,7 +49,9 @@ def prepare(
     Parameters
     ----------
     theta:
-        A potential, or one for each replica; None for particles that meet through bonds alone.
+        A potential, or one for each replica; None for particles that meet through bonds alone. Of
+        a formula that the engine lacks a table (`amorph.handover.PairTable`), or whatever has one
+        by its ``table()``.
     positions:
         (R, N, d), or (N, d) for one replica; they are not changed.
     typeid:

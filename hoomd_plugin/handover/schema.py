@@ -394,6 +394,25 @@ def _read_bonds(chunks: FrameChunks) -> NDArray[np.int32] | None:
     return group.astype(np.int32)
 
 
+def _present(log: Mapping[str, NDArray[Any]]) -> list[tuple[str, str]]:
+    """Amorph's own potentials in a frame: where they stand, and which they are."""
+    present = [
+        (name, name)
+        for name, known in POTENTIALS.items()
+        if any(parameter_key(name, p.name) in log for p in known)
+    ]
+    return [*present, *force_potentials(log).items()]
+
+
+def _more_than_one(chunks: FrameChunks, prefixes: list[str]) -> CorruptFrameError:
+    return CorruptFrameError(
+        f"{chunks.where}: there is more than one potential: "
+        f"{', '.join(LOG_PREFIX + prefix for prefix in prefixes)}. No potential here is "
+        "their sum. To measure with one on purpose, give it when reading: on the command line, "
+        "--potential FILE.toml."
+    )
+
+
 def _foreign_name(chunks: FrameChunks, log: Mapping[str, NDArray[Any]]) -> str | None:
     said = log.get(FOREIGN_KEY)
     if said is None or (said.dtype.kind == "U" and said.ndim == 0 and str(said)):
@@ -408,6 +427,9 @@ def _read_foreign(
     chunks: FrameChunks, potential: str, log: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[np.float64]]:
     """What stands under the name of a potential that is not Amorph's own."""
+    others = [prefix for prefix, _ in _present(log)]
+    if others:
+        raise _more_than_one(chunks, [potential, *others])
     given = {
         key.removeprefix(f"{potential}/"): values
         for key, values in log.items()
@@ -439,19 +461,9 @@ def _read_foreign(
 def _read_potential(
     chunks: FrameChunks, log: Mapping[str, NDArray[Any]], needed: bool
 ) -> tuple[str | None, dict[str, NDArray[np.float64]]]:
-    present = [
-        (name, name)
-        for name, known in POTENTIALS.items()
-        if any(parameter_key(name, p.name) in log for p in known)
-    ]
-    present += force_potentials(log).items()
+    present = _present(log)
     if len(present) > 1:
-        raise CorruptFrameError(
-            f"{chunks.where}: there is more than one potential: "
-            f"{', '.join(LOG_PREFIX + prefix for prefix, _ in present)}. No potential here is "
-            "their sum. To measure with one on purpose, give it when reading: on the command line, "
-            "--potential FILE.toml."
-        )
+        raise _more_than_one(chunks, [prefix for prefix, _ in present])
     if not present:
         if not needed or "springs/stiffness" in log:  # a network needs no pair potential
             return None, {}

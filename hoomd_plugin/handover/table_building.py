@@ -46,6 +46,7 @@ _PROBES = np.array([0.04, 0.12, 0.25, 0.37, 0.45, 0.55, 0.63, 0.75, 0.88, 0.96])
 # A piece beside a break that is narrower than this share of its cell is one with its neighbour:
 # a polynomial stretched from a narrow piece to its cell would lose as many digits.
 _NARROW = 0.3
+_LEAST_ASKED = 256
 # Below this share of what they are from the mean diameter on, errors do not count.
 _FLOOR = 1e-6
 _LEAST_BITS = 2
@@ -232,8 +233,13 @@ class _Pair:
         self.edges = np.concatenate([[self.first], self.breaks])
 
     def formula(self, r: Floats, which: int = 0) -> list[Floats]:
-        """u, u', u'' of one of the formulas, checked."""
-        values = self.formulas[which](r)
+        """u, u', u'' of one of the formulas, checked.
+
+        It is asked for powers of two of distances, as formulas in JAX are compiled for each number.
+        """
+        number = max(_LEAST_ASKED, 1 << (r.size - 1).bit_length())
+        asked = np.concatenate([r, np.full(number - r.size, r[-1])])
+        values = self.formulas[which](asked)
         if not isinstance(values, (tuple, list)) or len(values) != 3:
             raise InputError(
                 f"the formula of the {self.name} gives {described(values)}: it must give three "
@@ -242,12 +248,12 @@ class _Pair:
         out = []
         for what, value in zip(("u", "u'", "u''"), values, strict=True):
             array = real_numbers(f"{what} of the {self.name}", value)
-            if array.shape != r.shape:
+            if array.shape != asked.shape:
                 raise InputError(
                     f"{what} of the {self.name} has shape {array.shape} for distances of shape "
-                    f"{r.shape}: it must have the same."
+                    f"{asked.shape}: it must have the same."
                 )
-            out.append(array)
+            out.append(array[: r.size])
         return out
 
     def _at(self, r: Floats, which: int = 0) -> list[Floats]:

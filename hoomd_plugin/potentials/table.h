@@ -20,7 +20,6 @@
 // take 56 loads.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 #include "real.h"
@@ -28,26 +27,34 @@
 namespace amorph::potentials {
 
 // The halves of a double's bits.
+AMORPH_HOSTDEVICE inline std::int64_t bits_of(double x) {
+    std::int64_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
 AMORPH_HOSTDEVICE inline std::int32_t high_bits(double x) {
 #if defined(__CUDA_ARCH__)
     return __double2hiint(x);
 #else
-    return std::int32_t(std::bit_cast<std::int64_t>(x) >> 32);
+    return std::int32_t(bits_of(x) >> 32);
 #endif
 }
 AMORPH_HOSTDEVICE inline std::int32_t low_bits(double x) {
 #if defined(__CUDA_ARCH__)
     return __double2loint(x);
 #else
-    return std::int32_t(std::bit_cast<std::int64_t>(x));
+    return std::int32_t(bits_of(x));
 #endif
 }
 AMORPH_HOSTDEVICE inline double from_bits(std::int32_t high, std::int32_t low) {
 #if defined(__CUDA_ARCH__)
     return __hiloint2double(high, low);
 #else
-    return std::bit_cast<double>(std::int64_t(high) * (std::int64_t(1) << 32) |
-                                 std::int64_t(std::uint32_t(low)));
+    const std::int64_t bits =
+        std::int64_t(high) * (std::int64_t(1) << 32) | std::int64_t(std::uint32_t(low));
+    double x;
+    __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
 #endif
 }
 

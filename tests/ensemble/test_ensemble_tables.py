@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from amorph import ensemble
+from amorph.ensemble import _engine
 from amorph.handover import (
     InputError,
     PairTable,
@@ -16,6 +17,7 @@ from amorph.handover import (
     build_table,
     read_gsd,
 )
+from amorph.handover.pair_table import MOST_BITS, MOST_BREAKS
 
 SETS = ensemble.instruction_sets()
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -57,6 +59,10 @@ def mixture(types: int, tolerance: float = 1e-8) -> PairTable:
 @pytest.fixture(scope="module")
 def two() -> PairTable:
     return mixture(2)
+
+
+def test_limits_are_the_engines() -> None:
+    assert (_engine.most_breaks, _engine.most_bits) == (MOST_BREAKS, MOST_BITS)
 
 
 @pytest.mark.parametrize("name", SETS)

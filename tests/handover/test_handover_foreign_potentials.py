@@ -115,6 +115,7 @@ def rewritten(path: Path, changes: dict[str, Any]) -> None:
         ("kob-andersen/depth", np.ones((3, 2)), r"has shape \(3, 2\): it must be \(2,\)"),
         ("kob-andersen/depth", np.ones(5), "'depth' has length 5"),
         ("kob-andersen/note", "words", "must hold real numbers"),
+        ("morse/alpha", np.ones(1), "more than one potential: .*kob-andersen, log/amorph/morse"),
     ],
 )
 def test_damage_is_told(

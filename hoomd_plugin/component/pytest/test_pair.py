@@ -9,7 +9,7 @@ import hoomd
 import hoomd.amorph
 import numpy as np
 import pytest
-from hoomd.amorph import pair
+from hoomd.amorph import formulas, pair
 from hoomd.error import IncompleteSpecificationError
 
 pytest.importorskip("amorph")
@@ -426,9 +426,9 @@ def test_a_component_for_another_hoomd_is_refused(environment):
 
 @pytest.mark.skipif(hoomd.amorph.built_for_gpu(), reason="the component was built for GPUs")
 def test_a_gpu_asked_of_a_build_without_is_refused():
-    pair._check_built_for(hoomd.device.CPU())
+    formulas.check_built_for(hoomd.device.CPU())
     with pytest.raises(RuntimeError, match="built without GPU support: build it"):
-        pair._check_built_for(object())  # what is no CPU
+        formulas.check_built_for(object())  # what is no CPU
 
 
 def test_another_potentials_theta_is_refused():
