@@ -12,6 +12,7 @@ __all__ = [
     "DeformationError",
     "DegenerateModesError",
     "FeatureError",
+    "FloppyModeError",
     "NotAMinimumError",
     "NotFiniteError",
     "PrecisionError",
@@ -43,6 +44,10 @@ class NotAMinimumError(AmorphError):
 
 class SingularHessianError(NotAMinimumError):
     """The Hessian has zero modes beyond rigid motions and rattlers: responses are undefined."""
+
+
+class FloppyModeError(SingularHessianError):
+    """A change of bonds leaves a floppy mode: a packing so changed has no linear response."""
 
 
 class RattlerError(AmorphError):

@@ -20,9 +20,9 @@ from ..matter.arguments import check
 from ..matter.mechanics import Interactions, State, hessian_of, interactions, listed, sum_over_pairs
 from ..matter.packing import Packing
 from ..matter.springs import Theta
-from ..minima.responses import Response, remember, response
+from ..minima.responses import Response, keep, response
 from ..solve.blas import one_blas_thread
-from ..solve.factors import Dense, held_hessian
+from ..solve.factors import DENSE, Lapack, held_hessian
 
 __all__ = [
     "DensityOfStates",
@@ -214,7 +214,7 @@ def response_with(
     found = response(theta, packing, tolerance=tolerance, reach=reach, solver=solver)
     if n_modes and not has_modes(theta, found, n_modes):
         found = with_modes(theta, found, n_modes)
-        remember(theta, packing, reach, found)
+        keep(theta, packing, reach, found)
     return found
 
 
@@ -223,7 +223,8 @@ def _lowest(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """The lowest eigenvalues that are not zero modes', and their modes (N, d, number)."""
     n, d = found.state.positions.shape
-    if isinstance(found.factor, Dense) or number > n * d // 8:
+    small = isinstance(found.factor, Lapack) and n * d <= DENSE[d]
+    if small or number > n * d // 8:
         if n * d > MOST_DENSE:
             raise InputError(
                 f"{number} modes of {n * d} are too many for iterations, and dense algebra bears "

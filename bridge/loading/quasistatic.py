@@ -139,9 +139,7 @@ class Path:
         strain = (to - here.strain) * strain_components(self.local_rate(here))
         found = response(self.theta, here.packing, tolerance=self.limit)
         predicted = -(np.asarray(found.state.nonaffine) @ strain) @ move.gradient.T
-        packing = same_minimum(
-            self.theta, move.point.packing, self.limit, predicted, found.rattlers
-        )
+        packing = same_minimum(self.theta, move.point.packing, self.limit, predicted, before=found)
         return (
             None if packing is None else replace(move, point=replace(move.point, packing=packing))
         )

@@ -374,14 +374,26 @@ def hessian_of(theta: Any, state: State) -> Array:
     return out.transpose(0, 2, 1, 3).reshape(n * d, n * d)
 
 
-def state_of(theta: Any, packing: Packing, *, skin: float = 0.0, reach: float = 0.0) -> State:
-    """The state of a packing, without its response; errors as `find_pairs` and `find_bonds`."""
+def state_of(
+    theta: Any,
+    packing: Packing,
+    *,
+    skin: float = 0.0,
+    reach: float = 0.0,
+    pairs: Pairs | None = None,
+) -> State:
+    """The state of a packing, without its response; errors as `find_pairs` and `find_bonds`.
+
+    With ``pairs`` these are its pairs, and none are searched for.
+    """
     require_float64()
+    if pairs is None:
+        pairs = find_pairs(theta.near, packing, skin=skin, reach=reach)
     return State(
         positions=np.asarray(packing.positions, dtype=np.float64),
         typeid=packing.typeid,
         box=packing.box,
-        pairs=find_pairs(theta.near, packing, skin=skin, reach=reach),
+        pairs=pairs,
         nonaffine=None,
         rattlers=np.zeros(packing.n_particles, dtype=bool),
         bonds=find_bonds(theta.springs, packing),

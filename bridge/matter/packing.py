@@ -1,6 +1,6 @@
 """One packing: where particles are, of which types, in which box."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import jax
@@ -49,6 +49,8 @@ class Packing:
     bonds: NDArray[np.int32] | None = None
     images: NDArray[np.int32] | None = None
     fixed: NDArray[np.bool_] | None = None
+    # What was computed of this packing, for as long as it lives: see `amorph.bridge.response`.
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the arrays, and make them read-only: what was computed is kept with a packing."""
@@ -114,6 +116,9 @@ class Packing:
         check_kind("frame", frame, Frame, "an amorph.handover.Frame")
         return cls(frame.positions, frame.typeid, frame.box, frame.bonds, frame.images)
 
+    def __reduce__(self) -> Any:  # what is kept with it stays here
+        return type(self), tuple(getattr(self, name) for name in _FIELDS)
+
     @property
     def n_particles(self) -> int:
         """N."""
@@ -162,6 +167,7 @@ def _unflatten(_: None, leaves: Any) -> Packing:
     packing = object.__new__(Packing)
     for name, value in zip(_FIELDS, leaves, strict=True):
         object.__setattr__(packing, name, _read_only(value))
+    object.__setattr__(packing, "kept", {})
     return packing
 
 

@@ -14,7 +14,7 @@ from .packing import Packing
 from .potentials import PairPotential
 from .springs import Springs
 
-__all__ = ["CHUNK", "Pairs", "find_bonds", "find_pairs"]
+__all__ = ["CHUNK", "PairList", "Pairs", "find_bonds", "find_pairs"]
 
 # Sums over many pairs are split into pieces of this size, so that temporaries stay in cache.
 CHUNK = 1 << 14
@@ -156,6 +156,39 @@ def within(near: PairPotential | None, packing: Packing, pairs: Pairs, reach: fl
     cutoffs = np.maximum(near.cutoffs(), reach)
     kept = distance < cutoffs[packing.typeid[i], packing.typeid[j]]
     return _padded(i[kept], j[kept], shift[kept], far=10.0 * (float(cutoffs.max()) + 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class PairList:
+    """Pairs of particles near their cutoffs, which serve until one has gone too far.
+
+    Attributes
+    ----------
+    pairs:
+        Nearer than the cutoffs given, with particles at ``origin``.
+    origin:
+        (N, d).
+    cutoffs:
+        Up to which pairs of types are listed, (n_types, n_types); empty without a pair potential.
+    """
+
+    pairs: Pairs
+    origin: NDArray[np.float64]
+    cutoffs: NDArray[np.float64]
+
+    @classmethod
+    def around(cls, near: PairPotential | None, packing: Packing, skin: float) -> "PairList":
+        """The pairs of a packing nearer than their cutoffs and a skin; errors as `find_pairs`."""
+        cutoffs = np.zeros((0, 0)) if near is None else near.cutoffs() + skin
+        return cls(find_pairs(near, packing, skin=skin), packing.positions, cutoffs)
+
+    def skin(self, near: PairPotential | None) -> float:
+        """How far beyond the cutoffs of a potential it reaches: particles may move half of it."""
+        if near is None:
+            return np.inf
+        if self.cutoffs.shape != (near.n_types, near.n_types):
+            return 0.0
+        return float(np.min(self.cutoffs - near.cutoffs()))
 
 
 def _padded(

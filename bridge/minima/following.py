@@ -17,10 +17,19 @@ from ..matter.arguments import check
 from ..matter.breaks import curvature_jumps
 from ..matter.mechanics import State, pair_terms, state_of
 from ..matter.packing import Packing
-from ..matter.pairs import Pairs
+from ..matter.pairs import PairList, Pairs
 from ..matter.springs import Theta
-from .relaxing import NEWTON_MOVE, SKIN, Work, relaxation, run_newton, settle_rattlers
-from .responses import force_tolerance, largest, remember, respond
+from .relaxing import SKIN, Work, relaxation, run_newton, settle_rattlers
+from .responses import (
+    Response,
+    force_tolerance,
+    keep,
+    largest,
+    respond,
+    response,
+    same_interactions,
+)
+from .rules import NEWTON_MOVE
 
 __all__ = ["Followed", "crossings", "follow", "next_crossing"]
 
@@ -74,7 +83,6 @@ def _breaks(theta: Theta) -> NDArray[np.float64]:
     return np.zeros((0, 1, 1)) if theta.near is None else theta.near.breaks()
 
 
-@jax.jit
 def _classes(theta: Theta, state: State, breaks: Any) -> jax.Array:
     classes = jnp.zeros(state.pairs.i.shape, dtype=int)
     if theta.near is not None:
@@ -82,6 +90,26 @@ def _classes(theta: Theta, state: State, breaks: Any) -> jax.Array:
         for at in breaks[:, state.typeid[state.pairs.i], state.typeid[state.pairs.j]]:
             classes = classes + (distance >= at)
     return classes
+
+
+@jax.jit
+def _crossed(
+    theta: Theta, state: State, new_theta: Theta, there: State, breaks: tuple[Any, Any]
+) -> jax.Array:
+    return _classes(theta, state, breaks[0]) != _classes(new_theta, there, breaks[1])
+
+
+def pairs_around(theta: Theta, packing: Packing) -> PairList:
+    """The pairs of a packing with a skin; they stay with the packing, as its response does.
+
+    They are those at the packing's own positions, so that what is found with them depends on
+    nothing that came before.
+    """
+    kept: tuple[Theta, PairList] | None = packing.kept.get("pairs")
+    if kept is None or not same_interactions(kept[0], theta):
+        found = PairList.around(theta.near, packing, SKIN * theta.size_range()[1])
+        packing.kept["pairs"] = kept = (theta, found)
+    return kept[1]
 
 
 def crossings(before: tuple[Theta, Packing], after: tuple[Theta, Packing]) -> int:
@@ -123,16 +151,19 @@ def crossed(
     """
     theta, packing = before
     # A pair that is not listed was farther than the skin, and both its ends moved.
-    skin = max(SKIN * theta.size_range()[1], 2.0 * moved)
-    state = state_of(theta, packing, skin=skin)
-    pairs = state.pairs
+    if 2.0 * moved <= SKIN * theta.size_range()[1]:
+        pairs = pairs_around(theta, packing).pairs
+    else:
+        pairs = PairList.around(theta.near, packing, 2.0 * moved).pairs
+    state = state_of(theta, packing, pairs=pairs)
     if gradient is not None:
         pairs = replace(pairs, shift=np.asarray(pairs.shift) @ np.asarray(gradient).T)
     there = replace(state, positions=after[1].positions, pairs=pairs)
     real = int(pairs.count)
-    old = np.asarray(_classes(theta, state, _breaks(theta)))[:real]
-    new = np.asarray(_classes(after[0], there, _breaks(after[0])))[:real]
-    return old != new, np.stack([pairs.i, pairs.j], axis=1)[:real]
+    new_theta = after[0]
+    breaks = (_breaks(theta), _breaks(new_theta))
+    found = np.asarray(_crossed(theta, state, new_theta, there, breaks))[:real]
+    return found, np.stack([pairs.i, pairs.j], axis=1)[:real]
 
 
 @jax.jit
@@ -195,6 +226,8 @@ def next_crossing(
 def _between(start: Theta, end: Theta, part: float) -> Theta:
     if part == 1.0:
         return end
+    if part == 0.0:
+        return start
     return jax.tree_util.tree_map(lambda a, b: a + part * (b - a), start, end)
 
 
@@ -212,14 +245,16 @@ def same_minimum(
     packing: Packing,
     tolerance: float,
     predicted: NDArray[np.float64] | None = None,
-    rattlers: NDArray[np.bool_] | None = None,
+    *,
+    before: Response,
+    known: PairList | None = None,
 ) -> Packing | None:
     """The minimum of a packing under a slight change, or None if Newton does not lead to it.
 
     The packing is at rest no longer, since its parameters or its box were changed. `predicted` is
     its linear response (N, d), from which Newton starts; without it the first Newton step is taken
     for it. None also if the displacement differs from the linear response by more than half.
-    `rattlers` (N,) are those before the change, if they are known.
+    `before` is its response before the change, `known` the pairs around it.
     """
     smallest, largest_size = theta.size_range()
     start = packing
@@ -227,18 +262,17 @@ def same_minimum(
         if not largest(predicted) <= NEWTON_MOVE * smallest:
             return None
         start = packing.with_positions(packing.positions + predicted)
-    work = Work.start(theta, start)
-    if rattlers is not None and not rattlers.any():
-        rattlers = None
+    work = Work.start(theta, start, known)
+    rattlers = before.rattlers if before.rattlers.any() else None
     if rattlers is not None:
         # Rattlers rest at marginal contact. Pushed by the change, they would hide weak contacts of
         # the others, which must carry more than the largest force to count; so they come last.
         work.state = replace(work.state, pairs=_without(work.state.pairs, rattlers, theta))
-    at_rest, _, first = run_newton(work, tolerance)
+    at_rest, _, first = run_newton(work, tolerance, factor=before.factor)
     if not at_rest:
         return None
     if rattlers is not None:
-        work = Work.start(theta, packing.with_positions(work.state.positions))
+        work = Work.start(theta, packing.with_positions(work.state.positions), known)
         if not settle_rattlers(work, rattlers):
             # One of them is held from now on.
             at_rest, _, _ = run_newton(work, tolerance)
@@ -246,7 +280,7 @@ def same_minimum(
                 return None
     final = packing.with_positions(work.state.positions)
     try:
-        found = respond(state_of(theta, final), theta, tolerance)
+        found = respond(work.final(0.0), theta, tolerance)
     except NotAMinimumError:
         return None
     held = ~found.rattlers[:, None]
@@ -256,7 +290,7 @@ def same_minimum(
     noise = 1e-9 * largest_size
     if largest(change - linear) > NONLINEARITY * largest(linear) + noise:
         return None
-    remember(theta, final, 0.0, found)
+    keep(theta, final, 0.0, found)
     return final
 
 
@@ -304,7 +338,14 @@ def follow(
     rearranged = False
     while done < 1.0:
         target = min(1.0, done + part)
-        there = same_minimum(_between(theta, new_theta, target), here, limit)
+        last = _between(theta, new_theta, done)
+        there = same_minimum(
+            _between(theta, new_theta, target),
+            here,
+            limit,
+            before=response(last, here, tolerance=tolerance),
+            known=pairs_around(last, here),
+        )
         if there is not None:
             here, done = there, target
             part = min(2.0 * part, 1.0)

@@ -105,7 +105,8 @@ def _found(state: State, factor: Factor) -> Found:
     bonded = None if state.bonds is None else crossed(state.bonds)
     made = Found(
         state.positions, state.nonaffine, state.pairs, state.bonds, images,
-        None if bonded is None else bonded[0], beyond, state.rattlers, np.int32(Status.OK),
+        None if bonded is None else bonded[0], beyond, None if bonded is None else bonded[1],
+        state.rattlers, np.int32(Status.OK),
         factor.rigid, None,
     )  # fmt: skip
     return jax.tree_util.tree_map(jnp.asarray, made)

@@ -12,7 +12,7 @@ from ..matter.mechanics import State, attractive, interactions, listed
 from ..matter.springs import Theta
 from .rules import is_loose
 
-__all__ = ["contacts_of", "find_rattlers"]
+__all__ = ["Contact", "contacts_of", "find_rattlers", "rattlers_among"]
 
 FORCE_FRACTION = 1e-9
 
@@ -70,23 +70,33 @@ def find_rattlers(theta: Theta, state: State, *, residual: float = 0.0) -> NDArr
     residual:
         Forces up to this size count as none: the residual of a packing not fully relaxed.
     """
-    found = [(c.i, c.j, c.unit, c.counts, c.attracts) for c in _contacts(theta, state, residual)]
+    return rattlers_among(theta, state, _contacts(theta, state, residual))
+
+
+def rattlers_among(theta: Theta, state: State, contacts: list[Contact]) -> NDArray[np.bool_]:
+    """As `find_rattlers`, of contacts that are known."""
+    found = [(c.i, c.j, c.unit, c.counts, c.attracts) for c in contacts]
     i, j, units, counts, attracts = listed(theta, state, found)
+    if not counts.all():
+        i, j, units, attracts = i[counts], j[counts], units[counts], attracts[counts]
     n, d = state.positions.shape
     out = np.zeros(n, dtype=bool)
     movable = True if state.fixed is None else ~np.asarray(state.fixed)
     while True:
-        live = counts & ~out[i] & ~out[j]
-        ends = np.concatenate([i[live], j[live]])
+        ends = np.concatenate([i, j])
         number = np.bincount(ends, minlength=n)
-        pulls = np.bincount(ends, weights=np.tile(attracts[live], 2), minlength=n) > 0
+        pulls = np.zeros(n, dtype=bool)
+        pulls[i[attracts]] = pulls[j[attracts]] = True
         # Do the directions span space? Their second moment has no zero eigenvalue.
         moment = np.empty((n, d, d))
         for a in range(d):
             for b in range(a, d):
-                outer = np.tile(units[live, a] * units[live, b], 2)
-                moment[:, a, b] = moment[:, b, a] = np.bincount(ends, outer, n)
-        found = movable & ~out & is_loose(moment, number, pulls)
-        if not found.any():
+                outer = units[:, a] * units[:, b]
+                sums = np.bincount(i, outer, n) + np.bincount(j, outer, n)
+                moment[:, a, b] = moment[:, b, a] = sums
+        found_now = movable & ~out & is_loose(moment, number, pulls)
+        if not found_now.any():
             return out
-        out |= found
+        out |= found_now
+        live = ~out[i] & ~out[j]
+        i, j, units, attracts = i[live], j[live], units[live], attracts[live]

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
+from amorph.handover import check_box
 from amorph.handover.arguments import check_choice, count, not_negative
 from amorph.handover.showing import shown
 
@@ -25,13 +26,23 @@ from ..matter.mechanics import (
     state_of,
 )
 from ..matter.packing import Packing
-from ..matter.pairs import within
+from ..matter.pairs import PairList, within
 from ..matter.springs import Theta
 from ..precision import require_float64
 from ..solve.factors import DENSE, SOLVERS, Factor, factorise, lowest_mode
 from ..solve.sparse import NotPositiveError
-from .rattlers import find_rattlers
-from .responses import Response, coinciding, force_tolerance, largest, remember, respond
+from .rattlers import rattlers_among
+from .responses import (
+    Response,
+    coinciding,
+    force_tolerance,
+    keep,
+    kept_response,
+    largest,
+    respond,
+    surveyed,
+)
+from .rules import NEWTON_MOVE, step_is_accepted
 
 __all__ = ["Relaxation", "relax", "relaxation"]
 
@@ -39,7 +50,6 @@ __all__ = ["Relaxation", "relax", "relaxation"]
 # forces a hundred times smaller, when a step does not at least halve them, would move a particle
 # farther than this part of a diameter, or meets a negative mode.
 NEWTON_FORCE = 1e-2
-NEWTON_MOVE = 0.05
 FIRE_GAIN = 1e-2
 MOST_CHORDS = 12
 MOST_NEWTON = 30
@@ -92,10 +102,19 @@ class Work:
     origin: NDArray[np.float64]
 
     @classmethod
-    def start(cls, theta: Theta, packing: Packing) -> "Work":
+    def start(cls, theta: Theta, packing: Packing, known: PairList | None = None) -> "Work":
+        """The state of a packing, by a list of pairs that is known if it serves."""
+        x = packing.positions
+        if known is not None:
+            skin = known.skin(theta.near)
+            if skin > 0.0 and largest(x - known.origin) < 0.25 * skin:
+                if packing.box is not None:
+                    check_box(np.asarray(packing.box), theta.longest_cutoff())
+                state = state_of(theta, packing, pairs=known.pairs)
+                return cls(theta, packing, skin, state, known.origin)
         skin = SKIN * theta.size_range()[1]
         state = state_of(theta, packing, skin=skin)
-        return cls(theta, packing, skin, state, state.positions)
+        return cls(theta, packing, skin, state, x)
 
     def final(self, reach: float) -> State:
         """The state where the particles are now, with the pairs within reach and no others."""
@@ -260,7 +279,12 @@ def settle_rattlers(work: Work, rattlers: NDArray[np.bool_]) -> bool:
 
 
 def run_newton(
-    work: Work, tolerance: float, solver: str = "auto", *, bounded: bool = False
+    work: Work,
+    tolerance: float,
+    solver: str = "auto",
+    *,
+    bounded: bool = False,
+    factor: Factor | None = None,
 ) -> tuple[bool, int, NDArray[np.float64]]:
     """Newton steps as long as each does what it should.
 
@@ -268,35 +292,47 @@ def run_newton(
     minimum one is enough. Returns whether the packing is at rest, the factorisations made, and the
     first step, (N, d).
 
-    ``bounded`` goes on where a step does not do what it should. In a large packing there is
-    always a place so soft, or unstable, that a Newton step leaves its basin; FIRE would take tens
-    of thousands of steps to settle that one place. The matrix is then raised until it is positive
-    definite, no particle moves farther than `NEWTON_MOVE`, and the energy falls along the step.
+    ``factor``, of a state nearby, is tried before one is made. ``bounded`` goes on where a step
+    does not do what it should. In a large packing there is always a place so soft, or unstable,
+    that a Newton step leaves its basin; FIRE would take tens of thousands of steps to settle that
+    one place. The matrix is then raised until it is positive definite, no particle moves farther
+    than `NEWTON_MOVE`, and the energy falls along the step.
     """
     taken = 0
     first = np.zeros_like(work.origin)
-    force = largest(_forces(work.theta, work.state))
+    seen = surveyed(work.theta, work.state)
     while True:
-        rattlers = find_rattlers(work.theta, work.state, residual=force)
-        if rattlers.any() and not rattlers.all() and not settle_rattlers(work, rattlers):
-            return False, taken, first
+        rattlers = rattlers_among(work.theta, work.state, seen.contacts)
+        loose = bool(rattlers.any())
+        if loose and not rattlers.all():
+            if not settle_rattlers(work, rattlers):
+                return False, taken, first
+            seen = surveyed(work.theta, work.state)
         work.state = replace(work.state, rattlers=rattlers)
-        force = largest(_forces(work.theta, work.state))
+        force = float(seen.largest)
         if force <= tolerance:
             return True, taken, first
         if rattlers.all() or taken == (MOST_BOUNDED if bounded else MOST_NEWTON):
             return False, taken, first
-        forces = np.asarray(_held_forces(work.theta, work.state))
+        forces = np.asarray(_held_forces(work.theta, work.state) if loose else seen.forces)
         if largest(forces) <= tolerance:
             # What is left is on particles that are held, but not rigidly: nothing for Newton.
             return False, taken, first
+        old, factor = factor, None
+        if old is not None and old.is_of(work.state):
+            # That of a state nearby is as good, as long as each step gains as much.
+            step, left = _steps(work, old, forces, force, tolerance)
+            if left is not None:
+                first = step
+                seen = surveyed(work.theta, work.state, left)
+                continue
         step, left = _one_factorisation(work, forces, force, tolerance, solver, bounded)
         if step is not None:
             taken += 1
-            first = step if taken == 1 else first
+            first = step if not first.any() else first
         if left is None:
             return False, taken, first
-        force = left
+        seen = surveyed(work.theta, work.state, left)
 
 
 def _one_factorisation(
@@ -315,27 +351,49 @@ def _one_factorisation(
     if found is None:
         return None, None
     factor, step = found
-    first = step
+    _, left = _steps(work, factor, forces, force, tolerance, step)
+    if left is None and bounded:
+        left = _bounded_step(work, step)
+    return step, left
+
+
+def _steps(
+    work: Work,
+    factor: Factor,
+    forces: NDArray[np.float64],
+    force: float,
+    tolerance: float,
+    step: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], float | None]:
+    """Newton steps by one factor as long as they gain: the first, and the largest force they leave.
+
+    No force where the first step was refused, and taken back.
+    """
+    sigma = work.theta.size_range()[0]
+    first = None
     for chord in range(MOST_CHORDS):
-        if chord:
+        if chord or step is None:
             step = factor.solve(forces[:, :, None], rough=True)[:, :, 0]
+        first = step if first is None else first
         before = work.state.positions
+        moved = largest(step)
         smaller = np.inf
-        if largest(step) <= NEWTON_MOVE * work.theta.size_range()[0]:
+        if moved <= NEWTON_MOVE * sigma:
             work.move_to(before + step)
             # A rattler that a step runs into is moved clear later: it does not count here.
             forces = np.asarray(_held_forces(work.theta, work.state))
             smaller = largest(forces)
-        if smaller > 0.5 * force and smaller > tolerance:
+        if not step_is_accepted(force, smaller, moved, sigma, tolerance):
             # Not in the quadratic part of this basin, or the factor is too old: back.
             work.move_to(before)
             if chord == 0:
-                return first, _bounded_step(work, step) if bounded else None
+                return first, None
             break
         slow = smaller > force / factor.gain
         force = smaller
         if force <= tolerance or slow:
             break
+    assert first is not None
     return first, force
 
 
@@ -412,6 +470,9 @@ def relaxation(
     check_choice("solver", solver, SOLVERS)
     not_negative("reach", reach)
     limit = force_tolerance(theta, packing, tolerance)
+    known = kept_response(theta, packing, tolerance, limit, solver)
+    if known is not None and known.reach >= reach:
+        return Relaxation(packing, known.response, 0, 0, 0.0)
     work = Work.start(theta, packing)
     start = work.origin
     scale = theta.max_stiffness() * theta.size_range()[0]
@@ -444,7 +505,7 @@ def relaxation(
             force = largest(_forces(theta, work.state))
             fire_steps += _run_fire(work, max(1e-2 * force, limit), max_steps - fire_steps)
             continue
-        remember(theta, final, reach, found)
+        keep(theta, final, reach, found)
         moved = largest(final.positions - start)
         return Relaxation(final, found, newton_steps, fire_steps, moved)
     raise AssertionError("unreachable: the targets do not end")

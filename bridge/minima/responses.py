@@ -5,14 +5,12 @@ modes are taken out exactly: rigid motions by adding a stiffness along them alon
 force couples; rattlers by leaving their rows out.
 """
 
-import weakref
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from numpy.typing import NDArray
 
 from amorph.handover import InputError
@@ -27,9 +25,9 @@ from ..matter.pairs import find_pairs
 from ..matter.springs import Theta
 from ..matter.strains import strain_forces
 from ..precision import require_float64
-from ..solve.factors import SMALLEST_PIVOT, SOLVERS, Factor, factorise, lowest_mode
+from ..solve.factors import SOLVERS, Factor, factorise, lowest_mode
 from ..solve.sparse import NotPositiveError
-from .rattlers import find_rattlers
+from .rattlers import Contact, contacts_of, rattlers_among
 from .rules import round_off_force
 
 __all__ = ["Response", "default_tolerance", "response", "round_off_force"]
@@ -67,13 +65,39 @@ def checked_tolerance(tolerance: float) -> float:
     return positive("tolerance", tolerance)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """All that is asked of a state before its Hessian is.
+
+    Attributes: forces (N, d), 0 on fixed particles; largest, the largest of them; contacts of each
+    kind of interaction; energy; strain_forces, Ξ (N, d, n_strains) of a packing with a box.
+    """
+
+    forces: Any
+    largest: Any
+    contacts: list[Contact]
+    energy: Any = None
+    strain_forces: Any = None
+
+
+def survey(theta: Any, state: State, residual: Any = None) -> Survey:
+    """Forces and contacts of a state, from one pass over its pairs.
+
+    Forces up to ``residual``, by default up to the largest that is left, do not make a contact.
+    """
+    forces = driving_forces_of(theta, state)
+    most = jnp.sqrt(jnp.max(jnp.sum(forces**2, axis=1)))
+    return Survey(forces, most, contacts_of(theta, state, most if residual is None else residual))
+
+
+surveyed = jax.jit(survey)
+
+
 @jax.jit
-def _loads(theta: Any, state: State) -> tuple[Array, Array, Array | None]:
-    """Energy, forces, and Ξ without rattlers for a packing with a box."""
-    xi = None
-    if state.box is not None:
-        xi = jnp.where(state.still[:, None, None], 0.0, strain_forces(theta, state))
-    return energy_of(theta, state), driving_forces_of(theta, state), xi
+def _weighed(theta: Any, state: State, residual: Any) -> Survey:
+    xi = None if state.box is None else strain_forces(theta, state)
+    return replace(survey(theta, state, residual), energy=energy_of(theta, state), strain_forces=xi)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,14 +160,14 @@ def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") ->
     Raises `NotAMinimumError` when forces above the tolerance remain or the Hessian has a negative
     mode, `SingularHessianError` when it has further zero modes.
     """
-    state = replace(state, rattlers=find_rattlers(theta, state, residual=tolerance))
+    survey = _weighed(theta, state, tolerance)
+    state = replace(state, rattlers=rattlers_among(theta, state, survey.contacts))
     if bool(np.all(state.rattlers)):
         raise SingularHessianError(
             "no particle is held by its neighbours: the packing is below jamming, and has no "
             "elastic response. Compress it or enlarge the diameters."
         )
-    energy, forces, xi = _loads(theta, state)
-    max_force = largest(forces)
+    max_force = float(survey.largest)
     check_forces(max_force, state)
     if not max_force <= tolerance:
         raise NotAMinimumError(
@@ -152,18 +176,18 @@ def respond(state: State, theta: Any, tolerance: float, solver: str = "auto") ->
         )
     try:
         factor = factorise(theta, state, solver)
-        if not factor.smallest() > SMALLEST_PIVOT:
-            raise NotPositiveError
-        if xi is not None:
-            state = replace(state, nonaffine=factor.solve(xi))
+        factor.prove()
+        if survey.strain_forces is not None:
+            load = np.where(state.still[:, None, None], 0.0, survey.strain_forces)
+            state = replace(state, nonaffine=factor.solve(load))
     except NotPositiveError:
         _raise_not_minimum(theta, state)
-    if xi is not None and not np.isfinite(state.nonaffine).all():
+    if state.nonaffine is not None and not np.isfinite(state.nonaffine).all():
         raise NotFiniteError(
             "the non-affine response H⁻¹Ξ of the packing is not finite: its parameters are beyond "
             "what numbers can hold."
         )
-    return Response(state, factor, float(energy), max_force, tolerance)
+    return Response(state, factor, float(survey.energy), max_force, tolerance)
 
 
 def check_forces(max_force: float, state: State) -> None:
@@ -203,13 +227,47 @@ def _raise_not_minimum(theta: Any, state: State) -> NoReturn:
     ) from None
 
 
-_known: "weakref.WeakKeyDictionary[Packing, list[tuple[Any, float, float, Response]]]"
-_known = weakref.WeakKeyDictionary()
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A response that belongs to a packing, and what it is the response for."""
+
+    theta: Theta
+    reach: float
+    response: Response
+
+    def serves(self, theta: Theta, tolerance: float | None, limit: float, solver: str) -> bool:
+        """Whether it is what is asked for; parameters are compared by their values."""
+        found = self.response
+        return (
+            (tolerance is None or found.tolerance <= limit)
+            and solver in ("auto", found.solver)
+            and same_interactions(self.theta, theta)
+        )
 
 
-def remember(theta: Theta, packing: Packing, reach: float, found: Response) -> None:
-    """Keep a packing's response for as long as the packing object lives."""
-    _known[packing] = [(weakref.ref(theta), reach, found.tolerance, found)]
+def same_interactions(one: Theta, other: Theta) -> bool:
+    """Whether two potentials are of one kind and have the same parameters, bit for bit."""
+    if one is other:
+        return True
+    leaves, tree = jax.tree_util.tree_flatten(one)
+    others, other_tree = jax.tree_util.tree_flatten(other)
+    return tree == other_tree and all(
+        a is b or np.array_equal(np.asarray(a), np.asarray(b))
+        for a, b in zip(leaves, others, strict=True)
+    )
+
+
+def keep(theta: Theta, packing: Packing, reach: float, found: Response) -> None:
+    """Keep a response with its packing, for as long as the packing object lives."""
+    packing.kept["response"] = Kept(theta, reach, found)
+
+
+def kept_response(
+    theta: Theta, packing: Packing, tolerance: float | None, limit: float, solver: str
+) -> Kept | None:
+    """What is kept with a packing, where it serves."""
+    kept: Kept | None = packing.kept.get("response")
+    return kept if kept is not None and kept.serves(theta, tolerance, limit, solver) else None
 
 
 def response(
@@ -220,7 +278,10 @@ def response(
     reach: float = 0.0,
     solver: str = "auto",
 ) -> Response:
-    """The linear response of a packing at rest, computed once for a packing and its parameters.
+    """The linear response of a packing at rest.
+
+    It is kept with the packing object, and given again for the same parameters (compared by value),
+    a tolerance that it meets and a solver that is its own, or any.
 
     Parameters
     ----------
@@ -233,7 +294,7 @@ def response(
     solver:
         One of `SOLVERS`: ``auto`` (dense algebra for small packings, a library's sparse
         factorisation for large ones, iterations for larger ones), ``dense``, ``direct``, a
-        library's name, or ``krylov``. A response that is known already is given whatever it says.
+        library's name, or ``krylov``.
 
     Raises
     ------
@@ -250,16 +311,14 @@ def response(
     not_negative("reach", reach)
     limit = force_tolerance(theta, packing, tolerance)
     check_choice("solver", solver, SOLVERS)
-    for known_theta, known_reach, known_limit, found in _known.get(packing, ()):
-        # What was found to be at rest for a tolerance that was asked for stays so.
-        if known_theta() is not theta or not (tolerance is None or known_limit <= limit):
-            continue
-        if known_reach < reach:
-            # Pairs beyond the cutoff have no stiffness: the factorisation is the same.
-            pairs = find_pairs(theta.near, packing, reach=reach)
-            found = replace(found, state=replace(found.state, pairs=pairs))
-            remember(theta, packing, reach, found)
-        return found
-    found = respond(state_of(theta, packing, reach=reach), theta, limit, solver)
-    remember(theta, packing, reach, found)
+    known = kept_response(theta, packing, tolerance, limit, solver)
+    if known is not None and known.reach >= reach:
+        return known.response
+    if known is not None:
+        # Pairs beyond the cutoff have no stiffness: the factorisation is the same.
+        pairs = find_pairs(theta.near, packing, reach=reach)
+        found = replace(known.response, state=replace(known.response.state, pairs=pairs))
+    else:
+        found = respond(state_of(theta, packing, reach=reach), theta, limit, solver)
+    keep(theta, packing, reach, found)
     return found

@@ -42,7 +42,7 @@ class Found:
         Interacting pairs, whose shifts are made anew of ``crossed`` and ``beyond``.
     crossed, bonds_crossed:
         How many boxes lie between the ends of each pair, (M, d).
-    beyond:
+    beyond, bonds_beyond:
         By how much places past the last pair are put out of reach, (M, d).
     rattlers, status:
         (N,) bool, and a `Status`.
@@ -57,6 +57,7 @@ class Found:
     crossed: Any
     bonds_crossed: Any
     beyond: Any
+    bonds_beyond: Any
     rattlers: Any
     status: Any
     rigid: Any
@@ -70,13 +71,15 @@ class Found:
 
         return State(
             positions=self.positions,
-            typeid=typeid,
+            typeid=jnp.asarray(typeid),
             box=box,
             pairs=shifted(self.pairs, self.crossed, self.beyond),
             nonaffine=self.nonaffine,
             rattlers=self.rattlers,
-            bonds=None if self.bonds is None else shifted(self.bonds, self.bonds_crossed, 0.0),
-            fixed=fixed,
+            bonds=None
+            if self.bonds is None
+            else shifted(self.bonds, self.bonds_crossed, self.bonds_beyond),
+            fixed=None if fixed is None else jnp.asarray(fixed),
             status=self.status,
         )
 
@@ -181,6 +184,7 @@ def search(
     else:
         pairs, crossed, beyond = pairs_near(theta, x, typeid, box, (how.reach, skin), how.capacity)
     joined, bonds_crossed = bonds_of(theta, x, box, bonds)
+    bonds_beyond = None if joined is None else jnp.zeros_like(x[:1])
     nobody = jnp.zeros(n, dtype=bool)
     state = State(x, typeid, box, pairs, None, nobody, joined, fixed=fixed)
 
@@ -251,7 +255,8 @@ def search(
         return None if value is None else jnp.where(wrong, jnp.nan, value)
 
     return Found(
-        kept(at), kept(nonaffine), pairs, joined, crossed, bonds_crossed, beyond, rattlers, told,
+        kept(at), kept(nonaffine), pairs, joined, crossed, bonds_crossed, beyond, bonds_beyond,
+        rattlers, told,
         operands.rigid, operands.lower,
     )  # fmt: skip
 

@@ -1,9 +1,23 @@
-"""Sparse Hessians, and their factorisation by a library: PARDISO, CHOLMOD, or SciPy's SuperLU."""
+"""Sparse factorisations by a library: PARDISO, CHOLMOD, or SciPy's SuperLU.
+
+Weighed for Hessians of packings (N = 128 to 10,000 in the plane, 300 to 3,000 in space, one core):
+
+- PARDISO (pypardiso) and CHOLMOD (cvxopt) take the same time in the plane; in space CHOLMOD
+  factorises in 0.6 times PARDISO's, which solves in half of CHOLMOD's. PARDISO alone pivots in an
+  indefinite matrix, at no extra cost, tells its inertia, and works in float32; CHOLMOD runs on
+  every processor. Both are kept, PARDISO first. SuperLU takes five times as long, but comes with
+  SciPy.
+- sparsax 0.9 is the same CHOLMOD as cvxopt's, called by JAX, and no faster: factors sit in a cache
+  of its own, an indefinite matrix is an internal error of JAX's, nothing tells the inertia, and an
+  update works on a copy of the factor for each solution.
+- splineax brings KLU, unsymmetric and without blocks, which takes ten times as long, and lineax,
+  equinox and numba with it; its PARDISO and cuDSS are other packages'.
+"""
 
 import os
 import weakref
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -16,135 +30,97 @@ from numpy.typing import NDArray
 
 from amorph.handover import InputError
 
-__all__ = ["BACKENDS", "Direct", "NotPositiveError", "SparseHessian", "direct", "installed"]
+from ..errors import ConvergenceError
+from .blocks import BlockMatrix, Pattern
+from .inertia import NotPositiveError
+
+__all__ = ["BACKENDS", "Direct", "NotPositiveError", "direct", "installed"]
 
 
-SMALL = 500
+SMALL = 500  # PARDISO fails on some smaller matrices in float32
+# Without pivoting the factors of an indefinite matrix may be inexact: solutions are refined, at
+# most so often, until what is left is this part of the load.
+MOST_REFINEMENTS = 4
+RESIDUAL = 1e-12
+ACCEPTED = 1e-9
 
 
-class NotPositiveError(Exception):
-    """A matrix that was to be factorised is not positive definite."""
+@dataclass(eq=False)
+class Analysis:
+    """A library's analysis of a pattern, and the handles of it that no factor uses any more."""
 
-
-@dataclass(frozen=True, eq=False)
-class Pattern:
-    """Where the blocks of a symmetric matrix of (d, d) blocks stand: the upper triangle, by rows.
-
-    Attributes: n, block rows; indices and indptr, of the rows; diagonal (n,) and place (M,), where
-    the diagonal blocks and those of the pairs go; i, j (M,), the pairs.
-    """
-
-    n: int
-    indices: NDArray[np.int32]
-    indptr: NDArray[np.int64]
-    diagonal: NDArray[np.int64]
-    place: NDArray[np.int64]
-    i: NDArray[np.int64]
-    j: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, n: int, i: NDArray[Any], j: NDArray[Any]) -> "Pattern":
-        """The pattern of pairs i != j; a pair may stand there more than once."""
-        low, high = np.minimum(i, j).astype(np.int64), np.maximum(i, j).astype(np.int64)
-        key = low * n + high
-        if (np.diff(key) > 0).all():
-            distinct, which = key, np.arange(len(key))
-        else:
-            distinct, which = np.unique(key, return_inverse=True)
-        rows, columns = distinct // n, distinct % n
-        before = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))])
-        # In each row the diagonal comes first.
-        indptr = before + np.arange(n + 1)
-        diagonal = indptr[:-1]
-        at = np.arange(len(distinct)) + rows + 1
-        indices = np.empty(len(distinct) + n, dtype=np.int32)
-        indices[diagonal] = np.arange(n)
-        indices[at] = columns
-        return cls(n, indices, indptr, diagonal, at[which], low, high)
-
-
-@dataclass(frozen=True, eq=False)
-class SparseHessian:
-    """A symmetric matrix of (d, d) blocks: its upper triangle, (n_blocks, d, d) by the pattern."""
-
+    kind: tuple[Any, ...]
     pattern: Pattern
-    blocks: NDArray[np.float64]
+    free: list[Any] = field(default_factory=list)
 
-    @classmethod
-    def of(
-        cls,
-        pattern: Pattern,
-        pair_blocks: NDArray[np.float64],
-        diagonal: NDArray[np.float64] | None = None,
-    ) -> "SparseHessian":
-        """From the stiffness matrices K of pairs, (M, d, d).
 
-        A pair adds K to its ends' diagonal blocks and -K between them; ``diagonal`` (n, d, d) is
-        added to the diagonal blocks.
-        """
-        n, d = pattern.n, pair_blocks.shape[1]
-        blocks = np.zeros((len(pattern.indices), d, d))
-        own = np.zeros((n, d, d)) if diagonal is None else diagonal.copy()
-        for a in range(d):
-            for b in range(a, d):
-                values = np.ascontiguousarray(pair_blocks[:, a, b])
-                total = np.bincount(pattern.i, values, n) + np.bincount(pattern.j, values, n)
-                own[:, a, b] += total
-                spread = np.bincount(pattern.place, values, len(blocks))
-                blocks[:, a, b] = -spread
-                if b > a:
-                    own[:, b, a] += total
-                    blocks[:, b, a] = -spread
-        blocks[pattern.diagonal] = own
-        return cls(pattern, blocks)
+@dataclass(eq=False)
+class Handle:
+    """What a library keeps of a pattern and of the last matrix factorised with it."""
 
-    def raised(self, by: float) -> "SparseHessian":
-        """The same with every diagonal element raised."""
-        blocks = self.blocks.copy()
-        blocks[self.pattern.diagonal] += by * np.eye(self.dimension)
-        return SparseHessian(self.pattern, blocks)
-
-    @property
-    def dimension(self) -> int:
-        """d."""
-        return int(self.blocks.shape[1])
-
-    def upper(self) -> Any:
-        """The upper triangle as a SciPy CSR matrix."""
-        size = self.pattern.n * self.dimension
-        whole = scipy.sparse.bsr_array(
-            (self.blocks, self.pattern.indices, self.pattern.indptr), shape=(size, size)
-        )
-        return scipy.sparse.triu(whole.tocsr(), format="csr")
-
-    def full(self) -> Any:
-        """The whole matrix as a SciPy BSR matrix."""
-        n, d = self.pattern.n, self.dimension
-        rows = np.repeat(np.arange(n, dtype=np.int32), np.diff(self.pattern.indptr))
-        columns = self.pattern.indices
-        off = np.flatnonzero(rows != columns)
-        all_rows = np.concatenate([rows, columns[off]])
-        all_columns = np.concatenate([columns, rows[off]])
-        order = np.lexsort((all_columns, all_rows))
-        which = np.concatenate([np.arange(len(rows)), off])[order]  # blocks are symmetric
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(all_rows, minlength=n))])
-        return scipy.sparse.bsr_array(
-            (self.blocks[which], all_columns[order], indptr), shape=(n * d, n * d)
-        )
+    matrix: Any
+    library: Any
+    size: int = 0
+    n_bytes: int = 0
 
 
 class Direct(ABC):
-    """A factorised symmetric positive definite matrix."""
+    """A factorised symmetric matrix."""
 
     name: str
+    rate = 10e9  # operations a second, about: what a choice of method goes by
+
+    def __init__(
+        self,
+        matrix: BlockMatrix,
+        *,
+        definite: bool = True,
+        single: bool = False,
+        like: "Direct | None" = None,
+    ) -> None:
+        """Factorise.
+
+        Parameters
+        ----------
+        definite:
+            Raise `NotPositiveError` unless the matrix is positive definite; otherwise factorise
+            whatever it is.
+        single:
+            In float32, where the library can.
+        like:
+            A factor whose analysis serves again, if it is of the same pattern and kind.
+        """
+        self.definite = definite
+        kind = (type(self), matrix.dimension, definite, single)
+        analysis: Analysis | None = None if like is None else like._analysis
+        if analysis is None or analysis.kind != kind or not analysis.pattern.same(matrix.pattern):
+            analysis = Analysis(kind, matrix.pattern)
+        self._analysis: Analysis = analysis
+        # A handle is analysis and numbers in one: it is free once its factor is gone.
+        free = analysis.free
+        self._handle = free.pop() if free else self._analyse(matrix, single)
+        weakref.finalize(self, free.append, self._handle).atexit = False
+        self._numeric(matrix)
 
     @abstractmethod
-    def __init__(self, matrix: SparseHessian, *, single: bool = False) -> None:
-        """Factorise; raises `NotPositiveError`. ``single``: in float32, where the library can."""
+    def _analyse(self, matrix: BlockMatrix, single: bool) -> Any:
+        """The library's handle for matrices of this pattern."""
+
+    @abstractmethod
+    def _numeric(self, matrix: BlockMatrix) -> None:
+        """Factorise with the handle; raises `NotPositiveError`."""
 
     @abstractmethod
     def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
         """The solution (n d, k) of loads (n d, k)."""
+
+    @abstractmethod
+    def inertia(self, smallest: float) -> tuple[int, int]:
+        """The numbers of negative pivots, and of those no larger than ``smallest``."""
+
+    def smallest_pivot(self) -> float | None:
+        """The smallest pivot of a definite matrix, None where the library does not tell."""
+        return None
 
     @property
     @abstractmethod
@@ -153,57 +129,83 @@ class Direct(ABC):
 
 
 class Pardiso(Direct):
-    """Intel MKL's PARDISO, by pypardiso."""
+    """Intel MKL's PARDISO, by pypardiso: Cholesky's factorisation, or Bunch and Kaufman's."""
 
     name = "pardiso"
 
-    def __init__(self, matrix: SparseHessian, *, single: bool = False) -> None:
-        self._solver = _pardiso()
-        single &= matrix.pattern.n > SMALL  # it fails on some small matrices in float32
-        self._dtype = np.float32 if single else np.float64
-        pattern = matrix.pattern
-        # Blocks, so that the analysis sees particles and not coordinates: a quarter of its work.
-        for parameter, value in ((1, 1), (2, 3), (28, int(single)), (37, matrix.dimension)):
-            self._solver.set_iparm(parameter, value)
-        self._matrix = SimpleNamespace(
-            shape=(pattern.n, pattern.n),
-            data=np.ascontiguousarray(matrix.blocks, dtype=self._dtype),
-            indptr=pattern.indptr,
-            indices=pattern.indices,
-        )
-        self._size = pattern.n * matrix.dimension
-        nothing = np.zeros((self._size, 1), dtype=self._dtype)
-        self._call(11, nothing)
-        self._bytes = 1024 * int(self._solver.get_iparm(16) + self._solver.get_iparm(17))
+    def _analyse(self, matrix: BlockMatrix, single: bool) -> Any:
+        single &= matrix.pattern.n > SMALL
+        solver = _pardiso(2 if self.definite else -2)
+        # Parameters given; METIS in parallel; float32.
+        for parameter, value in ((1, 1), (2, 3), (28, int(single))):
+            solver.set_iparm(parameter, value)
+        dtype = np.float32 if single else np.float64
+        data: NDArray[Any]
+        pattern, d = matrix.pattern, matrix.dimension
+        if self.definite:
+            # Blocks, so that the analysis sees particles and not coordinates: a quarter of its
+            # work.
+            solver.set_iparm(37, d)
+            indices, indptr, _ = pattern.rows
+            data, size = np.empty((len(indices), d, d), dtype=dtype), pattern.n
+        else:
+            # Pivots of 1 by 1 and 2 by 2; those below 1e-13 of the matrix count as zero.
+            for parameter, value in ((10, 13), (21, 1)):
+                solver.set_iparm(parameter, value)
+            triangle = pattern.triangle(d)
+            indices, indptr = triangle.indices, triangle.indptr
+            data, size = np.empty(len(indices), dtype=dtype), matrix.size
+        held = SimpleNamespace(shape=(size, size), data=data, indptr=indptr, indices=indices)
+        self._fill(held, matrix)
+        handle = Handle(held, solver, matrix.size)
+        nothing = np.zeros((matrix.size, 1), dtype=dtype)
         # Its memory is outside Python's: given back with this object.
-        weakref.finalize(self, _release, self._solver, self._matrix, nothing)
-        self._call(22, nothing)
+        weakref.finalize(handle, _release, solver, held, nothing)
+        _call(handle, 11, nothing)
+        handle.n_bytes = 1024 * int(solver.get_iparm(16) + solver.get_iparm(17))
+        return handle
 
-    def _call(self, phase: int, load: NDArray[Any]) -> NDArray[Any]:
-        from pypardiso.pardiso_wrapper import PyPardisoError
+    def _fill(self, held: Any, matrix: BlockMatrix) -> None:
+        if self.definite:
+            held.data[...] = matrix.rows()
+        else:
+            held.data[...] = matrix.upper_values(matrix.pattern.triangle(matrix.dimension))
 
-        self._solver.set_phase(phase)
-        try:
-            return np.asarray(self._solver._call_pardiso(self._matrix, load))
-        except PyPardisoError as error:
-            # -4: a pivot that is not positive. Where another thread was at work it stops with -13,
-            # "interrupted", and either of the two is reported.
-            if getattr(error, "value", None) in (-4, -13):
-                raise NotPositiveError from error
-            if getattr(error, "value", None) == -2:
-                raise MemoryError(
-                    f"PARDISO found no memory for a factor of {self._size} unknowns: choose "
-                    "solver='krylov'."
-                ) from error
-            raise
+    def _numeric(self, matrix: BlockMatrix) -> None:
+        self._fill(self._handle.matrix, matrix)
+        _call(self._handle, 22, np.zeros((matrix.size, 1), dtype=self._handle.matrix.data.dtype))
+        solver = self._handle.library
+        self._counts = (int(solver.get_iparm(23)), int(solver.get_iparm(14)))
 
     def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
-        columns = np.asfortranarray(load, dtype=self._dtype)
-        return self._call(33, columns).astype(np.float64, copy=False)
+        columns = np.asfortranarray(load, dtype=self._handle.matrix.data.dtype)
+        return _call(self._handle, 33, columns).astype(np.float64, copy=False)
+
+    def inertia(self, smallest: float) -> tuple[int, int]:
+        return (0, 0) if self.definite else self._counts
 
     @property
     def n_bytes(self) -> int:
-        return self._bytes
+        return int(self._handle.n_bytes)
+
+
+def _call(handle: Any, phase: int, load: NDArray[Any]) -> NDArray[Any]:
+    from pypardiso.pardiso_wrapper import PyPardisoError
+
+    handle.library.set_phase(phase)
+    try:
+        return np.asarray(handle.library._call_pardiso(handle.matrix, load))
+    except PyPardisoError as error:
+        # -4: a pivot that is not positive. Where another thread was at work it stops with -13,
+        # "interrupted", and either of the two is reported.
+        if getattr(error, "value", None) in (-4, -13):
+            raise NotPositiveError from error
+        if getattr(error, "value", None) == -2:
+            raise MemoryError(
+                f"PARDISO found no memory for a factor of {handle.size} unknowns: choose "
+                "solver='krylov'."
+            ) from error
+        raise
 
 
 def _release(solver: Any, matrix: Any, nothing: NDArray[Any]) -> None:
@@ -211,82 +213,170 @@ def _release(solver: Any, matrix: Any, nothing: NDArray[Any]) -> None:
     solver._call_pardiso(matrix, nothing)
 
 
-def _pardiso() -> Any:
+def _pardiso(matrix_type: int = 2) -> Any:
     from pypardiso import PyPardisoSolver
 
-    solver = PyPardisoSolver(mtype=2)
+    solver = PyPardisoSolver(mtype=matrix_type)
     # It looks through the whole environment for Intel's library: once is enough.
     os.environ.setdefault("PYPARDISO_MKL_RT", solver.libmkl._name)
     return solver
 
 
-class Cholmod(Direct):
-    """SuiteSparse's CHOLMOD, by cvxopt."""
+class Unpivoted(Direct):
+    """A factorisation L D Lᵀ that keeps to its order whatever the pivots are.
+
+    Exact for a definite matrix. For another the inertia is that of D, and solutions are refined:
+    they raise `ConvergenceError` where the pivots were so small that this does not help.
+    """
+
+    def _numeric(self, matrix: BlockMatrix) -> None:
+        self._full = None if self.definite else matrix.full()
+
+    @abstractmethod
+    def _solved(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the factors give."""
+
+    def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = self._solved(load)
+        if self._full is None:
+            return found
+        size = np.maximum(np.linalg.norm(load, axis=0), np.finfo(float).tiny)
+        for step in range(MOST_REFINEMENTS + 1):
+            rest = load - self._full @ found
+            left = float(np.max(np.linalg.norm(rest, axis=0) / size))
+            if left <= RESIDUAL or step == MOST_REFINEMENTS or not np.isfinite(left):
+                break
+            found = found + self._solved(rest)
+        if not left <= ACCEPTED:
+            raise ConvergenceError(
+                f"{self.name} left a residual of {left:.1e} of the load: it does not pivot, and "
+                "this indefinite matrix needs it. Use solver='dense' or solver='pardiso'."
+            )
+        return found
+
+
+class Cholmod(Unpivoted):
+    """SuiteSparse's CHOLMOD, by cvxopt: by supernodes, or for an indefinite matrix row by row."""
 
     name = "cholmod"
 
-    def __init__(self, matrix: SparseHessian, *, single: bool = False) -> None:
+    def _analyse(self, matrix: BlockMatrix, single: bool) -> Any:
         import cvxopt
-        import cvxopt.cholmod
 
-        lower = matrix.upper().tocoo()
-        size = lower.shape[0]
+        size, triangle = matrix.size, matrix.pattern.triangle(matrix.dimension)
+        rows = np.repeat(np.arange(size), np.diff(triangle.indptr))
         # Its lower triangle, in columns: the upper one in rows.
         held = cvxopt.spmatrix(
-            cvxopt.matrix(lower.data), cvxopt.matrix(lower.col.astype(np.int64)),
-            cvxopt.matrix(lower.row.astype(np.int64)), (size, size),
-        )  # fmt: skip
-        del lower
-        self._factor = cvxopt.cholmod.symbolic(held)
+            cvxopt.matrix(matrix.upper_values(triangle)),
+            cvxopt.matrix(triangle.indices.astype(np.int64)),
+            cvxopt.matrix(rows),
+            (size, size),
+        )
+        return Handle(held, self._with_mode(lambda c: c.symbolic(held)))
+
+    def _with_mode(self, do: Any) -> Any:
+        """Call the library in the mode wanted: the mode is a setting of the whole module."""
+        from cvxopt import cholmod
+
+        before = cholmod.options.get("supernodal", 2)
+        cholmod.options["supernodal"] = 2 if self.definite else 0
         try:
-            cvxopt.cholmod.numeric(held, self._factor)
+            return do(cholmod)
+        finally:
+            cholmod.options["supernodal"] = before
+
+    def _numeric(self, matrix: BlockMatrix) -> None:
+        import cvxopt
+
+        super()._numeric(matrix)
+        handle = self._handle
+        values = matrix.upper_values(matrix.pattern.triangle(matrix.dimension))
+        handle.matrix.V = cvxopt.matrix(values)
+        try:
+            self._with_mode(lambda c: c.numeric(handle.matrix, handle.library))
         except ArithmeticError as error:
             raise NotPositiveError from error
-        self._bytes = 0
 
-    def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _solved(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
         import cvxopt
         import cvxopt.cholmod
 
         columns = cvxopt.matrix(np.asfortranarray(load))
-        cvxopt.cholmod.solve(self._factor, columns)
+        cvxopt.cholmod.solve(self._handle.library, columns)
         return np.array(columns)
+
+    def _pivots(self) -> NDArray[np.float64]:
+        import cvxopt
+        import cvxopt.cholmod
+
+        if self.definite:
+            diagonal = np.array(cvxopt.cholmod.diag(self._handle.library)).ravel()
+            return diagonal**2
+        ones = cvxopt.matrix(1.0, (self._handle.matrix.size[0], 1))
+        cvxopt.cholmod.solve(self._handle.library, ones, sys=6)  # D x = 1
+        return 1.0 / np.array(ones).ravel()
+
+    def inertia(self, smallest: float) -> tuple[int, int]:
+        return _counted(self._pivots(), smallest)
+
+    def smallest_pivot(self) -> float | None:
+        return float(np.min(self._pivots())) if self.definite else None
 
     @property
     def n_bytes(self) -> int:
-        return self._bytes
+        return 0
 
 
-class SuperLU(Direct):
+class SuperLU(Unpivoted):
     """SciPy's SuperLU, as a factorisation without pivoting."""
 
     name = "superlu"
+    rate = 1.5e9
 
-    def __init__(self, matrix: SparseHessian, *, single: bool = False) -> None:
+    def _analyse(self, matrix: BlockMatrix, single: bool) -> Any:
+        return single  # it has no analysis of its own
+
+    def _numeric(self, matrix: BlockMatrix) -> None:
+        super()._numeric(matrix)
         upper = matrix.upper()
         whole = (upper + scipy.sparse.triu(upper, 1).T).tocsc()
         try:
             self._factor = scipy.sparse.linalg.splu(
-                whole.astype(np.float32) if single else whole,
+                whole.astype(np.float32) if self._handle else whole,
                 permc_spec="MMD_AT_PLUS_A",
                 diag_pivot_thresh=0.0,
                 options={"SymmetricMode": True},
             )
         except RuntimeError as error:  # exactly singular
             raise NotPositiveError from error
-        # Positive definite: pivots on the diagonal, all positive (Sylvester's law of inertia).
-        pivots = self._factor.U.diagonal()
-        if (self._factor.perm_r != self._factor.perm_c).any() or not (pivots > 0).all():
+        # Pivots on the diagonal: U is D Lᵀ.
+        self._pivots = self._factor.U.diagonal()
+        on_diagonal = (self._factor.perm_r == self._factor.perm_c).all()
+        if self.definite and not (on_diagonal and (self._pivots > 0).all()):
             raise NotPositiveError
-        self._single = single
+        if not on_diagonal:
+            raise ConvergenceError(
+                "SuperLU met a pivot that is zero: it does not pivot as an indefinite matrix "
+                "demands. Use solver='dense' or solver='pardiso'."
+            )
 
-    def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
-        columns = load.astype(np.float32) if self._single else load
+    def _solved(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
+        columns = load.astype(np.float32) if self._handle else load
         return np.asarray(self._factor.solve(columns), dtype=np.float64)
+
+    def inertia(self, smallest: float) -> tuple[int, int]:
+        return _counted(self._pivots, smallest)
+
+    def smallest_pivot(self) -> float | None:
+        return float(np.min(self._pivots)) if self.definite else None
 
     @property
     def n_bytes(self) -> int:
-        return int((4 if self._single else 8) * 1.5 * self._factor.nnz)
+        return int((4 if self._handle else 8) * 1.5 * self._factor.nnz)
+
+
+def _counted(pivots: NDArray[Any], smallest: float) -> tuple[int, int]:
+    return int(np.sum(pivots < -smallest)), int(np.sum(np.abs(pivots) <= smallest))
 
 
 BACKENDS: dict[str, type[Direct]] = {"pardiso": Pardiso, "cholmod": Cholmod, "superlu": SuperLU}
@@ -311,8 +401,15 @@ def installed() -> tuple[str, ...]:
     return tuple(found)
 
 
-def direct(matrix: SparseHessian, backend: str | None = None, *, single: bool = False) -> Direct:
-    """Factorise by the library named, or the first that is installed.
+def direct(
+    matrix: BlockMatrix,
+    backend: str | None = None,
+    *,
+    definite: bool = True,
+    single: bool = False,
+    like: Direct | None = None,
+) -> Direct:
+    """Factorise by the library named, or the first that is installed: see `Direct`.
 
     Raises `NotPositiveError`, and `InputError` for a library that is not installed.
     """
@@ -322,4 +419,4 @@ def direct(matrix: SparseHessian, backend: str | None = None, *, single: bool = 
             f"solver {name!r} is not installed here (there are: {', '.join(installed())}): "
             "pip install 'amorph[sparse]'."
         )
-    return BACKENDS[name](matrix, single=single)
+    return BACKENDS[name](matrix, definite=definite, single=single, like=like)

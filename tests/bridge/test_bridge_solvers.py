@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse
 
 from amorph import bridge, ensemble
 from amorph.bridge import Packing
 from amorph.bridge.matter.mechanics import state_of
 from amorph.bridge.minima.rattlers import find_rattlers
 from amorph.bridge.minima.relaxing import relaxation
+from amorph.bridge.solve.blocks import BlockMatrix, assembled
 from amorph.bridge.solve.factors import factorise, lowest_mode
-from amorph.bridge.solve.sparse import Pattern, SparseHessian, installed
+from amorph.bridge.solve.sparse import installed
 from amorph.handover import InputError
 
-SPARSE = [*installed(), "krylov"]
+SPARSE = ["band", *installed(), "krylov"]
 FEATURES = ["elastic_tensor", "poisson_ratio", "frequencies_4"]
 
 
@@ -109,11 +109,11 @@ def test_lowest_mode_of_a_large_saddle() -> None:
 
 
 def test_choice_by_size(theta2: Any) -> None:
-    """Above a few thousand degrees of freedom a sparse factorisation is chosen by itself."""
+    """The form of the matrix that takes least work is chosen by itself, whichever it is."""
     batch = ensemble.quench(theta2, 1200, 1.4, 2, 1, seed=1, threads=1)
     packing = bridge.relax(theta2, Packing(batch.positions[0], batch.typeid, batch.boxes[0]))
     found = bridge.response(theta2, packing)
-    assert found.solver == installed()[0]
+    assert found.solver in ("band", installed()[0])
     dense = bridge.measure(theta2, packing.with_positions(packing.positions), FEATURES)
     again = packing.with_positions(packing.positions)
     by_dense = bridge.response(theta2, again, solver="dense")
@@ -128,21 +128,44 @@ def test_unknown_solver(theta2: Any, solid: Packing) -> None:
         bridge.response(theta2, solid.with_positions(solid.positions), solver="lu")
 
 
+def triangular(side: int) -> Packing:
+    """A triangular lattice of touching spheres, periodic."""
+    a, b = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    cell = 0.9 * np.array([[1.0, 0.5], [0.0, np.sqrt(0.75)]])
+    x = np.stack([a.ravel(), b.ravel()], axis=1) @ cell.T
+    return Packing.of(x, np.zeros(side * side, dtype=int), cell * side)
+
+
+@pytest.mark.parametrize(("side", "method"), [(8, "dense"), (20, "band"), (60, "direct")])
+def test_choice_by_work(side: int, method: str) -> None:
+    theta = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
+    found = factorise(theta, state_of(theta, triangular(side)))
+    assert found.method == (installed()[0] if method == "direct" else method)
+
+
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_assembly(dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Any) -> None:
     theta, packing = (theta2, solid) if dimension == 2 else (spheres3, solid3)
-    from amorph.bridge.solve.factors import assembled
-
     state = state_of(theta, packing)
     whole = assembled(theta, state)
+    np.testing.assert_allclose(
+        whole.matrix.full().toarray(), bridge.hessian(theta, packing), atol=1e-12
+    )
     matrix = whole.grounded()
     full = matrix.full().toarray()
+    ground = np.zeros_like(full)
+    ground[whole.grounds, whole.grounds] = whole.stiffness
+    np.testing.assert_allclose(full, whole.matrix.full().toarray() + ground, atol=1e-13)
+    np.testing.assert_array_equal(matrix.upper().toarray(), np.triu(full))
+    np.testing.assert_array_equal(np.tril(matrix.dense()), np.tril(full))
     n, d = packing.positions.shape
-    ground = np.zeros((n * d, n * d))
-    ground[:d, :d] = whole.stiffness * np.eye(d)
-    np.testing.assert_allclose(full - ground, bridge.hessian(theta, packing), atol=1e-12)
-    upper = matrix.upper().toarray()
-    np.testing.assert_array_equal(upper, np.triu(full))
+    rank = np.random.default_rng(0).permutation(n)
+    place = (d * rank[:, None] + np.arange(d)).ravel()
+    ordered = np.zeros_like(full)
+    ordered[np.ix_(place, place)] = full
+    band = matrix.banded(rank, n * d - 1, n * d)
+    for below in range(n * d):
+        np.testing.assert_array_equal(band[below, : n * d - below], np.diagonal(ordered, -below))
 
 
 def test_pairs_listed_twice() -> None:
@@ -151,13 +174,18 @@ def test_pairs_listed_twice() -> None:
     i, j = np.array([0, 2, 0, 1]), np.array([1, 1, 1, 2])
     blocks = rng.standard_normal((4, 2, 2))
     blocks = blocks + blocks.transpose(0, 2, 1)
-    found = SparseHessian.of(Pattern.of(3, i, j), blocks).full().toarray()
+    found = BlockMatrix.of_pairs(3, i, j, blocks.transpose(1, 2, 0))
     expected = np.zeros((6, 6))
     for a, b, k in zip(i, j, blocks, strict=True):
         for p, q, s in ((a, a, 1), (b, b, 1), (a, b, -1), (b, a, -1)):
             expected[2 * p : 2 * p + 2, 2 * q : 2 * q + 2] += s * k
-    np.testing.assert_allclose(found, expected, atol=1e-14)
-    assert scipy.sparse.issparse(SparseHessian.of(Pattern.of(3, i, j), blocks).upper())
+    np.testing.assert_allclose(found.full().toarray(), expected, atol=1e-14)
+    columns = rng.standard_normal((6, 2))
+    columns[2:4, 0] = 0.0  # on the first and the last particle alone
+    changed = found.plus(columns, np.array([0.5, -2.0]))
+    expected += (columns * [0.5, -2.0]) @ columns.T
+    np.testing.assert_allclose(changed.full().toarray(), expected, atol=1e-14)
+    np.testing.assert_allclose(changed.upper().toarray(), np.triu(expected), atol=1e-14)
 
 
 def test_residuals_are_small(theta2: Any, solid: Packing) -> None:

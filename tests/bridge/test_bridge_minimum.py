@@ -1,0 +1,212 @@
+"""A minimum under JAX's transformations, beside central differences with re-minimisation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from amorph import bridge
+from amorph.bridge import Packing
+
+SHORT = bridge.HarmonicMorse(
+    diameters=[0.85, 1.1],
+    binding=[0.1, 0.15, 0.08],
+    stiffness=[5.0, 6.0, 4.5],
+    alpha=[20.0, 22.0, 24.0],
+)
+FIRST, SECOND = 1e-6, 1e-4  # how near derivatives must be
+STEP = 2e-5
+
+
+@dataclass(frozen=True)
+class System:
+    """Packings at rest at theta, of one shape, and a direction in its parameters' space."""
+
+    theta: Any
+    packings: list[Packing]
+    direction: Any
+
+    def at(self, step: float) -> Any:
+        return jax.tree_util.tree_map(lambda p, v: p + step * v, self.theta, self.direction)
+
+
+def direction(theta: Any, seed: int = 3) -> Any:
+    rng = np.random.default_rng(seed)
+    return jax.tree_util.tree_map(lambda p: rng.uniform(-1, 1, p.shape) * np.asarray(p), theta)
+
+
+def bonded(theta: Any, packing: Packing, seed: int) -> tuple[Packing, Any]:
+    """The closest 2.6 N pairs (in space 4 N) as springs, nearly as long as these are."""
+    found = bridge.bond_contributions(theta, packing)
+    length = np.sqrt((found.vector**2).sum(axis=1))
+    number = int((2.6 if packing.dimension == 2 else 4.0) * packing.n_particles)
+    close = np.argsort(length)[:number]
+    rng = np.random.default_rng(seed)
+    springs = bridge.Springs(
+        rng.uniform(0.5, 2.0, number), length[close] * rng.uniform(0.99, 1.01, number)
+    )
+    return Packing(
+        packing.positions, packing.typeid, packing.box, found.pairs[close].astype(np.int32)
+    ), springs
+
+
+@pytest.fixture(scope="module")
+def systems(minima: Any, request: Any) -> Callable[[str], System]:
+    known: dict[str, System] = {}
+
+    def two(theta: Any, n: int, density: float, d: int) -> list[Packing]:
+        found = minima(theta, n, density, d)
+        return [next(found), next(found)]
+
+    def make(name: str) -> System:
+        if name == "plane":
+            return System(SHORT, two(SHORT, 16, 1.45, 2), direction(SHORT))
+        if name == "space":
+            return System(SHORT, two(SHORT, 44, 1.45, 3), direction(SHORT))
+        if name == "cluster":
+            morse = bridge.Morse(diameters=[1.0, 1.1], binding=[1.0, 1.3, 0.9], alpha=3.0)
+            rng = np.random.default_rng(5)
+            types = np.array([0, 1, 0, 1, 0, 1, 0], dtype=np.int32)
+            starts = [Packing(rng.uniform(0, 1.6, (7, 3)), types) for _ in range(2)]
+            return System(morse, [bridge.relax(morse, p) for p in starts], direction(morse))
+        plain = systems_of("plane")
+        packing, springs = bonded(SHORT, plain.packings[0], 4)
+        theta = springs if name == "springs" else bridge.PairsAndSprings(SHORT, springs)
+        rest = bridge.relax(theta, packing)
+        # The same network somewhere else, under another strain.
+        strain = np.array([[1.01, 0.004], [0.0, 0.995]])
+        other = Packing(rest.positions @ strain.T, rest.typeid, strain @ rest.box, rest.bonds)
+        return System(theta, [rest, bridge.relax(theta, other)], direction(theta))
+
+    def systems_of(name: str) -> System:
+        if name not in known:
+            known[name] = make(name)
+        return known[name]
+
+    return systems_of
+
+
+def expression(theta: Any, packing: Packing, solver: str = "auto") -> Any:
+    """Something of a minimum that is not stationary in W, and knows of R beside it."""
+    state = bridge.minimum(theta, packing, solver=solver)
+    x = state.positions
+    away = x - jnp.mean(x, axis=0)
+    value = jnp.mean(jnp.sum(away**2, axis=1) ** 2) ** 0.5
+    if state.nonaffine is not None:
+        value = value + 0.1 * jnp.sum(state.nonaffine**2) / x.shape[0]
+    return value
+
+
+def slopes(system: System, k: int, h: float = STEP) -> tuple[float, float]:
+    """First and second derivatives along the direction, by differences of fourth order."""
+    near = {s: float(expression(system.at(s * h), system.packings[k])) for s in (-2, -1, 0, 1, 2)}
+    first = (8 * (near[1] - near[-1]) - (near[2] - near[-2])) / (12 * h)
+    wide = 20 * h
+    far = {s: float(expression(system.at(s * wide), system.packings[k])) for s in (-2, -1, 1, 2)}
+    second = (16 * (far[1] + far[-1]) - (far[2] + far[-2]) - 30 * near[0]) / (12 * wide**2)
+    return first, second
+
+
+def dot(tree: Any, along: Any) -> float:
+    return float(
+        sum(
+            np.vdot(a, b)
+            for a, b in zip(
+                jax.tree_util.tree_leaves(tree), jax.tree_util.tree_leaves(along), strict=True
+            )
+        )
+    )
+
+
+def by_grad(f: Any, s: System) -> float:
+    return dot(jax.grad(f)(s.theta, s.packings[0]), s.direction)
+
+
+def by_jacfwd(f: Any, s: System) -> float:
+    return dot(jax.jacfwd(f)(s.theta, s.packings[0]), s.direction)
+
+
+def by_jacrev(f: Any, s: System) -> float:
+    return dot(jax.jacrev(f)(s.theta, s.packings[0]), s.direction)
+
+
+def by_jvp(f: Any, s: System) -> float:
+    return float(jax.jvp(lambda t: f(t, s.packings[0]), (s.theta,), (s.direction,))[1])
+
+
+def by_jit(f: Any, s: System) -> float:
+    return dot(jax.jit(jax.grad(f))(s.theta, s.packings[0]), s.direction)
+
+
+def by_hessian(f: Any, s: System) -> float:
+    along = jax.hessian(lambda step: f(_along(s, step), s.packings[0]))
+    return float(along(jnp.zeros(())))
+
+
+def _along(s: System, step: Any) -> Any:
+    return jax.tree_util.tree_map(lambda p, v: p + step * v, s.theta, s.direction)
+
+
+FIRST_ORDER = {"grad": by_grad, "jacfwd": by_jacfwd, "jacrev": by_jacrev, "jvp": by_jvp,
+               "jit": by_jit}  # fmt: skip
+OTHERS = ("hessian", "vmap over theta", "vmap over packings", "grad of jit of vmap")
+SYSTEMS = ("plane", "space", "springs", "pairs and springs", "cluster")
+SOLVERS = ("dense", "direct")
+
+
+def tried(name: str, system: System, solver: str) -> None:
+    """One cell of the table: raises AssertionError where the derivative is another."""
+
+    def f(theta: Any, packing: Packing) -> Any:
+        return expression(theta, packing, solver)
+
+    if name in FIRST_ORDER:
+        first, _ = slopes(system, 0)
+        assert FIRST_ORDER[name](f, system) == pytest.approx(first, rel=FIRST)
+    elif name == "hessian":
+        _, second = slopes(system, 0)
+        assert by_hessian(f, system) == pytest.approx(second, rel=SECOND)
+    elif name == "vmap over theta":
+        steps = jnp.array([-2e-4, 1e-4, 3e-4])
+        found = jax.vmap(lambda h: f(_along(system, h), system.packings[0]))(steps)
+        alone = [float(f(system.at(float(h)), system.packings[0])) for h in steps]
+        np.testing.assert_allclose(found, alone, rtol=1e-9)
+    else:
+        stacked = jax.tree_util.tree_map(lambda *v: jnp.stack(v), *system.packings)
+        if name == "vmap over packings":
+            found = jax.vmap(f, (None, 0))(system.theta, stacked)
+            alone = [float(f(system.theta, p)) for p in system.packings]
+            np.testing.assert_allclose(found, alone, rtol=1e-9)
+        else:
+            whole = jax.jit(jax.vmap(f, (None, 0)))
+            found = jax.grad(lambda t: jnp.sum(whole(t, stacked)))(system.theta)
+            expected = sum(slopes(system, k)[0] for k in range(len(system.packings)))
+            assert dot(found, system.direction) == pytest.approx(expected, rel=FIRST)
+
+
+# One cell of each row and column in the ordinary run.
+ORDINARY = {
+    ("grad", "plane", "dense"),
+    ("jacfwd", "cluster", "dense"),
+    ("jacrev", "springs", "direct"),
+    ("jvp", "space", "direct"),
+    ("hessian", "pairs and springs", "dense"),
+    ("jit", "springs", "dense"),
+    ("vmap over theta", "plane", "dense"),
+    ("vmap over packings", "cluster", "dense"),
+    ("grad of jit of vmap", "pairs and springs", "dense"),
+}
+CELLS = [
+    pytest.param(t, system, solver, marks=() if (t, system, solver) in ORDINARY
+                 else pytest.mark.slow, id=f"{t}-{system}-{solver}")
+    for t in (*FIRST_ORDER, *OTHERS) for system in SYSTEMS for solver in SOLVERS
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("transformation", "system", "solver"), CELLS)
+def test_transformations(transformation: str, system: str, solver: str, systems: Any) -> None:
+    tried(transformation, systems(system), solver)
