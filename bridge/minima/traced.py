@@ -261,7 +261,7 @@ def search(
         narrow = jnp.min(1.0 / jnp.sqrt(jnp.sum(inverse_box**2, axis=1)))
         reach = longest(theta, state, how.reach) + (skin if theta.near is not None else 0.0)
         told = when(Status.BOX_TOO_SMALL, narrow < 2.0 * reach, told)
-    told = when(Status.NOT_FINITE, ~jnp.isfinite(force), told)
+    told = when(Status.NOT_FINITE, ~jnp.isfinite(largest(first)), told)
     wrong = told != Status.OK
 
     def kept(value: Any) -> Any:

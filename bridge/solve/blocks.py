@@ -403,12 +403,12 @@ def assembled(
     moving = n - int(np.count_nonzero(still))
     there = blocks.any(axis=(0, 1))
     if moving < n:
-        there &= ~(rattlers[i] | rattlers[j]) & ~(still[i] & still[j])
+        there &= ~(still[i] & still[j])
     if not there.all():
         i, j, blocks = i[there], j[there], blocks[:, :, there]
     anchored = still[i] | still[j] if moving < n else np.zeros(0, dtype=bool)
     if anchored.any():
-        # A fixed particle holds its neighbours, and is no degree of freedom.
+        # A particle that is still holds its neighbours, and is no degree of freedom.
         ends = np.where(still[i], j, i)[anchored]
         held, i, j, blocks = (
             blocks[:, :, anchored], i[~anchored], j[~anchored], blocks[:, :, ~anchored]
