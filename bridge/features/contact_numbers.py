@@ -16,7 +16,7 @@ from amorph.handover.showing import shown
 
 from ..errors import NotAMinimumError
 from ..matter.arguments import check
-from ..matter.mechanics import State, forces_of, listed, state_of
+from ..matter.mechanics import State, driving_forces_of, listed, state_of
 from ..matter.neighbours import FIRST_SHELL, WINDOW, Window
 from ..matter.packing import Packing
 from ..matter.springs import Theta
@@ -169,7 +169,7 @@ def coordination_feature(window: Window = FIRST_SHELL, *, name: str | None = Non
 
 
 _examined = jax.jit(_held_contacts)
-_forces = jax.jit(forces_of)
+_forces = jax.jit(driving_forces_of)
 
 
 def contacts(theta: Theta, packing: Packing, *, tolerance: float | None = None) -> Contacts:

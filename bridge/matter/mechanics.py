@@ -119,6 +119,9 @@ class Interactions:
         From i to j, (M, d).
     parameters:
         Of u, each (M,).
+    held:
+        (M,) bool: whether neither end is a rattler. What a rattler's pairs resist with is no part
+        of the response: it follows, wherever it lies.
     kind:
         The class whose `pair_energy` u is.
     """
@@ -127,6 +130,7 @@ class Interactions:
     j: Any
     vector: Any
     parameters: dict[str, Any]
+    held: Any
     kind: Any = field(metadata={"static": True})
 
     @cached_property
@@ -150,9 +154,15 @@ class Interactions:
         return self._slope_at(self.distance)
 
     @cached_property
+    def held_slope(self) -> Array:
+        """u' of pairs that are held, 0 of others, (M,)."""
+        return jnp.where(self.held, self.slope, 0.0)
+
+    @cached_property
     def slope_and_curvature(self) -> tuple[Array, Array]:
-        """u' and u'', (M,) both."""
-        return jax.jvp(self._slope_at, (self.distance,), (jnp.ones_like(self.distance),))
+        """u' and u'' of pairs that are held, 0 of others, (M,) both."""
+        found = jax.jvp(self._slope_at, (self.distance,), (jnp.ones_like(self.distance),))
+        return jnp.where(self.held, found[0], 0.0), jnp.where(self.held, found[1], 0.0)
 
     def _slope_at(self, r: Array) -> Array:
         # u of a pair depends on that pair alone: the derivative along ones has each pair's own.
@@ -173,7 +183,8 @@ class Interactions:
 
 def _interactions(state: State, pairs: Pairs, parameters: Any, kind: Any) -> Interactions:
     vector = state.positions[pairs.j] - state.positions[pairs.i] + pairs.shift
-    return Interactions(pairs.i, pairs.j, vector, parameters, kind)
+    held = ~(state.rattlers[pairs.i] | state.rattlers[pairs.j])
+    return Interactions(pairs.i, pairs.j, vector, parameters, held, kind)
 
 
 @once
@@ -328,12 +339,7 @@ def forces_of(theta: Any, state: State) -> Array:
 def driving_forces_of(theta: Any, state: State, *, held: bool = False) -> Array:
     """Forces (N, d) that move particles: 0 on fixed ones; ``held``: without rattlers' part."""
 
-    def slope(part: Interactions) -> Array:
-        if not held:
-            return part.slope
-        return jnp.where(state.rattlers[part.i] | state.rattlers[part.j], 0.0, part.slope)
-
-    out = _forces(theta, state, slope)
+    out = _forces(theta, state, lambda part: part.held_slope if held else part.slope)
     return out if state.fixed is None else jnp.where(state.fixed[:, None], 0.0, out)
 
 

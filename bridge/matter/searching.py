@@ -31,7 +31,7 @@ INSIDE = 0.95
 SOFT = 100.0
 
 MOST_FOUND = 4
-"""So many distances at which u'' jumps are found beside the cutoff."""
+"""How many distances at which u'' jumps are looked for beside the cutoff."""
 CELLS = 2048
 INNERMOST = 0.2  # of sigma: breaks below are not looked for
 # Jumps of u'' below this part of |u''| there, and this part of the largest, are none.

@@ -21,14 +21,13 @@ from amorph.handover import InputError
 from amorph.handover.arguments import check_choice, count, not_negative
 
 from ..matter.arguments import check
-from ..matter.mechanics import State, forces_of
+from ..matter.mechanics import State, driving_forces_of
 from ..matter.packing import Packing
 from ..matter.pairs import Pairs, capacity
 from ..matter.springs import Theta
-from ..matter.strains import strain_forces
 from ..precision import require_float64
 from ..solve.dense import Dense
-from ..solve.differentiable import Operands, hessian_times, solve
+from ..solve.differentiable import Operands, left_over, solve
 from ..solve.factors import DENSE, SOLVERS, Factor
 from ..solve.outside import ByLibrary, Factorised
 from .relaxing import relaxation
@@ -78,14 +77,14 @@ def _searched(
 
 
 def _inverse(solver: str, n: int, d: int) -> Any:
-    """What solves linear systems inside of a transformation."""
+    """The inverse that solves linear systems inside of a transformation."""
     if solver == "dense" or (solver == "auto" and n * d <= DENSE[d]):
         return Dense()
     return ByLibrary(solver)
 
 
 def _found(state: State, factor: Factor) -> Found:
-    """What a response found outside of JAX says, as traced searches give it."""
+    """A response found outside of JAX in the form of traced searches."""
     box = None if state.box is None else np.asarray(state.box)
 
     def crossed(pairs: Pairs) -> tuple[Any, Any]:
@@ -163,15 +162,13 @@ def _along(
 
 @jax.jit
 def _force_change(theta: Any, state: State, theta_change: Any, moved: Any, shifts: Any) -> Any:
-    return _along(forces_of, theta, state, theta_change, moved, shifts)
+    held = partial(driving_forces_of, held=True)
+    return _along(held, theta, state, theta_change, moved, shifts)
 
 
 @jax.jit
 def _response_change(theta: Any, state: State, theta_change: Any, moved: Any, shifts: Any) -> Any:
-    def left(theta: Any, there: State) -> Any:
-        return strain_forces(theta, there) - hessian_times(theta, there, state.nonaffine)
-
-    return _along(left, theta, state, theta_change, moved, shifts)
+    return _along(left_over, theta, state, theta_change, moved, shifts)
 
 
 def minimum(

@@ -289,7 +289,7 @@ def keep(theta: Theta, packing: Packing, reach: float, found: Response) -> None:
 def kept_response(
     theta: Theta, packing: Packing, tolerance: float | None, limit: float, solver: str
 ) -> Kept | None:
-    """What is kept with a packing, where it serves."""
+    """The response that is kept with a packing, where it serves."""
     kept: Kept | None = packing.kept.get("response")
     return kept if kept is not None and kept.serves(theta, tolerance, limit, solver) else None
 

@@ -20,7 +20,7 @@ __all__ = ["Status", "check_status"]
 
 
 class Status(IntEnum):
-    """What became of a search for a minimum; see `check_status` for what each means."""
+    """The outcome of a search for a minimum; `check_status` says what each means."""
 
     OK = 0
     NOT_AT_REST = 1

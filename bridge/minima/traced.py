@@ -94,14 +94,14 @@ class Search:
 
 def number_of_pairs(theta: Any, x: Array, typeid: Any, box: Any, reach: float) -> Array:
     """How many places for pairs a search for the minimum of a packing needs."""
-    _, _, _, near = _nearness(theta, x, typeid, box, reach, SKIN * smallest_size(theta))
+    _, _, near = _nearness(theta, x, typeid, box, reach, SKIN * smallest_size(theta))
     return jnp.sum(near)
 
 
 def _nearness(
     theta: Any, x: Array, typeid: Any, box: Any, reach: Any, skin: Any
-) -> tuple[Array, Array, Array, Array]:
-    """Of all pairs (N, N): vectors, boxes between, how far they are listed, and which i < j are."""
+) -> tuple[Array, Array, Array]:
+    """Of all pairs (N, N): boxes between, how far they are listed, and which i < j are."""
     n = x.shape[0]
     vector = x[None] - x[:, None]
     crossed = jnp.zeros_like(vector)
@@ -112,7 +112,7 @@ def _nearness(
     parameters = theta.near.of_pairs(types[:, None], types[None])
     cutoff = jnp.maximum(theta.near.kind.pair_cutoff(parameters), reach) + skin
     near = jnp.sum(vector**2, axis=-1) < cutoff**2
-    return vector, crossed, cutoff, near & (jnp.arange(n)[:, None] < jnp.arange(n)[None])
+    return crossed, cutoff, near & (jnp.arange(n)[:, None] < jnp.arange(n)[None])
 
 
 def pairs_near(
@@ -124,7 +124,7 @@ def pairs_near(
     much places past the last one are put out of reach (M, d). The count may exceed the capacity.
     """
     d = x.shape[1]
-    _, crossed, cutoff, near = _nearness(theta, x, typeid, box, reach, skin)
+    crossed, cutoff, near = _nearness(theta, x, typeid, box, reach, skin)
     i, j = jnp.nonzero(near, size=capacity, fill_value=0)
     count = jnp.sum(near)
     real = (jnp.arange(capacity) < count)[:, None]
@@ -222,23 +222,23 @@ def search(
         return project(operands, inverse(operands, project(operands, load)))
 
     def going(carry: tuple[Array, ...]) -> Array:
-        _, force, _, good, steps = carry
+        _, force, good, steps = carry
         return good & (force > limit) & (steps < MOST_NEWTON)
 
     def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        at, force, pull, _, steps = carry
+        at, force, _, steps = carry
         rattlers = rattlers_of(theta, replace(state, positions=at), force)
         operands, positive = factorised(at, rattlers)
+        pull = driving_forces_of(theta, operands.state, held=True)
         move = solved(operands, pull[:, :, None])[:, :, 0]
         there = at + move
-        new = forces(there)
-        smaller = largest(new)
+        smaller = largest(forces(there))
         good = positive & step_is_accepted(force, smaller, largest(move), sigma, limit)
-        return there, smaller, new, good, steps + 1
+        return there, smaller, good, steps + 1
 
-    first = forces(x)
-    begin: Any = (x, largest(first), first, jnp.array(True), jnp.zeros((), dtype=int))
-    at, force, _, good, _ = lax.while_loop(going, step, begin)
+    first = largest(forces(x))
+    begin: Any = (x, first, jnp.array(True), jnp.zeros((), dtype=int))
+    at, force, good, _ = lax.while_loop(going, step, begin)
     rattlers = rattlers_of(theta, replace(state, positions=at), limit)
     operands, positive = factorised(at, rattlers)
     nonaffine = None
@@ -261,7 +261,7 @@ def search(
         narrow = jnp.min(1.0 / jnp.sqrt(jnp.sum(inverse_box**2, axis=1)))
         reach = longest(theta, state, how.reach) + (skin if theta.near is not None else 0.0)
         told = when(Status.BOX_TOO_SMALL, narrow < 2.0 * reach, told)
-    told = when(Status.NOT_FINITE, ~jnp.isfinite(largest(first)), told)
+    told = when(Status.NOT_FINITE, ~jnp.isfinite(first), told)
     wrong = told != Status.OK
 
     def kept(value: Any) -> Any:
@@ -272,13 +272,6 @@ def search(
         rattlers, told,
         operands.rigid, operands.lower,
     )  # fmt: skip
-
-
-def _of_types(theta: Any) -> dict[str, Array]:
-    """The parameters of all pairs of types, as `PairPotential.of_types`, traced."""
-    types = jnp.arange(theta.near.n_types)
-    found: dict[str, Array] = theta.near.of_pairs(types[:, None], types[None])
-    return found
 
 
 def smallest_size(theta: Any) -> Array:
@@ -292,7 +285,7 @@ def stiffest(theta: Any) -> Array:
     """`max_stiffness`, traced."""
     out = jnp.zeros(())
     if theta.near is not None:
-        out = jnp.max(theta.near.kind.pair_stiffness(_of_types(theta)))
+        out = jnp.max(theta.near.kind.pair_stiffness(theta.near.of_types()))
     if theta.springs is not None:
         out = jnp.maximum(out, jnp.max(theta.springs.stiffness))
     return out
@@ -302,7 +295,7 @@ def longest(theta: Any, state: State, reach: float) -> Array:
     """How far particles of a state can interact: the longest cutoff, reach or spring."""
     out = jnp.asarray(reach)
     if theta.near is not None:
-        out = jnp.maximum(out, jnp.max(theta.near.kind.pair_cutoff(_of_types(theta))))
+        out = jnp.maximum(out, jnp.max(theta.near.kind.pair_cutoff(theta.near.of_types())))
     if theta.springs is not None:
         bonded = interactions(theta, state)[-1]
         out = jnp.maximum(out, jnp.max(bonded.distance))

@@ -30,7 +30,7 @@ from amorph.handover.showing import shown, spread_shown
 from ..errors import FeatureError
 from ..features.registry import Feature, check_features, features_of
 from ..matter.arguments import check
-from ..matter.mechanics import forces_of
+from ..matter.mechanics import driving_forces_of
 from ..matter.packing import Packing
 from ..matter.pairs import capacity
 from ..matter.potentials import PairPotential
@@ -302,7 +302,7 @@ def _one(
         # Single packings say these by name.
         ok &= ~on_rattlers(loads, state.rattlers) & ~along_rigid(loads, found.rigid)
         adjoint = solve(inverse, operands, loads)
-        _, force_pull_back = jax.vjp(lambda t: -forces_of(t, state), theta)
+        _, force_pull_back = jax.vjp(lambda t: -driving_forces_of(t, state, held=True), theta)
         through = jax.vmap(lambda a: force_pull_back(a)[0])(adjoint.transpose(2, 0, 1))
         total = jax.tree_util.tree_map(lambda a, b: a - b, by_theta, through)
         start = 0

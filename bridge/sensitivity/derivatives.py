@@ -23,10 +23,10 @@ from ..features.registry import Feature
 from ..features.vibrations import squared_between, squared_frequencies
 from ..matter.mechanics import Interactions, Resolved, State, interactions, resolved, strained
 from ..matter.springs import Theta
-from ..matter.strains import strain_basis, strain_forces
+from ..matter.strains import strain_basis
 from ..minima.responses import Response
 from ..minima.rules import along_rigid, on_rattlers
-from ..solve.differentiable import hessian_times
+from ..solve.differentiable import left_over
 from .jumps import jumps_of
 from .parameters import Choice, Slopes
 
@@ -83,8 +83,7 @@ def _by_response(theta: Theta, state: State, mu: Array, with_strain: bool) -> tu
 
     def of(own: Resolved, positions: Array, strain: Any) -> Array:
         there = moved(state, positions, strain)
-        left = strain_forces(own, there) - hessian_times(own, there, state.nonaffine)
-        return jnp.einsum("nda,rnda->r", left, mu)
+        return jnp.einsum("nda,rnda->r", left_over(own, there), mu)
 
     here = (resolved(theta, state), jnp.asarray(state.positions), zero)
     _, pull_back = jax.vjp(of, *here)
@@ -97,7 +96,7 @@ def _slope_changes(theta: Theta, state: State) -> list[tuple[Array, dict[str, Ar
 
     def of(part: Interactions) -> dict[str, Array]:
         def slopes(parameters: Any) -> Array:
-            return replace(part, parameters=parameters).slope
+            return replace(part, parameters=parameters).held_slope
 
         values, pull_back = jax.vjp(slopes, part.parameters)
         (by_parameter,) = pull_back(jnp.ones_like(values))

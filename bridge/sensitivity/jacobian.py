@@ -19,12 +19,12 @@ from ..errors import FeatureError, NotAMinimumError
 from ..features.finiteness import check_finite, check_slopes, check_values
 from ..features.registry import Feature, check_features, feature, features_of, response_for
 from ..matter.arguments import check
-from ..matter.mechanics import Resolved, State, forces_of, resolved
+from ..matter.mechanics import Resolved, State, driving_forces_of, resolved
 from ..matter.packing import Packing
 from ..matter.springs import Theta
-from ..matter.strains import strain_basis, strain_forces
+from ..matter.strains import strain_basis
 from ..minima.responses import Response
-from ..solve.differentiable import hessian_times
+from ..solve.differentiable import left_over
 from .derivatives import by_choices, coupling, degenerate_groups, partials
 from .measuring import row_names
 from .parameters import Choice, check_pairs, choices, of_strain
@@ -285,9 +285,8 @@ def _force_changes(
 
     def at(gamma: Array) -> Array:
         along = jax.tree_util.tree_map(lambda p, c: p + gamma * c, own, change)
-        return forces_of(
-            along, replace(state, positions=_bent(state.positions, (first, None), gamma))
-        )
+        there = replace(state, positions=_bent(state.positions, (first, None), gamma))
+        return driving_forces_of(along, there, held=True)
 
     return _twice(at)
 
@@ -305,7 +304,7 @@ def _response_changes(
         along = jax.tree_util.tree_map(lambda p, c: p + gamma * c, own, change)
         there = replace(state, positions=_bent(state.positions, x, gamma))
         now = _bent(state.nonaffine, (w, None), gamma)
-        return strain_forces(along, there) - hessian_times(along, there, now)
+        return left_over(along, replace(there, nonaffine=now))
 
     return _twice(at)
 

@@ -408,7 +408,7 @@ def assembled(
         i, j, blocks = i[there], j[there], blocks[:, :, there]
     anchored = still[i] | still[j] if moving < n else np.zeros(0, dtype=bool)
     if anchored.any():
-        # A particle that is still holds its neighbours, and is no degree of freedom.
+        # A fixed particle holds its neighbours, and is no degree of freedom.
         ends = np.where(still[i], j, i)[anchored]
         held, i, j, blocks = (
             blocks[:, :, anchored], i[~anchored], j[~anchored], blocks[:, :, ~anchored]

@@ -23,7 +23,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from ..matter.mechanics import State, forces_of
+from ..matter.mechanics import State, interactions
 from ..matter.strains import strain_forces
 
 __all__ = [
@@ -69,14 +69,17 @@ def project(operands: Operands, vectors: Any) -> Any:
 
 def hessian_times(theta: Any, state: State, vectors: Array) -> Array:
     """H v of displacements (N, d, k)."""
+    out = jnp.zeros_like(vectors)
+    for part in interactions(theta, state):
+        apart = vectors[part.j] - vectors[part.i]
+        push = jnp.einsum("mab,mbk->mak", part.stiffness_matrices(), apart)
+        out = out.at[part.j].add(push).at[part.i].add(-push)
+    return out
 
-    def one(v: Array) -> Array:
-        def forces(x: Array) -> Array:
-            return forces_of(theta, replace(state, positions=x))
 
-        return -jax.jvp(forces, (state.positions,), (v,))[1]
-
-    return jax.vmap(one, in_axes=2, out_axes=2)(vectors)
+def left_over(theta: Any, state: State) -> Array:
+    """Ξ - H W of a state's W, (N, d, n_strains): 0 at a minimum, and W follows by its changes."""
+    return strain_forces(theta, state) - hessian_times(theta, state, state.nonaffine)
 
 
 def _operator(operands: Operands, vectors: Array) -> Array:
@@ -104,24 +107,17 @@ def _operator_change(
 def through_response(
     inverse: Any, operands: Operands, theta: Any, load: Array
 ) -> tuple[Any, Array]:
-    """What a function that depends on W by ``load`` = ∂f/∂W (N, d, a) gains by W's own motion.
+    """The gain of a function f by W's own motion, with ``load`` = ∂f/∂W (N, d, a).
 
     W follows theta and the positions by H W = Ξ. With μ = H⁻¹ ∂f/∂W it is the derivative of
     μ·(Ξ - H W), at fixed μ and W, by theta and by positions (N, d): what f has directly is to be
     added before its adjoint is solved for. theta may have each pair's own parameters.
     """
+    state = operands.state
     mu = solve(inverse, operands, load)
-    return left_over(theta, operands.state, mu)
-
-
-@jax.jit
-def left_over(theta: Any, state: State, mu: Array) -> tuple[Any, Array]:
-    """The derivatives of μ·(Ξ - H W) at fixed μ and W by theta and by positions."""
 
     def of(theta: Any, x: Array) -> Array:
-        there = replace(state, positions=x)
-        left = strain_forces(theta, there) - hessian_times(theta, there, state.nonaffine)
-        return jnp.vdot(mu, left)
+        return jnp.vdot(mu, left_over(theta, replace(state, positions=x)))
 
     found: tuple[Any, Array] = jax.grad(of, argnums=(0, 1))(theta, state.positions)
     return found

@@ -56,7 +56,7 @@ class Analysis:
 
 @dataclass(eq=False)
 class Handle:
-    """What a library keeps of a pattern and of the last matrix factorised with it."""
+    """A library's analysis of a pattern, and its factor of the last matrix with it."""
 
     matrix: Any
     library: Any
@@ -234,7 +234,7 @@ class Unpivoted(Direct):
 
     @abstractmethod
     def _solved(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the factors give."""
+        """The solution by the factors alone."""
 
     def solve(self, load: NDArray[np.float64]) -> NDArray[np.float64]:
         found = self._solved(load)
