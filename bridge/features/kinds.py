@@ -20,6 +20,7 @@ from ..matter.mechanics import State
 from ..matter.packing import Packing
 from ..matter.pairs import Pairs
 from ..matter.springs import Theta
+from ..matter.tracing import traced
 from ..minima.implicit import minimum
 from ..minima.responses import Response
 from .finiteness import check_finite
@@ -135,11 +136,6 @@ class Feature:
 
     def __repr__(self) -> str:
         return f"Feature({self.name!r})"
-
-
-def traced(tree: Any) -> bool:
-    """Whether JAX transforms anything of what is given."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves(tree))
 
 
 def _fixed_reach(f: Feature, theta: Theta) -> float:

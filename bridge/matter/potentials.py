@@ -28,6 +28,7 @@ from ..precision import require_float64
 from . import searching
 from .registered import check_free, register_potential
 from .tabulating import table_of
+from .tracing import traced
 
 __all__ = ["OwnParameters", "PairPotential"]
 
@@ -88,7 +89,7 @@ class PairPotential(ABC):
         require_float64()  # else the parameters would be rounded in silence
         kind = type(self)
         given = _bound(kind, listed, parameters)
-        if any(isinstance(value, jax.core.Tracer) for value in given.values()):
+        if traced(given):
             object.__setattr__(self, "_values", _traced(kind, given))
             return
         arrays: dict[str, NDArray[Any]] = {
@@ -199,8 +200,7 @@ class PairPotential(ABC):
     def of_types(self) -> dict[str, Any]:
         """The parameters of all pairs of types, matrices (n_types, n_types), NumPy's or traced."""
         i, j = np.indices((self.n_types, self.n_types))
-        traced = any(isinstance(v, jax.core.Tracer) for v in self._values.values())
-        return self._spread(self._values if traced else self.arrays(), i, j)
+        return self._spread(self._values if traced(self._values) else self.arrays(), i, j)
 
     def resolved(self, type_i: Any, type_j: Any) -> "OwnParameters":
         """This potential with the parameters of each of a list of pairs, (M,) both."""
@@ -281,7 +281,7 @@ class PairPotential(ABC):
 
         Numbers, or traced by JAX where the parameters are.
         """
-        if isinstance(self.sizes, jax.core.Tracer):
+        if traced(self.sizes):
             smallest: Any = jnp.min(self.sizes)
             largest: Any = jnp.max(self.sizes)
             return smallest, largest
@@ -326,7 +326,7 @@ class PairPotential(ABC):
         itself. Those that a pair lacks beside others lie beyond its cutoff. The search needs
         numbers: inside of JAX's transformations there are none.
         """
-        if any(isinstance(v, jax.core.Tracer) for v in pair.values()):
+        if traced(pair):
             raise InputError(
                 f"{cls.__name__} does not state where its u'' jumps, which cannot be looked for "
                 "inside of a JAX transformation: give it a function pair_breaks(pair)."

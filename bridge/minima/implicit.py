@@ -25,6 +25,7 @@ from ..matter.mechanics import State, driving_forces_of
 from ..matter.packing import Packing
 from ..matter.pairs import Pairs, capacity
 from ..matter.springs import Theta
+from ..matter.tracing import traced
 from ..precision import require_float64
 from ..solve.dense import Dense
 from ..solve.differentiable import Operands, left_over, solve
@@ -44,10 +45,6 @@ PAIRS_A_PARTICLE = {2: 24, 3: 80}
 _search = jax.jit(search, static_argnums=(0, 1))
 
 
-def _traced(tree: Any) -> bool:
-    return any(isinstance(v, jax.core.Tracer) for v in jax.tree_util.tree_leaves(tree))
-
-
 def _searched(
     how: Search,
     solver: str,
@@ -64,10 +61,10 @@ def _searched(
     And what solves its equations. The packing itself is taken where it is concrete.
     """
     given = (theta, x, box, typeid, bonds, fixed)
-    if _traced(given):
+    if traced(given):
         inverse = _inverse(solver, *x.shape)
         return inverse, _search(how, inverse, *given)
-    if _traced(packing):
+    if traced(packing):
         own: Any = [None if v is None else np.asarray(v) for v in given[1:]]
         packing = Packing(own[0], own[2], own[1], own[3], fixed=own[4])
     found = relaxation(

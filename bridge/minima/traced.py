@@ -278,7 +278,7 @@ def smallest_size(theta: Any) -> Array:
     """The smallest of `size_range`, traced."""
     if theta.near is None:
         return jnp.mean(theta.springs.length)
-    return jnp.min(theta.near.sizes)
+    return theta.near.size_range()[0]
 
 
 def stiffest(theta: Any) -> Array:
