@@ -72,11 +72,12 @@ class LammpsSystem:
 
     Args:
         potential: gives the table of each pair of types; soft spheres for ``harmonic/cut``,
-            Lennard-Jones for ``lj/cut``.
+            Lennard-Jones for ``lj/cut`` and ``lj/smooth/linear``.
         typeid: the particles' types from zero, shape (N,).
         lengths: the orthogonal box's edges, shape (d,), or one for all; d is 2 or 3 [length].
         dimension: d; needed if ``lengths`` is one number.
-        style: the pair style, ``table``, ``harmonic/cut`` or ``lj/cut``.
+        style: the pair style, ``table``, ``harmonic/cut``, ``lj/cut``, or ``lj/smooth/linear``,
+            whose force goes to zero at the cutoff.
         points: entries of each table.
         skin: neighbour list's margin [length].
         suffix: ``omp`` takes LAMMPS's OPENMP variant of the pair style, with one thread.
@@ -119,11 +120,12 @@ class LammpsSystem:
             self._tabulate(potential, points, core)
         elif style == "harmonic/cut":
             self._harmonic(potential)
-        elif style == "lj/cut":
-            self._lennard_jones(potential)
+        elif style in ("lj/cut", "lj/smooth/linear"):
+            self._lennard_jones(potential, style)
         else:
             raise ValueError(
-                f"pair style {style!r}: it must be 'table', 'harmonic/cut' or 'lj/cut'"
+                f"pair style {style!r}: it must be 'table', 'harmonic/cut', 'lj/cut' or "
+                "'lj/smooth/linear'"
             )
         self.setup_seconds = time.perf_counter() - started
 
@@ -183,10 +185,10 @@ class LammpsSystem:
             factor = 0.5 * potential.of_pair(potential.stiffness, i, j) / sigma**2
             self._lammps.command(f"pair_coeff {i + 1} {j + 1} {factor!r} {sigma!r}")
 
-    def _lennard_jones(self, potential: PairPotential) -> None:
+    def _lennard_jones(self, potential: PairPotential, style: str) -> None:
         if not isinstance(potential, LennardJones):
-            raise TypeError(f"lj/cut is Lennard-Jones, not {potential.potential}")
-        self._lammps.command(f"pair_style lj/cut {potential.largest_cutoff!r}")
+            raise TypeError(f"{style} is Lennard-Jones, not {potential.potential}")
+        self._lammps.command(f"pair_style {style} {potential.largest_cutoff!r}")
         for pair in potential.pairs():
             i, j = pair.first, pair.second
             numbers = (potential.of_pair(p, i, j) for p in (potential.depth, potential.size))

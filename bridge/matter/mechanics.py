@@ -20,6 +20,7 @@ from amorph.handover import InputError
 
 from ..errors import FeatureError
 from ..precision import require_float64
+from ..programs import make_room
 from .arguments import check
 from .packing import Packing
 from .pairs import CHUNK, Pairs, find_bonds, find_pairs
@@ -393,6 +394,7 @@ def state_of(
     With ``pairs`` these are its pairs, and none are searched for.
     """
     require_float64()
+    make_room()
     if pairs is None:
         pairs = find_pairs(theta.near, packing, skin=skin, reach=reach)
     return State(

@@ -40,6 +40,7 @@ from ..minima.rules import along_rigid, on_rattlers, round_off_force
 from ..minima.status import Status
 from ..minima.traced import Search, number_of_pairs, search
 from ..precision import require_float64
+from ..programs import make_room
 from ..solve.blas import one_blas_thread
 from ..solve.dense import Dense
 from ..solve.differentiable import Operands, solve, through_response
@@ -150,6 +151,7 @@ def measure_batch(
         positions or results that are not finite, are in its `BatchMeasurement.status`.
     """
     require_float64()
+    make_room()
     check(tolerance=tolerance)
     if tolerance is not None:
         checked_tolerance(tolerance)

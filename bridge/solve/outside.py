@@ -42,10 +42,16 @@ class ByLibrary:
     JAX evaluates the stiffness of the pairs, NumPy and the library do the rest in a call back. The
     last few factors are kept with this object, so that solutions with one matrix need one
     factorisation; what is computed does not depend on that. Where a matrix is not positive definite
-    solutions are NaN.
+    solutions are NaN. Two of one solver are equal: JAX compiles a program once for both.
     """
 
     constant = False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByLibrary) and other._solver == self._solver
+
+    def __hash__(self) -> int:
+        return hash((ByLibrary, self._solver))
 
     def __init__(self, solver: str) -> None:
         self._solver = solver

@@ -1,5 +1,6 @@
 """The folder of compiled code: by processor, threads and versions; bounded; never others' code."""
 
+import gc
 import os
 import platform
 import time
@@ -8,10 +9,11 @@ import zlib
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from amorph import bridge
-from amorph.bridge import compiled
+from amorph.bridge import compiled, programs
 
 
 @pytest.fixture
@@ -125,3 +127,31 @@ def test_what_is_half_written_or_too_much_is_removed(
     compiled._tidy(home)
     assert not late.exists()
     assert new.exists()
+
+
+@pytest.mark.skipif(not programs._MAPS.exists(), reason="the system counts no maps")
+def test_programs_are_forgotten_before_maps_run_out(
+    theta2: bridge.PairPotential, solid: bridge.Packing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured() -> tuple[float, np.ndarray]:
+        anew = bridge.relax(theta2, solid.with_positions(solid.positions + 1e-4))
+        found = bridge.measure(theta2, anew, (), "poisson_ratio")
+        return found.values["poisson_ratio"], found.gradients["poisson_ratio"].diameters
+
+    def maps() -> int:
+        gc.collect()
+        return programs._MAPS.read_bytes().count(b"\n")
+
+    value, slope = measured()
+    monkeypatch.setattr(programs._compiled, "number", programs.COUNTED_EVERY)
+    assert not programs.make_room(), "there is room"
+    assert programs._compiled.number == 0
+    before = maps()
+    monkeypatch.setattr(programs, "PART", 0.0)
+    assert not programs.make_room(), "nothing was compiled"
+    monkeypatch.setattr(programs._compiled, "number", programs.COUNTED_EVERY)
+    again, slope_again = measured()
+    assert programs._compiled.number > 0, "programs are compiled again, and counted"
+    assert maps() < before
+    assert again == value
+    np.testing.assert_array_equal(slope_again, slope)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge
-from amorph.bridge import Packing
+from amorph.bridge import Packing, programs
 
 SHORT = bridge.HarmonicMorse(
     diameters=[0.85, 1.1],
@@ -19,6 +19,21 @@ SHORT = bridge.HarmonicMorse(
     alpha=[20.0, 22.0, 24.0],
 )
 FIRST, SECOND = 1e-6, 1e-4  # how near derivatives must be
+
+
+class Shouldered(bridge.PairPotential):
+    """A user's own: a soft core, and a bond of finite range."""
+
+    parameters = ("stiffness", "height")
+    cutoff_in_sigma = 1.4
+
+    @staticmethod
+    def pair_energy(r: Any, pair: Any) -> Any:
+        core = jnp.maximum(1 - r / pair["sigma"], 0.0)
+        return 0.5 * pair["stiffness"] * core**2 - pair["height"] * (1.4 - r / pair["sigma"]) ** 3
+
+
+OWN = Shouldered(diameters=[0.85, 1.1], stiffness=[5.0, 6.0, 4.5], height=[0.1, 0.15, 0.2])
 STEP = 2e-5
 
 
@@ -67,6 +82,8 @@ def systems(minima: Any, request: Any) -> Callable[[str], System]:
             return System(SHORT, two(SHORT, 16, 1.45, 2), direction(SHORT))
         if name == "space":
             return System(SHORT, two(SHORT, 44, 1.45, 3), direction(SHORT))
+        if name == "own potential":
+            return System(OWN, two(OWN, 16, 1.45, 2), direction(OWN))
         if name == "cluster":
             morse = bridge.Morse(diameters=[1.0, 1.1], binding=[1.0, 1.3, 0.9], alpha=3.0)
             rng = np.random.default_rng(5)
@@ -154,7 +171,7 @@ def _along(s: System, step: Any) -> Any:
 FIRST_ORDER = {"grad": by_grad, "jacfwd": by_jacfwd, "jacrev": by_jacrev, "jvp": by_jvp,
                "jit": by_jit}  # fmt: skip
 OTHERS = ("hessian", "vmap over theta", "vmap over packings", "grad of jit of vmap")
-SYSTEMS = ("plane", "space", "springs", "pairs and springs", "cluster")
+SYSTEMS = ("plane", "space", "springs", "pairs and springs", "cluster", "own potential")
 SOLVERS = ("dense", "direct")
 
 
@@ -195,7 +212,7 @@ ORDINARY = {
     ("jacrev", "springs", "direct"),
     ("jvp", "space", "direct"),
     ("hessian", "pairs and springs", "dense"),
-    ("jit", "springs", "dense"),
+    ("jit", "own potential", "dense"),
     ("vmap over theta", "plane", "dense"),
     ("vmap over packings", "cluster", "dense"),
     ("grad of jit of vmap", "pairs and springs", "dense"),
@@ -341,3 +358,17 @@ def test_no_minimum_inside_of_a_transformation(systems: Any) -> None:
         bridge.check_status(found[1])
     with pytest.raises(Exception, match="max_pairs"):
         bridge.check_status(found[2])
+
+
+def test_a_loop_compiles_once(systems: Any) -> None:
+    s = systems("springs")
+    stacked = jax.tree_util.tree_map(lambda *v: jnp.stack(v), *s.packings)
+
+    def again() -> int:
+        before = programs._compiled.number
+        many = jax.vmap(lambda p: bridge.minimum(s.theta, p, solver="direct").positions)
+        assert np.isfinite(many(stacked)).all()
+        return programs._compiled.number - before
+
+    again()
+    assert again() == 0
