@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +18,9 @@ from ..matter.mechanics import State, pair_terms, state_of
 from ..matter.packing import Packing
 from ..matter.pairs import PairList, Pairs
 from ..matter.springs import Theta
-from .relaxing import SKIN, Work, relaxation, run_newton, settle_rattlers
+from ..solve.blas import blas_on_one_thread
+from ..solve.lapack import Lapack
+from .relaxing import SKIN, Work, relaxation, run_known, run_newton, settle_rattlers
 from .responses import (
     Response,
     force_tolerance,
@@ -27,7 +28,6 @@ from .responses import (
     largest,
     respond,
     response,
-    same_interactions,
 )
 from .rules import NEWTON_MOVE
 
@@ -83,33 +83,34 @@ def _breaks(theta: Theta) -> NDArray[np.float64]:
     return np.zeros((0, 1, 1)) if theta.near is None else theta.near.breaks()
 
 
-def _classes(theta: Theta, state: State, breaks: Any) -> jax.Array:
-    classes = jnp.zeros(state.pairs.i.shape, dtype=int)
-    if theta.near is not None:
-        distance = pair_terms(theta, state).distance
-        for at in breaks[:, state.typeid[state.pairs.i], state.typeid[state.pairs.j]]:
-            classes = classes + (distance >= at)
+def _classes(theta: Theta, state: State, breaks: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Between which of the distances where u'' jumps each listed pair lies, (M,)."""
+    pairs = state.pairs
+    real = int(pairs.count)
+    i, j, shift = pairs.i[:real], pairs.j[:real], pairs.shift[:real]
+    x, types = np.asarray(state.positions), state.typeid
+    vector = x[j] - x[i] + shift
+    distance = np.sqrt(np.einsum("ma,ma->m", vector, vector))
+    classes = np.zeros(real, dtype=np.int64)
+    kinds = types[i] * breaks.shape[2] + types[j]
+    for at in breaks:
+        classes += distance >= at.ravel()[kinds]
     return classes
 
 
-@jax.jit
-def _crossed(
-    theta: Theta, state: State, new_theta: Theta, there: State, breaks: tuple[Any, Any]
-) -> jax.Array:
-    return _classes(theta, state, breaks[0]) != _classes(new_theta, there, breaks[1])
+def pairs_around(theta: Theta, packing: Packing, margin: float | None = None) -> PairList:
+    """A list of the pairs of a packing nearer than their cutoffs and a margin, kept with it.
 
-
-def pairs_around(theta: Theta, packing: Packing) -> PairList:
-    """The pairs of a packing with a skin; they stay with the packing, as its response does.
-
-    They are those at the packing's own positions, so that what is found with them depends on
-    nothing that came before.
+    By default the margin lets particles go a twentieth of a diameter. Whatever list it is, it has
+    the pairs within reach in the same order, so that what is found with it is the same.
     """
-    kept: tuple[Theta, PairList] | None = packing.kept.get("pairs")
-    if kept is None or not same_interactions(kept[0], theta):
-        found = PairList.around(theta.near, packing, SKIN * theta.size_range()[1])
-        packing.kept["pairs"] = kept = (theta, found)
-    return kept[1]
+    size = theta.size_range()[1]
+    least = 0.5 * SKIN * size if margin is None else margin
+    kept: PairList | None = packing.kept.get("pairs")
+    if kept is None or not kept.serves(theta.near, packing.positions, least):
+        kept = PairList.around(theta.near, packing, max(SKIN * size, least))
+        packing.kept["pairs"] = kept
+    return kept
 
 
 def crossings(before: tuple[Theta, Packing], after: tuple[Theta, Packing]) -> int:
@@ -120,7 +121,8 @@ def crossings(before: tuple[Theta, Packing], after: tuple[Theta, Packing]) -> in
     packing with its interactions.
     """
     _check_ends(before, after)
-    return int(np.count_nonzero(crossed(before, after)[0]))
+    moved = 0.5 * SKIN * before[0].size_range()[1]
+    return int(np.count_nonzero(crossed(before, after, moved=moved)[0]))
 
 
 def _check_ends(before: tuple[Theta, Packing], after: tuple[Theta, Packing]) -> None:
@@ -140,29 +142,33 @@ def crossed(
     before: tuple[Theta, Packing],
     after: tuple[Theta, Packing],
     *,
+    moved: float,
     gradient: NDArray[np.float64] | None = None,
-    moved: float = 0.0,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Which of the pairs near the first packing crossed a distance where u'' jumps, (M,).
 
     `gradient` (d, d) is what took the first box's vectors to those of the second, where they
-    differ; `moved` the largest displacement beyond it, where more than a tenth of a diameter. The
-    pairs (M, 2) are the second result.
+    differ; `moved` the largest displacement beyond it. The pairs (M, 2) are the second result.
     """
     theta, packing = before
-    # A pair that is not listed was farther than the skin, and both its ends moved.
-    if 2.0 * moved <= SKIN * theta.size_range()[1]:
-        pairs = pairs_around(theta, packing).pairs
-    else:
-        pairs = PairList.around(theta.near, packing, 2.0 * moved).pairs
+    # A pair that is not listed was farther than the margin; both its ends moved, and its cutoff.
+    pairs = pairs_around(theta, packing, 2.0 * moved + _growth(theta, after[0])).pairs
     state = state_of(theta, packing, pairs=pairs)
     if gradient is not None:
         pairs = replace(pairs, shift=np.asarray(pairs.shift) @ np.asarray(gradient).T)
     there = replace(state, positions=after[1].positions, pairs=pairs)
+    found = _classes(theta, state, _breaks(theta)) != _classes(after[0], there, _breaks(after[0]))
     real = int(pairs.count)
-    breaks = _breaks(theta), _breaks(after[0])
-    found = np.asarray(_crossed(theta, state, after[0], there, breaks))[:real]
     return found, np.stack([pairs.i, pairs.j], axis=1)[:real]
+
+
+def _growth(theta: Theta, new_theta: Theta) -> float:
+    """By how much the cutoff of a pair grows at most, from one potential to another."""
+    if theta.near is None or new_theta.near is None:
+        return 0.0
+    old, new = theta.near.cutoffs(), new_theta.near.cutoffs()
+    grown = new - old if new.shape == old.shape else new.max() - old.min()
+    return max(float(np.max(grown)), 0.0)
 
 
 @jax.jit
@@ -266,22 +272,33 @@ def same_minimum(
     if rattlers is not None:
         # Rattlers rest at marginal contact. Pushed by the change, they would hide weak contacts of
         # the others, which must carry more than the largest force to count; so they come last.
-        work.state = replace(work.state, pairs=_without(work.state.pairs, rattlers, theta))
-    at_rest, _, first = run_newton(work, tolerance, factor=before.factor)
-    if not at_rest:
-        return None
-    if rattlers is not None:
-        work = Work.start(theta, packing.with_positions(work.state.positions), known)
-        if not settle_rattlers(work, rattlers):
-            # One of them is held from now on.
-            at_rest, _, _ = run_newton(work, tolerance)
-            if not at_rest:
-                return None
+        work.state = replace(
+            work.state, pairs=_without(work.state.pairs, rattlers, theta), rattlers=rattlers
+        )
+    at_rest, first = run_known(work, tolerance, before.factor)
+    found = None
+    if at_rest and rattlers is None:
+        found = _proven(work, tolerance, before)
+        if found is None:
+            return None
+    if found is None or found.rattlers.any():
+        # The steps were not enough; or somebody is held no longer, or may be held from now on.
+        at_rest, _, newton = run_newton(work, tolerance)
+        if not at_rest:
+            return None
+        first = newton if first is None else first
+        if rattlers is not None:
+            work = Work.start(theta, packing.with_positions(work.state.positions), known)
+            if not settle_rattlers(work, rattlers):
+                # One of them is held from now on.
+                at_rest, _, _ = run_newton(work, tolerance)
+                if not at_rest:
+                    return None
+        found = _proven(work, tolerance, before)
+        if found is None:
+            return None
     final = packing.with_positions(work.state.positions)
-    try:
-        found = respond(work.final(0.0), theta, tolerance, like=before.factor)
-    except NotAMinimumError:
-        return None
+    assert first is not None
     held = ~found.rattlers[:, None]
     change = np.where(held, final.positions - packing.positions, 0.0)
     linear = np.where(held, first if predicted is None else predicted, 0.0)
@@ -290,7 +307,17 @@ def same_minimum(
     if largest(change - linear) > NONLINEARITY * largest(linear) + noise:
         return None
     keep(theta, final, 0.0, found)
+    if known is not None:
+        final.kept["pairs"] = known
     return final
+
+
+def _proven(work: Work, tolerance: float, before: Response) -> Response | None:
+    """The response where the particles are now, None where that is no minimum."""
+    try:
+        return respond(work.final(0.0), work.theta, tolerance, like=before.factor)
+    except NotAMinimumError:
+        return None
 
 
 def follow(
@@ -338,13 +365,15 @@ def follow(
     while done < 1.0:
         target = min(1.0, done + part)
         last = _between(theta, new_theta, done)
-        there = same_minimum(
-            _between(theta, new_theta, target),
-            here,
-            limit,
-            before=response(last, here, tolerance=tolerance),
-            known=pairs_around(last, here),
-        )
+        before = response(last, here, tolerance=tolerance)
+        with blas_on_one_thread(when=isinstance(before.factor, Lapack)):
+            there = same_minimum(
+                _between(theta, new_theta, target),
+                here,
+                limit,
+                before=before,
+                known=pairs_around(last, here),
+            )
         if there is not None:
             here, done = there, target
             part = min(2.0 * part, 1.0)
@@ -354,11 +383,13 @@ def follow(
             rearranged = True
             here = relaxation(new_theta, here, tolerance=limit).packing
             break
-    displacement: NDArray[np.float64] = here.positions - packing.positions
+    moved = largest(here.positions - packing.positions)
+    counted = min(moved, 0.5 * SKIN * theta.size_range()[1])  # as `crossings` counts
+    crossing, _ = crossed((theta, packing), (new_theta, here), moved=counted)
     return Followed(
         packing=here,
         rearranged=rearranged,
         lost_at=done,
-        crossings=crossings((theta, packing), (new_theta, here)),
-        moved=largest(displacement),
+        crossings=int(np.count_nonzero(crossing)),
+        moved=moved,
     )

@@ -52,8 +52,8 @@ __all__ = ["Relaxation", "relax", "relaxation"]
 NEWTON_FORCE = 1e-2
 FIRE_GAIN = 1e-2
 MOST_CHORDS = 12
-# Steps by a factor that is there go on to this part of the tolerance: one more costs little, and
-# differences between packings are then as exact as a new factor would have made them.
+# Steps by a factor that is there go on to this part of the tolerance, about what round-off of the
+# forces leaves: one more costs little, and differences between packings are as exact as can be.
 BELOW = 1e-2
 MOST_NEWTON = 30
 # Large packings whose forces are this small beside k_max σ are not left to FIRE: see `run_newton`.
@@ -287,7 +287,6 @@ def run_newton(
     solver: str = "auto",
     *,
     bounded: bool = False,
-    factor: Factor | None = None,
 ) -> tuple[bool, int, NDArray[np.float64]]:
     """Newton steps as long as each does what it should.
 
@@ -295,11 +294,10 @@ def run_newton(
     minimum one is enough. Returns whether the packing is at rest, the factorisations made, and the
     first step, (N, d).
 
-    ``factor``, of a state nearby, is tried before one is made. ``bounded`` goes on where a step
-    does not do what it should. In a large packing there is always a place so soft, or unstable,
-    that a Newton step leaves its basin; FIRE would take tens of thousands of steps to settle that
-    one place. The matrix is then raised until it is positive definite, no particle moves farther
-    than `NEWTON_MOVE`, and the energy falls along the step.
+    ``bounded`` goes on where a step does not do what it should. In a large packing there is always
+    a place so soft, or unstable, that a Newton step leaves its basin; FIRE would take tens of
+    thousands of steps to settle that one place. The matrix is then raised until it is positive
+    definite, no particle moves farther than `NEWTON_MOVE`, and the energy falls along the step.
     """
     taken = 0
     first = np.zeros_like(work.origin)
@@ -321,14 +319,6 @@ def run_newton(
         if largest(forces) <= tolerance:
             # What is left is on particles that are held, but not rigidly: nothing for Newton.
             return False, taken, first
-        old, factor = factor, None
-        if old is not None and old.is_of(work.state):
-            # That of a state nearby is as good, as long as each step gains as much.
-            begun, left = _steps(work, old, forces, force, tolerance)
-            if left is not None:
-                first = begun
-                seen = surveyed(work.theta, work.state, left)
-                continue
         step, left = _one_factorisation(work, forces, force, tolerance, solver, bounded)
         if step is not None:
             taken += 1
@@ -360,6 +350,25 @@ def _one_factorisation(
     return step, left
 
 
+def run_known(
+    work: Work, tolerance: float, factor: Factor
+) -> tuple[bool, NDArray[np.float64] | None]:
+    """Steps by the factor of a state nearby: whether they lead to rest, and the first, (N, d).
+
+    Who is a rattler is as the state says. No step where the first was refused.
+    """
+    if not factor.is_of(work.state):
+        return False, None
+    forces = np.asarray(_held_forces(work.theta, work.state))
+    force = largest(forces)
+    if force <= tolerance:
+        return True, np.zeros_like(forces)
+    first, left = _steps(work, factor, forces, force, tolerance)
+    if left is None:
+        return False, None
+    return left <= tolerance, first
+
+
 def _steps(
     work: Work,
     factor: Factor,
@@ -368,36 +377,75 @@ def _steps(
     tolerance: float,
     step: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], float | None]:
-    """Newton steps by one factor as long as they gain: the first, and the largest force they leave.
+    """Steps by one factor as long as they gain: the first, and the largest force they leave.
 
-    No force where the first step was refused, and taken back.
+    They are those of L-BFGS whose first matrix is the factorised Hessian: what forces did along
+    each step corrects the next, so that few pairs that crossed a jump of u'' since the factor was
+    made need no other. No force where the first step was refused, and taken back.
+
+    Source: Nocedal and Wright, Numerical Optimization (2006), algorithm 7.4.
     """
     sigma = work.theta.size_range()[0]
+    known: list[Curvature] = []
     first: NDArray[np.float64] | None = None
+    gained = [np.inf, force]  # the largest forces before the last two steps
     for chord in range(MOST_CHORDS):
         if chord or step is None:
-            step = factor.solve(forces[:, :, None], rough=True)[:, :, 0]
+            step = _corrected(factor, known, forces)
         first = step if first is None else first
         before = work.state.positions
         moved = largest(step)
         smaller = np.inf
+        left = forces
         if moved <= NEWTON_MOVE * sigma:
             work.move_to(before + step)
             # A rattler that a step runs into is moved clear later: it does not count here.
-            forces = np.asarray(_held_forces(work.theta, work.state))
-            smaller = largest(forces)
-        if not step_is_accepted(force, smaller, moved, sigma, tolerance):
+            left = np.asarray(_held_forces(work.theta, work.state))
+            smaller = largest(left)
+        if not step_is_accepted(gained[-1], smaller, moved, sigma, tolerance):
             # Not in the quadratic part of this basin, or the factor is too old: back.
             work.move_to(before)
             if chord == 0:
                 return first, None
             break
-        slow = smaller > force / factor.gain
-        force = smaller
-        if force <= BELOW * tolerance or slow:
+        known.append(Curvature.of(step, forces - left))
+        forces = left
+        slow = smaller > gained[0] / factor.gain**2
+        gained = [gained[1], smaller]
+        if smaller <= BELOW * tolerance or slow:
             break
     assert first is not None
-    return first, force
+    return first, gained[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """What a step told of the Hessian: the step, by how much forces fell along it, and 1/(s·y)."""
+
+    step: NDArray[np.float64]
+    fall: NDArray[np.float64]
+    inverse: float
+
+    @classmethod
+    def of(cls, step: NDArray[np.float64], fall: NDArray[np.float64]) -> "Curvature":
+        """Of a step (N, d); one along which forces did not fall tells nothing."""
+        along = float(np.vdot(step, fall))
+        return cls(step, fall, 1.0 / along if along > 0.0 else 0.0)
+
+
+def _corrected(
+    factor: Factor, known: Sequence[Curvature], forces: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The step that forces (N, d) ask for by a factor, corrected by what is known since."""
+    load, parts = forces, []
+    for past in reversed(known):
+        part = past.inverse * float(np.vdot(past.step, load))
+        load = load - part * past.fall
+        parts.append(part)
+    step = factor.solve(load[:, :, None], rough=True)[:, :, 0]
+    for past, part in zip(known, reversed(parts), strict=True):
+        step = step + (part - past.inverse * float(np.vdot(past.fall, step))) * past.step
+    return step
 
 
 def _factorised(

@@ -46,11 +46,15 @@ def define() -> dict[str, bridge.Feature]:
 OWN = define()
 
 
+def step_of(theta: bridge.PairPotential, name: str, k: int) -> float:
+    return float(1e-5 * theta.arrays()[name][k])
+
+
 def by_differences(
     function: Callable[[Any], Any], theta: bridge.PairPotential, name: str, k: int
 ) -> Any:
     """A derivative by a component of a parameter, to fourth order in a small step."""
-    step = 1e-5 * theta.arrays()[name][k]
+    step = step_of(theta, name, k)
 
     def at(by: float) -> Any:
         values = theta.arrays()[name].copy()
@@ -75,10 +79,13 @@ def test_derivatives_are_those_of_the_packing_that_follows(
     assert np.allclose(measured.values[name], followed(theta2), rtol=1e-12)
     for parameter, k in (("diameters", 0), ("stiffness", 1), ("alpha", 2)):
         expected = by_differences(followed, theta2, parameter, k)
+        # A sum of 24,663 has rounding that the step of a difference makes larger.
+        rounding = 4e-16 * np.abs(measured.values[name]).max() / step_of(theta2, parameter, k)
         scale = np.abs(expected).max()
         for found in (measured.gradients[name], through):
             slope = np.asarray(getattr(found, parameter))[..., k]
-            assert np.abs(slope - expected).max() < 1e-6 * scale, (parameter, slope, expected)
+            wrong = np.abs(slope - expected).max()
+            assert wrong < 1e-6 * scale + rounding, (parameter, slope, expected)
 
 
 def test_the_packing_itself_may_be_given_inside_of_a_transformation(
