@@ -127,7 +127,8 @@ class Feature:
             return of_state(self, theta, packing)
         check(theta=theta, packing=packing)
         if traced((theta, packing)):
-            return of_state(self, theta, minimum(theta, packing, reach=_fixed_reach(self, theta)))
+            reach = _fixed_reach(self, theta)
+            return of_state(self, theta, minimum(theta, packing, reach=reach, modes=self.modes))
         check_features(packing, [self])
         found = response_for(theta, packing, [self])
         (value,) = values_of([self], theta, found)
@@ -156,10 +157,10 @@ def of_state(f: Feature, theta: Any, state: State) -> Array:
     """
     check(theta=theta)
     check_defined(f, state.positions.shape[1], state.box is not None)
-    if f.modes and state.modes is None:
+    if f.modes and (state.modes is None or state.modes.shape[2] < f.modes):
         raise FeatureError(
-            f"the feature {f.name!r} needs vibrational modes, which bridge.minimum does not find: "
-            "give it the packing, or differentiate it by bridge.jacobian."
+            f"the feature {f.name!r} needs the state's {f.modes} lowest modes: find it by "
+            f"bridge.minimum(theta, packing, modes={f.modes}), or give the packing."
         )
     (value,) = _values((f,), theta, state)
     wanted = f.reach(theta)

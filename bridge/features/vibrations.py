@@ -17,12 +17,13 @@ from amorph.handover.showing import numbers_shown, shown, spread_shown
 
 from ..errors import ConvergenceError
 from ..matter.arguments import check
-from ..matter.mechanics import Interactions, State, hessian_of, interactions, listed, sum_over_pairs
+from ..matter.mechanics import Interactions, State, interactions, listed, sum_over_pairs
 from ..matter.packing import Packing
 from ..matter.springs import Theta
 from ..minima.responses import Response, keep, response
 from ..solve.blas import one_blas_thread
-from ..solve.factors import DENSE, Lapack, held_hessian
+from ..solve.factors import DENSE, Lapack
+from ..solve.modes import above_all
 
 __all__ = [
     "DensityOfStates",
@@ -253,7 +254,7 @@ def _dense(
     theta: Theta, found: Response, number: int, *, vectors: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     n, d = found.state.positions.shape
-    matrix = np.array(_held_far_up(theta, found.state, found.factor.rigid))
+    matrix = np.array(_above_all(theta, found.state, found.factor.rigid))
     out = scipy.linalg.eigh(
         matrix,
         eigvals_only=not vectors,
@@ -266,11 +267,7 @@ def _dense(
     return out[0], out[1].reshape(n, d, number)
 
 
-@jax.jit
-def _held_far_up(theta: Theta, state: State, rigid: Array) -> Array:
-    """H with its zero modes moved above the highest frequency (by Gershgorin's bound)."""
-    bound = jnp.max(jnp.sum(jnp.abs(hessian_of(theta, state)), axis=1))
-    return held_hessian(theta, state, rigid, stiffness=bound)[0]
+_above_all = jax.jit(above_all)
 
 
 def squared_between(theta: Any, state: State, modes: Any) -> Array:
@@ -368,7 +365,7 @@ def density_of_states(
         )
     found = response(theta, packing)
     number = n * d - n_zero_modes(found)
-    matrix = np.array(_held_far_up(theta, found.state, found.factor.rigid))
+    matrix = np.array(_above_all(theta, found.state, found.factor.rigid))
     values = scipy.linalg.eigvalsh(matrix, overwrite_a=True, check_finite=False)[:number]
     frequencies = np.sqrt(values)
     if isinstance(edges, int):

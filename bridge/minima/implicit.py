@@ -30,6 +30,7 @@ from ..precision import require_float64
 from ..solve.dense import Dense
 from ..solve.differentiable import Operands, left_over, solve
 from ..solve.factors import DENSE, SOLVERS, Factor
+from ..solve.modes import lowest_modes_of
 from ..solve.outside import ByLibrary, Factorised
 from .relaxing import relaxation
 from .responses import checked_tolerance
@@ -174,6 +175,7 @@ def minimum(
     *,
     tolerance: float | None = None,
     reach: float = 0.0,
+    modes: int = 0,
     solver: str = "auto",
     max_pairs: int | None = None,
 ) -> State:
@@ -200,6 +202,10 @@ def minimum(
         The largest |F| at rest, energy / length; by default `default_tolerance`.
     reach:
         Pairs up to this distance are listed, if it is beyond the potential's cutoff, length.
+    modes:
+        How many of the lowest vibrational modes the state has, by dense algebra in JAX; they
+        follow too. A degenerate mode has no derivative: where one is among them that of what is
+        computed of it is NaN, in reverse mode that of all else too.
     solver:
         How linear systems are solved: see `response`. Inside of ``jit`` and ``vmap`` ``dense`` is
         JAX's own algebra, on any device and in batches; the others are called from there, one
@@ -212,8 +218,8 @@ def minimum(
     -------
     State
         ``positions`` (N, d), ``nonaffine`` W (N, d, n_strains) for a packing with a box, ``pairs``,
-        ``rattlers`` (N,), ``status``: what features, energies and stresses are functions of,
-        ``f(theta, state)``.
+        ``rattlers`` (N,), ``modes`` (N, d, modes) where there are to be some, ``status``: what
+        features, energies and stresses are functions of, ``f(theta, state)``.
 
     Raises
     ------
@@ -237,6 +243,7 @@ def minimum(
     require_float64()
     not_negative("reach", reach)
     check_choice("solver", solver, SOLVERS)
+    count("modes", modes, least=0)
     if tolerance is not None:
         checked_tolerance(tolerance)
     n, d = packing.positions.shape
@@ -253,7 +260,10 @@ def minimum(
     _, x, box, typeid, _, fixed = given
     positions, nonaffine = _following(inverse, theta, x, box, typeid, fixed, found)
     found = replace(found, positions=positions, nonaffine=nonaffine)
-    return replace(found.state(typeid, box, fixed), reach=jnp.asarray(how.reach))
+    state = replace(found.state(typeid, box, fixed), reach=jnp.asarray(how.reach))
+    if modes:
+        state = replace(state, modes=lowest_modes_of(theta, state, modes))
+    return state
 
 
 def _places(n: int, d: int) -> int:

@@ -189,12 +189,13 @@ def search(
     """Newton steps from positions to the minimum, its response, and a status."""
     n, d = x.shape
     sigma = smallest_size(theta)
-    skin = SKIN * sigma if theta.near is not None else 0.0
+    skin: Any = 0.0
     if theta.near is None:
         none = jnp.zeros((0, d))
         nobody = jnp.zeros(0, dtype=jnp.int32)
         pairs, crossed, beyond = Pairs(nobody, nobody, none, jnp.zeros((), int)), none, none
     else:
+        skin = skin_in(theta, box, how.reach)
         pairs, crossed, beyond = pairs_near(theta, x, typeid, box, how.reach, skin, how.capacity)
     joined, bonds_crossed = bonds_of(theta, x, box, bonds)
     bonds_beyond = None if joined is None else jnp.zeros_like(x[:1])
@@ -252,15 +253,13 @@ def search(
     told = when(Status.SADDLE, ~positive, told)
     told = when(Status.NOT_HELD, jnp.all(rattlers), told)
     told = when(Status.NOT_AT_REST, ~(good & (force <= limit)), told)
-    # No pair may have come into reach from beyond the list.
-    told = when(Status.MOVED_TOO_FAR, (largest(at - x) >= 0.5 * skin) & (skin > 0), told)
     if theta.near is not None:
+        # No pair may have come into reach from beyond the list.
+        told = when(Status.MOVED_TOO_FAR, largest(at - x) > 0.5 * skin, told)
         told = when(Status.TOO_MANY_PAIRS, pairs.count > how.capacity, told)
     if box is not None:
-        inverse_box = jnp.linalg.inv(box)
-        narrow = jnp.min(1.0 / jnp.sqrt(jnp.sum(inverse_box**2, axis=1)))
-        reach = longest(theta, state, how.reach) + (skin if theta.near is not None else 0.0)
-        told = when(Status.BOX_TOO_SMALL, narrow < 2.0 * reach, told)
+        reach = longest(theta, state, how.reach)
+        told = when(Status.BOX_TOO_SMALL, narrowest(box) < 2.0 * reach, told)
     told = when(Status.NOT_FINITE, ~jnp.isfinite(first), told)
     wrong = told != Status.OK
 
@@ -272,6 +271,21 @@ def search(
         rattlers, told,
         operands.rigid, operands.lower,
     )  # fmt: skip
+
+
+def narrowest(box: Array) -> Array:
+    """The smallest width of a box."""
+    return jnp.min(1.0 / jnp.sqrt(jnp.sum(jnp.linalg.inv(box) ** 2, axis=1)))
+
+
+def skin_in(theta: Any, box: Any, reach: float) -> Array:
+    """How much farther than they interact pairs are listed: no image of a particle twice."""
+    skin = SKIN * smallest_size(theta)
+    if box is None:
+        return skin
+    cutoffs = theta.near.kind.pair_cutoff(theta.near.of_types())
+    room = 0.5 * narrowest(box) - jnp.maximum(jnp.max(cutoffs), reach)
+    return jnp.clip(room, 0.0, skin)
 
 
 def smallest_size(theta: Any) -> Array:

@@ -27,6 +27,7 @@ from ..matter.strains import strain_basis
 from ..minima.responses import Response
 from ..minima.rules import along_rigid, on_rattlers
 from ..solve.differentiable import left_over
+from ..solve.modes import SEPARATE
 from .jumps import jumps_of
 from .parameters import Choice, Slopes
 
@@ -244,14 +245,10 @@ def _with_rows(partial_slopes: Rows, more: dict[str, Any], rows: int) -> Rows:
     }
 
 
-# Modes are degenerate if their squared frequencies differ by at most this part of the larger.
-DEGENERATE = 1e-8
-
-
 def degenerate_groups(theta: Theta, state: State) -> list[range]:
     """The groups of more than one mode among the state's modes that share a frequency."""
     squared = squared_frequencies(theta, state)
-    new = np.abs(np.diff(squared)) > DEGENERATE * np.abs(squared[1:])
+    new = np.abs(np.diff(squared)) > SEPARATE * np.abs(squared[1:])
     ends = [0, *(np.flatnonzero(new) + 1).tolist(), len(squared)]
     return [range(a, b) for a, b in pairwise(ends) if b - a > 1]
 

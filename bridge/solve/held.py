@@ -24,7 +24,8 @@ def held_hessian(
     """H made positive definite at a minimum, and the stiffness given to its zero modes; traced.
 
     Rows and columns of rattlers and fixed particles hold that stiffness on the diagonal and nothing
-    else; the rigid motions of the others carry it too. By default it is H's mean diagonal element.
+    else; the rigid motions of the others, orthonormal (N d, n_rigid) or the projector onto them
+    (N d, N d), carry it too. By default it is H's mean diagonal element.
     """
     n, d = state.positions.shape
     free = jnp.repeat(state.still, d)
