@@ -21,7 +21,7 @@ from ..matter.mechanics import Interactions, State, interactions, listed, sum_ov
 from ..matter.packing import Packing
 from ..matter.springs import Theta
 from ..minima.responses import Response, keep, response
-from ..solve.blas import one_blas_thread
+from ..solve.blas import blas_on_one_thread, one_blas_thread
 from ..solve.factors import DENSE, Lapack
 from ..solve.modes import above_all
 
@@ -239,9 +239,11 @@ def _lowest(
     operator = scipy.sparse.linalg.LinearOperator((n * d, n * d), inverse, dtype=np.float64)
     start = found.factor.project(np.random.default_rng(0).standard_normal((n * d, 1)))[:, 0]
     try:
-        values, modes = scipy.sparse.linalg.eigsh(
-            operator, k=number, which="LA", v0=start, ncv=max(2 * number + 1, 20)
-        )
+        # ARPACK's own matrices are tiny: a team of threads takes ten times as long with them.
+        with blas_on_one_thread():
+            values, modes = scipy.sparse.linalg.eigsh(
+                operator, k=number, which="LA", v0=start, ncv=max(2 * number + 1, 20)
+            )
     except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise ConvergenceError(f"the lowest modes were not found: {error}.") from error
     order = np.argsort(-values)

@@ -16,7 +16,7 @@ from amorph.handover.arguments import check_choice
 
 from ..errors import ConvergenceError
 from ..matter.mechanics import State
-from .blas import one_blas_thread
+from .blas import blas_on_one_thread, one_blas_thread
 from .blocks import Assembled, assembled
 from .held import held_hessian
 from .inertia import SMALLEST_PIVOT, Inertia, NotPositiveError
@@ -270,12 +270,13 @@ def lowest_mode(theta: Any, state: State) -> tuple[float, NDArray[np.float64], f
         return (found - rigid @ (rigid.T @ found))[:, 0]
 
     try:
-        values, modes = scipy.sparse.linalg.eigsh(
-            scipy.sparse.linalg.LinearOperator((n * d, n * d), inverse, dtype=np.float64),
-            k=1,
-            which="LA",
-            v0=np.random.default_rng(0).standard_normal(n * d),
-        )
+        with blas_on_one_thread():
+            values, modes = scipy.sparse.linalg.eigsh(
+                scipy.sparse.linalg.LinearOperator((n * d, n * d), inverse, dtype=np.float64),
+                k=1,
+                which="LA",
+                v0=np.random.default_rng(0).standard_normal(n * d),
+            )
     except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise ConvergenceError(f"the lowest mode was not found: {error}.") from error
     lowest = 1.0 / float(values[0]) - shift * scale
