@@ -21,7 +21,8 @@ from amorph import bridge, ensemble
 DENSITY = 1.6
 BATCH = f"{OURS}, batch"
 VMAP = f"{OURS}, vmap of minimum"
-AT_ONCE = 128  # packings of a vmap: as many Hessians as `measure_batch` holds at N = 368
+AT_ONCE = 128  # packings of a vmap
+LARGEST_VMAP = 128  # its dense algebra takes minutes beyond
 
 
 def prepared(n: int, replicas: int, seed: int) -> tuple[Any, Any]:
@@ -62,7 +63,8 @@ def main() -> None:
         "Poisson's ratios with gradients, a second",
         {"replicas": replicas, "device": f"{device.platform}: {device.device_kind}"},
     )
-    for n in (64,) if chosen.quick else (64, 128, 368):
+    sizes = (chosen.n,) if chosen.n else (64, 128, 368)
+    for n in (64,) if chosen.quick else sizes:
         theta, batch = prepared(n, replicas, chosen.seed)
         few = min(chosen.single, replicas)
 
@@ -104,10 +106,13 @@ def main() -> None:
                 seconds / replicas, ok, {"a second": replicas / seconds, "went alone": 0.0}
             )
 
-        for run in (at_once, by_vmap, alone):
-            run(0)  # compiles
+        contenders = [Contender(BATCH, at_once), Contender(OURS, alone)]
+        if n <= LARGEST_VMAP:
+            contenders.insert(1, Contender(VMAP, by_vmap))
+        for contender in contenders:
+            contender.run(0)  # compiles
         samples = race(
-            [Contender(BATCH, at_once), Contender(VMAP, by_vmap), Contender(OURS, alone)],
+            contenders,
             2 if chosen.quick else chosen.repetitions,
             what=f"N = {n}",
         )

@@ -37,9 +37,9 @@ def beside_lammps(theta: Any, packing: bridge.Packing) -> dict[str, float]:
         lammps.begin(x + 0.5 * edges, 0.001)
         lammps._lammps.command("run 0")
         energy = float(lammps._lammps.get_thermo("pe"))
-        virial = [float(lammps._lammps.get_thermo(f"c_virial[{k}]")) for k in range(1, 7)]
+        found = lammps._lammps.extract_compute("virial", 0, 1)  # global, a vector
+        xx, yy, zz, xy, xz, yz = (float(found[k]) for k in range(6))
         force = float(np.sqrt((lammps.gather("f") ** 2).sum(axis=1)).max())
-    xx, yy, zz, xy, xz, yz = virial
     stress = -np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     return {
         "energy beside LAMMPS's": abs(energy / bridge.energy(theta, packing) - 1),

@@ -18,7 +18,7 @@ from common import OURS, Contender, Report, Sample, one_core, parser, race
 from numpy.typing import NDArray
 from peers import PeerMissing
 from peers.formulas import HarmonicMorse, LennardJones, PairPotential
-from peers.lammps_quench import LammpsQuench
+from peers.lammps_quench import FireSettings, LammpsQuench
 from peers.lammps_system import LammpsSystem
 
 from amorph import ensemble
@@ -164,9 +164,12 @@ def by_lammps(report: Report, n: int, repetitions: int, seed: int) -> None:
     forces: list[float] = []
     contenders = [Contender(TABLE, ours)]
     try:
+        # With larger steps FIRE loses particles of hot starts.
+        fire = FireSettings(timestep=0.02)
         quench = LammpsQuench(
-            theta, hot.typeid, np.diagonal(box), style="lj/cut", tolerance=tolerance, stress=False
-        )
+            theta, hot.typeid, np.diagonal(box), style="lj/cut", tolerance=tolerance, stress=False,
+            fire=fire,
+        )  # fmt: skip
         dynamics = LammpsSystem(theta, hot.typeid, np.diagonal(box), style="lj/cut")
     except PeerMissing as error:
         report.missing.append({"who": LAMMPS, "why": str(error)})

@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import jax
@@ -247,9 +248,9 @@ class PairPotential(ABC):
 
         def found() -> dict[str, NDArray[np.float64]]:
             pair = self.of_types()
-            ends = _slopes_of(self.kind.pair_cutoff, pair)
             if self.states_breaks:
-                return _slopes_of(lambda p: jnp.stack(self.kind.pair_breaks(p)), pair)
+                return _slopes_of(self.kind, "pair_breaks", pair)
+            ends = _slopes_of(self.kind, "pair_cutoff", pair)
             inner = searching.break_slopes(self.kind, pair, self.breaks()[:-1])
             return {k: np.concatenate([v, ends[k][None]]) for k, v in inner.items()}
 
@@ -349,20 +350,25 @@ class PairPotential(ABC):
         return searching.attracts_and_stiffness(cls, pair)[0]
 
 
-def _slopes_of(function: Any, pair: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
-    """Derivatives of an elementwise function (..., of the pairs' shape) by the parameters."""
+def _slopes_of(kind: Any, which: str, pair: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """Derivatives of a class's distances (..., of the pairs' shape) by the pairs' parameters."""
     arrays = {k: np.asarray(v) for k, v in pair.items()}
-
-    @jax.jit
-    def by_parameter(values: dict[str, Array]) -> dict[str, Array]:
-        def along(name: str) -> Array:
-            change = {k: jnp.full_like(v, float(k == name)) for k, v in values.items()}
-            return jax.jvp(lambda p: jnp.asarray(function(p)), (values,), (change,))[1]
-
-        return {k: along(k) for k in values}
-
     with jax.ensure_compile_time_eval():
-        return {k: np.asarray(v) for k, v in by_parameter(arrays).items()}
+        found = _distance_slopes(kind, which, arrays)
+        return {k: np.asarray(v) for k, v in found.items()}
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _distance_slopes(kind: Any, which: str, values: dict[str, Array]) -> dict[str, Array]:
+    def distances(pair: dict[str, Array]) -> Array:
+        found = getattr(kind, which)(pair)
+        return jnp.stack(found) if isinstance(found, tuple) else jnp.asarray(found)
+
+    def along(name: str) -> Array:
+        change = {k: jnp.full_like(v, float(k == name)) for k, v in values.items()}
+        return jax.jvp(distances, (values,), (change,))[1]
+
+    return {k: along(k) for k in values}
 
 
 def _states(kind: type[PairPotential], name: str) -> bool:

@@ -32,10 +32,15 @@ def round_off_force(stiffness: Any, length: Any) -> Any:
     return xp.maximum(1e-12, 8 * float(np.finfo(np.float64).eps) * stiffness * length)
 
 
-def step_is_accepted(before: Any, after: Any, moved: Any, sigma: Any, limit: Any) -> Any:
-    """Whether a Newton step did what it should: small, and the largest force halved or at rest."""
-    halved = (after <= 0.5 * before) | (after <= limit)
-    return (moved <= NEWTON_MOVE * sigma) & halved
+def step_is_accepted(
+    before: Any, after: Any, moved: Any, sigma: Any, limit: Any, part: Any = 1.0
+) -> Any:
+    """Whether a Newton step, or a part of it, did what it should.
+
+    It must be small, and the largest force halved by it, by less as the part is less, or at rest.
+    """
+    fell = (after <= (1.0 - 0.5 * part) * before) | (after <= limit)
+    return (moved <= NEWTON_MOVE * sigma) & fell
 
 
 def is_loose(moment: Any, number: Any, pulls: Any) -> Any:

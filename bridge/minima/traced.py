@@ -22,7 +22,9 @@ from .status import Status
 
 __all__ = ["Found", "Search", "number_of_pairs", "search"]
 
-MOST_NEWTON = 12
+MOST_NEWTON = 20
+# Of a Newton step, at least so much is tried.
+SMALLEST_PART = 0.125
 # A pair may come into reach while its packing relaxes: lists reach this much farther, in units of
 # the smallest diameter or rest length.
 SKIN = 0.1
@@ -223,23 +225,26 @@ def search(
         return project(operands, inverse(operands, project(operands, load)))
 
     def going(carry: tuple[Array, ...]) -> Array:
-        _, force, good, steps = carry
+        _, force, good, _, steps = carry
         return good & (force > limit) & (steps < MOST_NEWTON)
 
     def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        at, force, _, steps = carry
+        at, force, _, part, steps = carry
         rattlers = rattlers_of(theta, replace(state, positions=at), force)
         operands, positive = factorised(at, rattlers)
         pull = driving_forces_of(theta, operands.state, held=True)
-        move = solved(operands, pull[:, :, None])[:, :, 0]
+        move = part * solved(operands, pull[:, :, None])[:, :, 0]
         there = at + move
         smaller = largest(forces(there))
-        good = positive & step_is_accepted(force, smaller, largest(move), sigma, limit)
-        return there, smaller, good, steps + 1
+        accepted = step_is_accepted(force, smaller, largest(move), sigma, limit, part)
+        # Where pairs cross a jump of u'' a whole step may lead nowhere: then half of it.
+        at, force = jnp.where(accepted, there, at), jnp.where(accepted, smaller, force)
+        part = jnp.where(accepted, 1.0, 0.5 * part)
+        return at, force, positive & (part >= SMALLEST_PART), part, steps + 1
 
     first = largest(forces(x))
-    begin: Any = (x, first, jnp.array(True), jnp.zeros((), dtype=int))
-    at, force, good, _ = lax.while_loop(going, step, begin)
+    begin: Any = (x, first, jnp.array(True), jnp.ones(()), jnp.zeros((), dtype=int))
+    at, force, good, _, _ = lax.while_loop(going, step, begin)
     rattlers = rattlers_of(theta, replace(state, positions=at), limit)
     operands, positive = factorised(at, rattlers)
     nonaffine = None

@@ -208,15 +208,15 @@ def _choice(whole: Assembled, definite: bool) -> tuple[str, tuple[NDArray[np.int
     """The method that has least to do, and a band's order where that is it."""
     matrix = whole.matrix
     n, d, size, pairs = matrix.pattern.n, matrix.dimension, matrix.size, len(matrix.pattern.i)
+    if size <= TINY:
+        return "dense", None
     n_bytes = direct_bytes(n, d, pairs)
+    if n_bytes > DIRECT_BYTES[d]:
+        return "krylov", None
     # Its elements beside those of the whole matrix's triangle.
     filled = min(0.7 * n_bytes / 8, 0.5 * size * size)
     library = BACKENDS[installed()[0]]
     sparse = OVERHEAD + ANALYSIS * d * d * (n + pairs) + 1.3 * filled**2 / size / library.rate
-    if n_bytes > DIRECT_BYTES[d]:
-        return "krylov", None
-    if size <= TINY:
-        return "dense", None
     order = band_order(whole) if definite else None
     width = size if order is None else order[1]
     banded = size * width**2  # operations, about

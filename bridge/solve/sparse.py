@@ -15,11 +15,15 @@ Weighed for Hessians of packings (N = 128 to 10,000 in the plane, 300 to 3,000 i
 """
 
 import os
+import site
+import sys
 import weakref
 from abc import ABC, abstractmethod
+from ctypes.util import find_library
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -214,11 +218,17 @@ def _release(solver: Any, matrix: Any, nothing: NDArray[Any]) -> None:
 
 
 def _pardiso(matrix_type: int = 2) -> Any:
+    # It would look through every folder of the environment for Intel's library, for half a second.
+    told = "PYPARDISO_MKL_RT"
+    if told not in os.environ and find_library("mkl_rt") is None:
+        folders = [Path(root) / "lib" for root in (sys.prefix, site.USER_BASE) if root]
+        at_hand = sorted(str(f) for folder in folders for f in folder.glob("*mkl_rt*"))
+        if at_hand:
+            os.environ[told] = min(at_hand, key=len)
     from pypardiso import PyPardisoSolver
 
     solver = PyPardisoSolver(mtype=matrix_type)
-    # It looks through the whole environment for Intel's library: once is enough.
-    os.environ.setdefault("PYPARDISO_MKL_RT", solver.libmkl._name)
+    os.environ.setdefault(told, solver.libmkl._name)
     return solver
 
 

@@ -7,8 +7,10 @@ import time
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -155,3 +157,44 @@ def test_programs_are_forgotten_before_maps_run_out(
     assert maps() < before
     assert again == value
     np.testing.assert_array_equal(slope_again, slope)
+
+
+class Bound(bridge.PairPotential):
+    """A user's own: what it does not state is searched for."""
+
+    parameters = ("stiffness", "height")
+    cutoff_in_sigma = 1.4
+
+    @staticmethod
+    def pair_energy(r: Any, pair: Any) -> Any:
+        core = jnp.maximum(1 - r / pair["sigma"], 0.0)
+        return 0.5 * pair["stiffness"] * core**2 - pair["height"] * (1.4 - r / pair["sigma"]) ** 3
+
+
+@pytest.mark.parametrize(
+    "theta",
+    [
+        bridge.HarmonicMorse([0.85, 1.1], binding=0.1, stiffness=5.0, alpha=12.0),
+        Bound([0.85, 1.1], stiffness=5.0, height=0.1),
+    ],
+    ids=lambda t: t.potential,
+)
+def test_new_parameters_compile_nothing(theta: bridge.PairPotential, minima: Any) -> None:
+    packing = next(minima(theta, 60, 1.4, 2))
+
+    def step(k: int) -> None:
+        new = theta.replace(diameters=theta.arrays()["diameters"] * (1 + 1e-7 * k))
+        there = bridge.follow(theta, packing, new).packing
+        bridge.measure(new, there, ["pressure"], ["poisson_ratio"], jump_terms=True)
+        bridge.jacobian(new, there, ["elastic_constants", "frequencies_3"], ["diameters", "strain"])
+        bridge.second_order(new, there, ["pressure"], {"diameters": np.full(2, 1e-3)})
+        bridge.crossings((theta, packing), (new, there))
+        bridge.bond_contributions(new, there)
+        bridge.lowest_modes(new, there, 3)
+        bridge.minimum(new, there)
+
+    step(1)
+    step(2)
+    before = programs._compiled.number
+    step(3)
+    assert programs._compiled.number == before
