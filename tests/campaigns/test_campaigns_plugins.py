@@ -259,6 +259,7 @@ def test_on_two_ranks_killed_and_resumed_it_ends_as_alone(folder: Path, amorph: 
     if not Path(mpiexec).exists():
         pytest.skip("there is no mpiexec")
     text = CAMPAIGN.replace("[design]", "[design]\npackings = 2")
+    text = text.replace("steps = 8", "steps = 100")  # some seconds: it is to be caught at work
     (folder / "x.toml").write_text(text)
     run = (sys.executable, "-m", "amorph", "run", "x.toml", "--resume", "-o")
     environment = {**os.environ, "NPROC": "1"}
@@ -275,7 +276,7 @@ def test_on_two_ranks_killed_and_resumed_it_ends_as_alone(folder: Path, amorph: 
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
-    assert frames_on_disk(folder / "two") < 9
+    assert frames_on_disk(folder / "two") < 101
     (folder / "shoulder.py").unlink()  # its copy serves
     for _ in range(50):  # ranks outlive mpiexec for a moment
         done = subprocess.run(
