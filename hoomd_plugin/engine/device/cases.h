@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdexcept>
+#include <type_traits>
 
 #include "../../potentials/potentials.h"
 
@@ -18,6 +19,26 @@ template <class Potential>
 struct FormulaOf<Potential> {
     using type = typename Potential::Formula;
 };
+
+// The formula of a potential by its index in potentials::All.
+template <int P, class First, class... Rest>
+constexpr auto formula_at(potentials::List<First, Rest...>) {
+    if constexpr (P == 0)
+        return std::type_identity<typename FormulaOf<First>::type>{};
+    else
+        return formula_at<P - 1>(potentials::List<Rest...>{});
+}
+template <int P>
+using FormulaAt = typename decltype(formula_at<P>(potentials::All{}))::type;
+
+// The index of the first potential with the formula of another.
+template <int P, int First = 0>
+constexpr int compiled_as() {
+    if constexpr (std::is_same_v<FormulaAt<First>, FormulaAt<P>>)
+        return First;
+    else
+        return compiled_as<P, First + 1>();
+}
 
 template <class Formula_, int D, int L>
 struct Case {

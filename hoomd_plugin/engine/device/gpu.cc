@@ -29,7 +29,9 @@ bool run_replicas_gpu(const Replicas&, const Work&, ReplicaResult*, double*,
 #include <limits>
 #include <new>
 #include <thread>
+#include <utility>
 
+#include "cases.h"
 #include "kernels.cuh"
 #include "pack.h"
 #include "plan.h"
@@ -204,6 +206,21 @@ device::DeviceLimits limits_of(int index) {
     return limits;
 }
 
+template <int D, int... P>
+const void* kernel_function(std::integer_sequence<int, P...>, int potential, int lanes, bool shared,
+                            bool general) {
+    using Find = const void* (*)(int, bool, bool);
+    static constexpr Find all[] = {device::kernel_of<D, device::compiled_as<P>()>...};
+    return all[potential](lanes, shared, general);
+}
+
+// The kernel of a potential (index in potentials::All): see device::kernel_of.
+const void* kernel_function(int dimension, int potential, int lanes, bool shared, bool general) {
+    constexpr std::make_integer_sequence<int, potentials::All::size> potentials{};
+    return dimension == 2 ? kernel_function<2>(potentials, potential, lanes, shared, general)
+                          : kernel_function<3>(potentials, potential, lanes, shared, general);
+}
+
 // A kernel made ready for a plan, and how many of its blocks the GPU holds at a time.
 struct Prepared {
     Plan plan;
@@ -215,9 +232,8 @@ Prepared prepare(const Packed& packed, const GpuSettings& settings, int least_ca
     Prepared p{};
     const device::DeviceLimits limits = limits_of(settings.device);
     p.plan = device::make_plan(packed.shape, limits, least_capacity);
-    const auto kernel_function =
-        packed.dimension == 2 ? device::kernel_function<2> : device::kernel_function<3>;
-    p.function = kernel_function(packed.potential, p.plan.lanes, p.plan.shared, packed.general);
+    p.function = kernel_function(packed.dimension, packed.potential, p.plan.lanes, p.plan.shared,
+                                 packed.general);
     // The most there is, not what the plan takes: other threads may be at the same kernel.
     check(cudaFuncSetAttribute(p.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                int(limits.shared_per_block)),
@@ -473,7 +489,7 @@ bool gpu_available(std::string& why_not) {
     if (error == cudaSuccess && count == 0) error = cudaErrorNoDevice;
     if (error == cudaSuccess) {
         cudaFuncAttributes attributes{};
-        error = cudaFuncGetAttributes(&attributes, device::kernel_function<2>(0, 1, true, false));
+        error = cudaFuncGetAttributes(&attributes, kernel_function(2, 0, 1, true, false));
     }
     if (error == cudaSuccess) return true;
     cudaGetLastError();

@@ -1,4 +1,5 @@
-// The persistent kernels of AMORPH_DIMENSION dimensions: one block a replica at a time.
+// The persistent kernels of one potential (AMORPH_POTENTIAL, an index in potentials::All) in
+// AMORPH_DIMENSION dimensions: one block a replica at a time. Each is compiled apart, side by side.
 #include "cases.h"
 #include "kernels.cuh"
 #include "plan.h"
@@ -41,18 +42,19 @@ __global__ void __launch_bounds__(most_threads, 1)
 
 }  // namespace
 
-template <>
-const void* kernel_function<AMORPH_DIMENSION>(int potential, int lanes, bool shared, bool general) {
-    return visit_case<AMORPH_DIMENSION>(potentials::All{}, potential, lanes, [=](auto of) {
-        using Of = decltype(of);
-        using Formula = typename Of::Formula;
-        constexpr int d = Of::dimension;
-        constexpr int l = Of::lanes;
+template <int D, int P>
+const void* kernel_of(int lanes, bool shared, bool general) {
+    using Formula = FormulaAt<P>;
+    return visit_lanes<Formula, D>(lanes, [=](auto of) {
+        constexpr int l = decltype(of)::lanes;
         const auto address = [](auto* kernel) { return reinterpret_cast<const void*>(kernel); };
-        if (general) return address(run_kernel<Formula, d, l, false, true>);
-        return shared ? address(run_kernel<Formula, d, l, true, false>)
-                      : address(run_kernel<Formula, d, l, false, false>);
+        if (general) return address(run_kernel<Formula, D, l, false, true>);
+        return shared ? address(run_kernel<Formula, D, l, true, false>)
+                      : address(run_kernel<Formula, D, l, false, false>);
     });
 }
+
+// A potential that shares the formula of one before it has its kernels too.
+template const void* kernel_of<AMORPH_DIMENSION, compiled_as<AMORPH_POTENTIAL>()>(int, bool, bool);
 
 }  // namespace amorph::engine::device

@@ -17,14 +17,10 @@ struct Launch {
     volatile unsigned long long* done;  // so many, but for blocks that finish at once
 };
 
-// The kernel function of a potential (index in potentials::All), to be launched with one argument,
-// a Launch. `general`: for more than one minimisation at fixed volume, see Packed. Each dimension
-// is compiled apart, side by side.
-template <int D>
-const void* kernel_function(int potential, int lanes, bool shared, bool general);
-template <>
-const void* kernel_function<2>(int potential, int lanes, bool shared, bool general);
-template <>
-const void* kernel_function<3>(int potential, int lanes, bool shared, bool general);
+// The kernel function of D dimensions and a potential (index in potentials::All, one of those that
+// are `compiled_as` themselves), to be launched with one argument, a Launch. `general`: for more
+// than one minimisation at fixed volume, see Packed.
+template <int D, int P>
+const void* kernel_of(int lanes, bool shared, bool general);
 
 }  // namespace amorph::engine::device
