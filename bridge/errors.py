@@ -1,11 +1,8 @@
 """The bridge's named failures. Their messages say what to do."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from amorph.handover import AmorphError, InputError, NotFiniteError
-
-if TYPE_CHECKING:
-    from .loading.stress_strain import StressStrain
 
 __all__ = [
     "ConvergenceError",
@@ -65,6 +62,6 @@ class DeformationError(AmorphError):
     ``__cause__``.
     """
 
-    def __init__(self, message: str, result: "StressStrain") -> None:
+    def __init__(self, message: str, result: Any) -> None:
         super().__init__(message)
         self.result = result
