@@ -50,15 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # Long files come first, so that no worker is left with one at the end.
 LONG = (
-    "test_campaigns_ranks.py",
-    "test_engine_device.py",
-    "test_physics_deformation.py",
-    "design-a-packing.md",
+    "campaigns/test_ranks.py",
+    "engine_device/test_twins.py",
+    "physics/test_deformation.py",
+    "tutorials/design-a-packing.md",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG)
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
 
 
 def _accepted(flags: str) -> bool:

@@ -58,7 +58,7 @@ def test_what_workers_warn_of_is_said_once() -> None:
         "from amorph.campaigns.workers import Workers\n"
         "from functools import partial\n"
         "sys.path.insert(0, sys.argv[1])\n"
-        "from test_campaigns_workers import warned\n"
+        "from test_workers import warned\n"
         "if __name__ == '__main__':\n"
         "    warnings.simplefilter('always')\n"
         "    with Workers(2, partial(partial, warned), 'odd') as w:\n"

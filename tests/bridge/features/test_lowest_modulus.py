@@ -7,7 +7,7 @@ import pytest
 
 from amorph import bridge
 
-REFERENCE = Path(__file__).resolve().parents[1] / "data" / "reference"
+REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
 
 
 @pytest.mark.parametrize("name", ["hm2d_n128_a6_s2", "soft3d_n96_s3"])
