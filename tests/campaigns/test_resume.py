@@ -38,7 +38,7 @@ target = -0.9
 
 [stop]
 loss = 1e-12
-steps = 100
+steps = 400
 """
 
 
@@ -92,7 +92,7 @@ def test_killed_and_resumed_is_as_never_killed(
 
 
 def test_resume_of_a_finished_run_changes_nothing(tmp_path: Path) -> None:
-    text = CAMPAIGN.replace("steps = 100", "steps = 2")
+    text = CAMPAIGN.replace("steps = 400", "steps = 2")
     campaign = parse_campaign(text, "x")
     first = run_campaign(campaign, text, tmp_path / "run")
     kept = (tmp_path / "run" / "run.gsd").read_bytes()
@@ -110,7 +110,7 @@ def test_more_steps_go_on_from_the_last_as_if_they_had_been_asked_for_at_first(
 ) -> None:
     directory = tmp_path / "run"
     for steps in (2, 5):
-        text = CAMPAIGN.replace("steps = 100", f"steps = {steps}  # more")
+        text = CAMPAIGN.replace("steps = 400", f"steps = {steps}  # more")
         (outcome,) = run_campaign(parse_campaign(text, "x"), text, directory, resume=True)
         assert (outcome["status"], outcome["steps"]) == ("step_limit", steps)
         assert (directory / "campaign.toml").read_text() == text
