@@ -54,7 +54,14 @@ const void* kernel_of(int lanes, bool shared, bool general) {
     });
 }
 
-// A potential that shares the formula of one before it has its kernels too.
-template const void* kernel_of<AMORPH_DIMENSION, compiled_as<AMORPH_POTENTIAL>()>(int, bool, bool);
+// Has it compiled here, unless a potential before it has the same formula.
+template <int D, int P, bool Own>
+struct Compiled {
+    static constexpr auto at = &kernel_of<D, P>;
+};
+template <int D, int P>
+struct Compiled<D, P, false> {};
+template struct Compiled<AMORPH_DIMENSION, AMORPH_POTENTIAL,
+                         compiled_as<AMORPH_POTENTIAL>() == AMORPH_POTENTIAL>;
 
 }  // namespace amorph::engine::device
