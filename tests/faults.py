@@ -50,9 +50,9 @@ target = 0.45
 
 [stop]
 loss = 1e-12
-steps = 120
+steps = 400
 """
-STEPS = 120
+STEPS = 400
 RUN = (sys.executable, "-m", "amorph.campaigns.cli", "run", "x.toml", "--resume", "-o")
 MPIEXEC = shutil.which("mpiexec") or str(Path(sys.executable).parent / "mpiexec")
 
@@ -131,7 +131,7 @@ class Trial:
         return found
 
     def middle(self) -> int:
-        return self.chance.randint(3, STEPS - 60)
+        return self.chance.randint(3, STEPS - 150)
 
     def killed_at(self, step: int) -> None:
         self.start()
