@@ -1,4 +1,4 @@
-"""What does it take to follow a packing by a step of a design, and to respond to it anew?
+"""Times of a followed step of a design, and of the response of a packing met for the first time.
 
 Followed: one diameter is changed by 1e-4, the minimum is followed (`follow`), and Poisson's ratio
 is measured with its gradient by all parameters. Response: that of a packing object that knows

@@ -30,17 +30,13 @@ def relative(found: Any, expected: Any) -> float:
 def beside_lammps(theta: Any, packing: bridge.Packing) -> dict[str, float]:
     """Energy, stress and forces of LAMMPS at a minimum of the bridge's."""
     x, edges = packing.positions, np.diagonal(packing.box)
-    with LammpsSystem(
-        LennardJones(), packing.typeid, edges, style="lj/smooth/linear",
-        thermo="c_virial[1] c_virial[2] c_virial[3] c_virial[4] c_virial[5] c_virial[6]",
-    ) as lammps:  # fmt: skip
+    system = {"style": "lj/smooth/linear", "thermo": "c_virial[1]"}
+    with LammpsSystem(LennardJones(), packing.typeid, edges, **system) as lammps:
         lammps.begin(x + 0.5 * edges, 0.001)
         lammps._lammps.command("run 0")
         energy = float(lammps._lammps.get_thermo("pe"))
-        found = lammps._lammps.extract_compute("virial", 0, 1)  # global, a vector
-        xx, yy, zz, xy, xz, yz = (float(found[k]) for k in range(6))
+        stress = lammps.stress()
         force = float(np.sqrt((lammps.gather("f") ** 2).sum(axis=1)).max())
-    stress = -np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     return {
         "energy beside LAMMPS's": abs(energy / bridge.energy(theta, packing) - 1),
         "stress beside LAMMPS's": relative(bridge.stress(theta, packing), stress),

@@ -107,7 +107,7 @@ class LammpsQuench(LammpsSystem):
             neighbour lists and the first force.
         """
         self.begin(positions, self.fire.timestep)
-        lammps, d = self._lammps, self.dimension
+        lammps = self._lammps
         line = f"minimize 0.0 {self.tolerance!r} {self.max_steps} {self.max_steps + 2}"
         started = time.perf_counter()
         lammps.command(line)
@@ -116,12 +116,7 @@ class LammpsQuench(LammpsSystem):
         force = self.gather("f")
         size = np.abs(force) if self.fire.norm == "inf" else np.linalg.norm(force, axis=1)
         max_force = float(size.max())
-        stress = None
-        if self._with_stress:
-            virial = lammps.numpy.extract_compute("virial", 0, 1)
-            xx, yy, zz, xy, xz, yz = (float(v) for v in virial)
-            full = -np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-            stress = full[:d, :d]
+        stress = self.stress() if self._with_stress else None
         return QuenchResult(
             positions=final - self.lengths * np.floor(final / self.lengths),
             energy=float(lammps.get_thermo("pe")),

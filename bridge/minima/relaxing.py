@@ -420,7 +420,7 @@ def _steps(
 
 @dataclass(frozen=True, eq=False)
 class Curvature:
-    """What a step told of the Hessian: the step, by how much forces fell along it, and 1/(s·y)."""
+    """A step s, the fall y of the forces along it, (N, d) both, and 1/(s·y): L-BFGS's memory."""
 
     step: NDArray[np.float64]
     fall: NDArray[np.float64]

@@ -1,6 +1,5 @@
 """The lowest vibrational modes inside of JAX, differentiable to any order."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,7 +33,7 @@ def lowest_modes_of(theta: Any, state: State, number: int) -> Array:
     where a mode is degenerate it has none, and they are NaN.
     """
     n, d = state.positions.shape
-    matrix = above_all(theta, replace(state), rigid_projector(state))
+    matrix = above_all(theta, state, rigid_projector(state))
     return _spectrum(number, matrix)[1][:, :number].reshape(n, d, number)
 
 

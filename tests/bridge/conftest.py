@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -89,6 +90,24 @@ def theta2() -> PairPotential:
         diameters=[0.85, 1.1], binding=[0.1, 0.15, 0.08], stiffness=[5.0, 6.0, 4.5],
         alpha=[10.0, 11.0, 12.0],
     )  # fmt: skip
+
+
+class Shouldered(bridge.PairPotential):
+    """A user's own: a soft core, and a bond of finite range."""
+
+    parameters = ("stiffness", "height")
+    cutoff_in_sigma = 1.4
+
+    @staticmethod
+    def pair_energy(r: Any, pair: Any) -> Any:
+        core = jnp.maximum(1 - r / pair["sigma"], 0.0)
+        return 0.5 * pair["stiffness"] * core**2 - pair["height"] * (1.4 - r / pair["sigma"]) ** 3
+
+
+@pytest.fixture(scope="session")
+def own_theta() -> PairPotential:
+    """A user's potential, of which what it does not state is searched for."""
+    return Shouldered(diameters=[0.85, 1.1], stiffness=[5.0, 6.0, 4.5], height=[0.1, 0.15, 0.2])
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -159,27 +158,11 @@ def test_programs_are_forgotten_before_maps_run_out(
     np.testing.assert_array_equal(slope_again, slope)
 
 
-class Bound(bridge.PairPotential):
-    """A user's own: what it does not state is searched for."""
-
-    parameters = ("stiffness", "height")
-    cutoff_in_sigma = 1.4
-
-    @staticmethod
-    def pair_energy(r: Any, pair: Any) -> Any:
-        core = jnp.maximum(1 - r / pair["sigma"], 0.0)
-        return 0.5 * pair["stiffness"] * core**2 - pair["height"] * (1.4 - r / pair["sigma"]) ** 3
-
-
-@pytest.mark.parametrize(
-    "theta",
-    [
-        bridge.HarmonicMorse([0.85, 1.1], binding=0.1, stiffness=5.0, alpha=12.0),
-        Bound([0.85, 1.1], stiffness=5.0, height=0.1),
-    ],
-    ids=lambda t: t.potential,
-)
-def test_new_parameters_compile_nothing(theta: bridge.PairPotential, minima: Any) -> None:
+@pytest.mark.parametrize("which", ["theta2", "own_theta"])
+def test_new_parameters_compile_nothing(
+    which: str, minima: Any, request: pytest.FixtureRequest
+) -> None:
+    theta = request.getfixturevalue(which)
     packing = next(minima(theta, 60, 1.4, 2))
 
     def step(k: int) -> None:

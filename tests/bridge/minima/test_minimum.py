@@ -19,21 +19,6 @@ SHORT = bridge.HarmonicMorse(
     alpha=[20.0, 22.0, 24.0],
 )
 FIRST, SECOND = 1e-6, 1e-4  # how near derivatives must be
-
-
-class Shouldered(bridge.PairPotential):
-    """A user's own: a soft core, and a bond of finite range."""
-
-    parameters = ("stiffness", "height")
-    cutoff_in_sigma = 1.4
-
-    @staticmethod
-    def pair_energy(r: Any, pair: Any) -> Any:
-        core = jnp.maximum(1 - r / pair["sigma"], 0.0)
-        return 0.5 * pair["stiffness"] * core**2 - pair["height"] * (1.4 - r / pair["sigma"]) ** 3
-
-
-OWN = Shouldered(diameters=[0.85, 1.1], stiffness=[5.0, 6.0, 4.5], height=[0.1, 0.15, 0.2])
 STEP = 2e-5
 WIDEST = 2 * 20 * STEP  # of all differences, along the direction
 
@@ -75,7 +60,7 @@ def bonded(theta: Any, packing: Packing, seed: int) -> tuple[Packing, Any]:
 
 
 @pytest.fixture(scope="module")
-def systems(minima: Any, classes: Any) -> Callable[[str], System]:
+def systems(minima: Any, classes: Any, own_theta: Any) -> Callable[[str], System]:
     known: dict[str, System] = {}
 
     def steady(theta: Any, packing: Packing) -> bool:
@@ -96,7 +81,7 @@ def systems(minima: Any, classes: Any) -> Callable[[str], System]:
             spheres = bridge.SoftSphere(diameters=[0.9, 1.1], stiffness=[4.0, 5.0, 6.0])
             return System(spheres, two(spheres, 40, 1.6, 3), direction(spheres))
         if name == "own potential":
-            return System(OWN, two(OWN, 16, 1.45, 2), direction(OWN))
+            return System(own_theta, two(own_theta, 16, 1.45, 2), direction(own_theta))
         if name == "cluster":
             morse = bridge.Morse(diameters=[1.0, 1.1], binding=[1.0, 1.3, 0.9], alpha=3.0)
             rng = np.random.default_rng(5)
