@@ -52,9 +52,9 @@ def peer_packing(shared: tuple[int, bool], seed: int) -> tuple[float, bool, int]
 
 def contenders(chosen: argparse.Namespace, ranks: Any, folder: Path) -> list[Contender]:
     """Ours and theirs, on the root."""
-    from amorph.campaigns.designs import Design
-    from amorph.campaigns.files import parse_campaign
-    from amorph.campaigns.records import RunRecord
+    from amorph.campaigns.inputs.files import parse_campaign
+    from amorph.campaigns.store.records import RunRecord
+    from amorph.campaigns.studies.design.designs import Design
 
     case = {**CASES["ensemble of 8"], "packings": chosen.packings}
     text = SHARED.format(**case, n=chosen.n, seed=chosen.seed, steps=1)
@@ -97,10 +97,10 @@ def options() -> argparse.ArgumentParser:
 
 def inside(chosen: argparse.Namespace) -> None:
     """On each rank: the root races, the others serve."""
-    from amorph.campaigns.starting import jax_on_one_thread
+    from amorph.campaigns.spread.starting import jax_on_one_thread
 
     jax_on_one_thread()
-    from amorph.campaigns.ranks import world
+    from amorph.campaigns.spread.ranks import world
 
     ranks = world()
     if not ranks.is_root:

@@ -68,12 +68,12 @@ Times = list[tuple[float, list[float]]]
 
 def inside(case: str, n: int, steps: int, seed: int) -> None:
     """On each rank: warm up, run, and print what the root found."""
-    from amorph.campaigns.starting import jax_on_one_thread
+    from amorph.campaigns.spread.starting import jax_on_one_thread
 
     jax_on_one_thread()
-    from amorph.campaigns.files import parse_campaign
-    from amorph.campaigns.ranks import MPIRanks, OneRank, world
-    from amorph.campaigns.runs import run_campaign, serve_campaign
+    from amorph.campaigns.inputs.files import parse_campaign
+    from amorph.campaigns.spread.ranks import MPIRanks, OneRank, world
+    from amorph.campaigns.studies.design.runs import run_campaign, serve_campaign
 
     items: list[float] = []
 
@@ -210,8 +210,8 @@ def message_bytes(n: int, packings: int) -> dict[str, int]:
     import numpy as np
 
     from amorph.bridge import Packing
-    from amorph.campaigns.files import parse_campaign
-    from amorph.campaigns.members import Member, Order, fresh_member
+    from amorph.campaigns.inputs.files import parse_campaign
+    from amorph.campaigns.studies.design.members import Member, Order, fresh_member
 
     text = SHARED.format(**CASES["ensemble of 8"], n=n, seed=0, steps=1)
     campaign = parse_campaign(text, "size")

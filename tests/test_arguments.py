@@ -23,7 +23,9 @@ from amorph.bridge.matter.mechanics import state_of
 from amorph.bridge.minima.following import next_crossing
 from amorph.bridge.minima.relaxing import relaxation
 from amorph.bridge.sensitivity.parameters import by_bond, by_particle, by_type
-from amorph.campaigns import analysis, files, formats, history, report, runs
+from amorph.campaigns.inputs import files, formats
+from amorph.campaigns.studies.analyze import rows as analysis
+from amorph.campaigns.studies.design import history, report, runs
 from amorph.handover import AmorphError, Frame, InputError
 
 THETA = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=12.0)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from amorph.handover import OutputError, OutputExistsError
 
-from ..durable import written_whole
+from ..store.durable import written_whole
 
 
 class Output:

@@ -2,7 +2,7 @@
 
 import sys
 
-from amorph.campaigns.launched import hold_interrupts
+from amorph.campaigns.spread.launched import hold_interrupts
 
 __all__ = ["main"]
 

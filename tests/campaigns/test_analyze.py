@@ -17,10 +17,11 @@ import pytest
 
 import amorph.campaigns
 from amorph import bridge, ensemble
-from amorph.campaigns import analyzing, cli
-from amorph.campaigns.analysis import analyze
+from amorph.campaigns import cli
 from amorph.campaigns.errors import RecordError, WorkerError
-from amorph.campaigns.parts import parts_directory
+from amorph.campaigns.store.parts import parts_directory
+from amorph.campaigns.studies.analyze import running as analyzing
+from amorph.campaigns.studies.analyze.rows import analyze
 from amorph.handover import InputError, OutputExistsError
 
 SOFT = bridge.SoftSphere(diameters=[1.0], stiffness=1.0)
@@ -113,7 +114,8 @@ def test_a_worker_that_dies_is_named_and_another_run_ends_as_if_none_had(
 
 # In a process of its own, with small chunks; imported here, JAX has as many threads as there.
 DRIVER = f"""
-from amorph.campaigns import analyzing, cli
+from amorph.campaigns import cli
+from amorph.campaigns.studies.analyze import running as analyzing
 if __name__ == "__main__":
     analyzing.PARTICLES_PER_CHUNK = {40 * ROWS_PER_CHUNK}
     cli.main()

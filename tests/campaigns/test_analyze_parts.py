@@ -12,8 +12,8 @@ import pandas
 import pytest
 
 from amorph.campaigns.errors import RecordError, RunningError
-from amorph.campaigns.parts import Parts, parts_directory
-from amorph.campaigns.row_files import columns_of, write_table
+from amorph.campaigns.store.parts import Parts, parts_directory
+from amorph.campaigns.store.row_files import columns_of, write_table
 from amorph.handover import OutputExistsError
 
 HEADER = {"amorph": "1", "inputs": {"a.gsd": {"size": 3, "sha256": "x"}}, "features": ["energy"]}

@@ -10,9 +10,9 @@ import pytest
 from amorph import bridge, ensemble
 from amorph.bridge.matter.files import frame_of
 from amorph.campaigns import cli
-from amorph.campaigns.analysis import analyze
-from amorph.campaigns.analyzing import analyze_to_file
 from amorph.campaigns.errors import NotAtRestError
+from amorph.campaigns.studies.analyze.rows import analyze
+from amorph.campaigns.studies.analyze.running import analyze_to_file
 from amorph.handover import NotGSDError, OutputError, write_gsd
 
 THETA = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)

@@ -7,8 +7,8 @@ import pytest
 
 from amorph import ensemble
 from amorph.campaigns.errors import CampaignFileError
-from amorph.campaigns.files import load_preparation
-from amorph.campaigns.preparing import prepare_ensemble, prepare_to_gsd
+from amorph.campaigns.inputs.files import load_preparation
+from amorph.campaigns.studies.preparing import prepare_ensemble, prepare_to_gsd
 from amorph.handover import read_gsd
 
 CHAIN = """

@@ -8,7 +8,8 @@ import pandas
 import pytest
 
 from amorph import bridge, ensemble
-from amorph.campaigns import cli, doctor
+from amorph.campaigns import cli
+from amorph.campaigns.cli import doctor
 
 MORSE = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=6.0)
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from amorph import bridge
-from amorph.campaigns.confirming import PART, tolerances
-from amorph.campaigns.designs import Design, Step
-from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.ranks import OneRank
-from amorph.campaigns.report import write_report
-from amorph.campaigns.runs import run_campaign
-from amorph.campaigns.status import read_status
+from amorph.campaigns.inputs.files import parse_campaign
+from amorph.campaigns.spread.ranks import OneRank
+from amorph.campaigns.studies.design.confirming import PART, tolerances
+from amorph.campaigns.studies.design.designs import Design, Step
+from amorph.campaigns.studies.design.report import write_report
+from amorph.campaigns.studies.design.runs import run_campaign
+from amorph.campaigns.studies.status import read_status
 from amorph.handover import checksum, read_gsd
 
 CAMPAIGN = """

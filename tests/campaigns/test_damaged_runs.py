@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.report.entries import read_entries
-from amorph.campaigns.runs import run_campaign
-from amorph.campaigns.status import read_status
+from amorph.campaigns.inputs.files import parse_campaign
+from amorph.campaigns.studies.design.entries import read_entries
+from amorph.campaigns.studies.design.runs import run_campaign
+from amorph.campaigns.studies.status import read_status
 from amorph.handover import AmorphError, checksum, read_gsd
 
 CAMPAIGN = """

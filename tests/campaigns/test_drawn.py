@@ -14,11 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from amorph.campaigns import pictures
-from amorph.campaigns.gradient_check import GradientCheck
-from amorph.campaigns.history import History
-from amorph.campaigns.localisation import Localisation
 from amorph.campaigns.pictures.frames import _looking
-from amorph.campaigns.validation import Validated
+from amorph.campaigns.studies.design import pictures as drawings
+from amorph.campaigns.studies.design.history import History
+from amorph.campaigns.studies.design.localisation import Localisation
+from amorph.campaigns.studies.design.validation import Validated
+from amorph.campaigns.studies.gradient.check import GradientCheck
+from amorph.campaigns.studies.gradient.pictures import gradient as gradient_picture
 
 Points = list[tuple[float, float]]
 
@@ -64,7 +66,7 @@ def test_success_stands_at_its_target_and_no_step_at_zero() -> None:
     taken = {0.25: [0, 3, 20], 0.65: [7, 7]}
     designs = [design(t, steps=n) for t, steps in taken.items() for n in steps]
     designs.append(design(0.65, steps=50, status="step_limit"))
-    left, right = pictures.success(designs).axes
+    left, right = drawings.success(designs).axes
     assert points(left, "o") == [(0.25, 1.0), (0.65, 2 / 3)]
     assert {place for place, _, _, _ in ends(left)} == {0.25, 0.65}
     assert points(right, "o") == [(0.25, 0), (0.25, 3), (0.25, 20), (0.65, 7), (0.65, 7)]
@@ -75,7 +77,7 @@ def test_success_stands_at_its_target_and_no_step_at_zero() -> None:
     assert (labels[0.0], labels[10.0]) == ("0", "$10^{1}$")
     assert [(float(t.xy[0]), t.get_text()) for t in left.texts] == [(0.25, "3/3"), (0.65, "2/3")]
     # Without a design of no steps the axis is logarithmic throughout.
-    assert pictures.success(designs[1:]).axes[1].get_yscale() == "log"
+    assert drawings.success(designs[1:]).axes[1].get_yscale() == "log"
 
 
 def test_success_of_series_has_a_row_each_and_of_pairs_a_column_each() -> None:
@@ -84,12 +86,12 @@ def test_success_of_series_has_a_row_each_and_of_pairs_a_column_each() -> None:
         for n in (1, 2)
         for t in (0.25, 0.65)
     ]
-    figure = pictures.success(designs)
+    figure = drawings.success(designs)
     for n, (left, right) in zip((1, 2), np.reshape(figure.axes, (2, 2)), strict=True):
         assert points(left, "o") == [(0.25, 1.0), (0.65, 1.0)]
         assert points(right, "o") == [(0.25, 10.0 * n), (0.65, 10.0 * n)]
     pairs = [design([0.3, b], steps=5) for b in np.linspace(0.1, 0.5, 15).round(3).tolist()]
-    left, right = pictures.success(pairs).axes
+    left, right = drawings.success(pairs).axes
     assert points(right, "o") == [(float(k), 5.0) for k in range(15)]
     assert [t.get_text() for t in left.get_xticklabels()][:2] == ["0.3, 0.1", "0.3, 0.129"]
 
@@ -105,7 +107,7 @@ def test_validated_means_stand_at_their_target_each_with_its_interval() -> None:
         design(0.25, validations=[found(0.5, 0.1, 0.45)]),
         design(0.65, validations=[found(0.6, 0.55, 0.7)]),
     ]
-    (axes,) = pictures.validated(designs).axes
+    (axes,) = drawings.validated(designs).axes
     assert points(axes, "o") == [(0.25, 0.3), (0.25, 0.5), (0.65, 0.6)]
     assert points(axes, "s") == [(0.25, 0.31)]
     assert points(axes, "x") == [(0.25, 1.3), (0.25, 1.31), (0.25, 1.5), (0.65, 1.6)]
@@ -130,17 +132,17 @@ def test_validated_series_have_a_panel_each_and_designs_to_one_target_a_column_e
         for n in (1, 2)
         for t in (0.25, 0.65)
     ]
-    panels = pictures.validated(designs).axes
+    panels = drawings.validated(designs).axes
     for n, axes in zip((1, 2), panels, strict=True):
         assert points(axes, "o") == [(t, t + 0.1 * n) for t in (0.25, 0.65)]
-    (axes,) = pictures.validated([designs[0], designs[2]]).axes
+    (axes,) = drawings.validated([designs[0], designs[2]]).axes
     assert points(axes, "o") == [(1.0, 0.35), (2.0, 0.45)]
     assert axes.get_xlabel() == "design to ν = 0.25"
 
 
 def test_validated_pairs_stand_where_both_values_are() -> None:
     both = {"n_particles": 128, "value": [0.31, 0.12], "interval": [[0.3, 0.35], [0.13, 0.15]]}
-    (axes,) = pictures.validated_pairs([design([0.3, 0.1], validations=[both])]).axes
+    (axes,) = drawings.validated_pairs([design([0.3, 0.1], validations=[both])]).axes
     assert points(axes, "o") == [(0.31, 0.12)]
     assert points(axes, "x") == [(0.3, 0.1)]
     assert points(axes, "*") == [(0.45, 0.45)]
@@ -151,7 +153,7 @@ def test_validated_pairs_stand_where_both_values_are() -> None:
 def test_localised_stands_at_its_target() -> None:
     target = [0.25, 0.65, 0.25]
     moduli = [(0.3, 0.2, 0.8, 0.9), (0.1, 0.05, 0.4, 0.3), (0.5, 0.4, 0.6, 0.7)]
-    figure = pictures.localised(target, [Localisation(*m) for m in moduli], "ν")
+    figure = drawings.localised(target, [Localisation(*m) for m in moduli], "ν")
     order = [0, 2, 1, 3]  # a row for each modulus, a column for each measure
     for axes, k in zip(figure.axes, order, strict=True):
         values = [m[k] for m in moduli]
@@ -168,24 +170,24 @@ def parameters(k: int) -> dict[str, Any]:
 def test_trained_parameters_stand_at_their_target() -> None:
     designs = [design(t, parameters=parameters(k)) for k, t in enumerate((0.65, 0.25, 0.65))]
     # A panel for each type and pair, where a target has several designs.
-    panels = [a for a in pictures.trained(designs).axes if a.axison]
+    panels = [a for a in drawings.trained(designs).axes if a.axison]
     firsts = [0.8, 1.0, 0.1, 0.2, 0.3]
     assert [a.get_title() for a in panels] == ["A", "B", "AA", "AB", "BB"]
     for axes, first in zip(panels, firsts, strict=True):
         assert points(axes, "o") == [(0.25, first + 1), (0.65, first), (0.65, first + 2)]
     # One for all, where it has one.
-    upper, lower = pictures.trained(designs[:2]).axes
+    upper, lower = drawings.trained(designs[:2]).axes
     assert points(upper, "o") == [(0.25, 1.8), (0.25, 2.0), (0.65, 0.8), (0.65, 1.0)]
     assert {x for x, _ in points(lower, "o")} == {0.25, 0.65}
 
 
 def test_trained_to_pairs_and_to_one_target_stand_in_columns() -> None:
     pairs = [design(t, parameters=parameters(k)) for k, t in enumerate(([0.3, 0.5], [0.3, 0.1]))]
-    upper, lower = pictures.trained(pairs).axes
+    upper, lower = drawings.trained(pairs).axes
     assert points(upper, "o") == [(0, 1.8), (0, 2.0), (1, 0.8), (1, 1.0)]
     assert [t.get_text() for t in lower.get_xticklabels()] == ["0.3, 0.1", "0.3, 0.5"]
     alone = [design(0.3, parameters=parameters(k)) for k in range(3)]
-    upper, _ = pictures.trained(alone).axes
+    upper, _ = drawings.trained(alone).axes
     assert [t.get_text() for t in upper.get_xticklabels()] == ["A", "B"]
     for x, y in points(upper, "o"):
         assert round(x) == (0 if np.isclose(y % 1, 0.8) else 1)  # within its type's column
@@ -217,7 +219,7 @@ def test_the_trace_has_every_step_at_its_number(history: History) -> None:
         loss=0.0,
     )
     changed = replace(history, step=history.step + 10, loss=loss, validations=(fresh,))
-    figure = pictures.trace(changed)
+    figure = drawings.trace(changed)
     top = panel(figure, "loss")
     np.testing.assert_array_equal(line_of(top, colour="#0072B2"), [changed.step, loss])
     assert top.get_yscale() == "symlog"
@@ -243,7 +245,7 @@ def test_each_packing_of_a_step_is_shown_or_counted(history: History) -> None:
     rng = np.random.default_rng(0)
     each = np.concatenate([history.each + 0.01 * rng.normal(size=(7, 1, 2)) for _ in range(40)], 1)
     each[3, 7, 0] = 99.0
-    figure = pictures.trace(replace(history, each=each))
+    figure = drawings.trace(replace(history, each=each))
     axes = panel(figure, history.feature[0])
     expected = sorted(zip(np.repeat(history.step, 40), each[:, :, 0].ravel(), strict=True))
     np.testing.assert_array_equal(points(axes, "."), expected)
@@ -257,7 +259,7 @@ def test_parameters_have_every_step_at_its_number(history: History) -> None:
     binding = history.parameters["binding"].copy()
     binding[:, 2] = binding[:, 0]  # shared
     changed = replace(history, parameters={**history.parameters, "binding": binding})
-    figure = pictures.parameters(changed)
+    figure = drawings.parameters(changed)
     axes = panel(figure, "binding energy $B$")
     for k, name in enumerate(("AA", "AB", "BB")):
         np.testing.assert_array_equal(line_of(axes, name), [history.step, binding[:, k]])
@@ -276,7 +278,7 @@ def test_parameters_have_every_step_at_its_number(history: History) -> None:
 
 def test_paths_have_every_step_at_its_number_and_end_in_a_dot(history: History) -> None:
     other = replace(history, step=history.step + 3)
-    figure = pictures.paths([history, other])
+    figure = drawings.paths([history, other])
     shown = [axes for axes in figure.axes if axes.axison]
     columns = [(n, k) for n in history.changed for k in range(history.parameters[n].shape[1])]
     assert len(shown) == len(columns)
@@ -378,7 +380,7 @@ def test_bonds_stand_where_their_pairs_are_and_are_counted_at_their_value() -> N
 
 
 def test_the_overview_shows_each_design_at_its_place(history: History) -> None:
-    figure = pictures.overview([(history, view(), view())])
+    figure = drawings.overview([(history, view(), view())])
     value, before, after = figure.axes
     np.testing.assert_array_equal(
         line_of(value, colour="#0072B2"), [history.step, history.value[:, 0]]
@@ -479,7 +481,7 @@ def check(*, followed: bool) -> GradientCheck:
 def test_changes_of_a_loss_stand_at_what_was_predicted_and_measured() -> None:
     found = check(followed=True)
     predicted, measured = found.loss_changes()
-    same, other = pictures.gradient(found).axes
+    same, other = gradient_picture(found).axes
     expected: dict[bool, Points] = {True: [], False: []}
     for p, m in zip(predicted.ravel(), measured.ravel(), strict=True):
         if np.isfinite(m) and m != 0:
@@ -492,14 +494,14 @@ def test_changes_of_a_loss_stand_at_what_was_predicted_and_measured() -> None:
     title = "2 packings; 1 of 7 changes of the other sign, 1 predicted or measured as 0, 1 lost"
     assert same.get_title() == title
     # Where nothing is predicted to change there is nothing to draw, and no error.
-    nothing = pictures.gradient(replace(found, value=np.zeros((2, 1)))).axes
+    nothing = gradient_picture(replace(found, value=np.zeros((2, 1)))).axes
     assert points(nothing[0], "o") == []
 
 
 def test_derivatives_of_means_stand_in_the_column_of_their_parameter() -> None:
     found = check(followed=False)
     found.changed[0, 0, 0, 0, 0] = 1.2
-    (axes,) = pictures.gradient(found).axes
+    (axes,) = gradient_picture(found).axes
     assert [t.get_text() for t in axes.get_xticklabels()] == ["D[A]", "D[B]"]
     differences, errors = found.differences()
     means = [found.mean_slopes(limit, jump_terms=False) for limit in (10.0, 1.0)]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from amorph import bridge
-from amorph.campaigns import members
-from amorph.campaigns.designs import Design
 from amorph.campaigns.errors import CampaignFileError, DesignError
-from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.members import Member, Order, fresh_member
-from amorph.campaigns.validation import summary
+from amorph.campaigns.inputs.files import parse_campaign
+from amorph.campaigns.studies.design import members
+from amorph.campaigns.studies.design.designs import Design
+from amorph.campaigns.studies.design.members import Member, Order, fresh_member
+from amorph.campaigns.studies.design.validation import summary
 from amorph.handover import InputError
 
 CAMPAIGN = """

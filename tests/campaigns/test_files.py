@@ -5,9 +5,14 @@ from pathlib import Path
 import pytest
 
 from amorph.campaigns.errors import CampaignFileError
-from amorph.campaigns.files import load_campaign, load_potential, load_preparation, parse_campaign
+from amorph.campaigns.inputs.files import (
+    load_campaign,
+    load_potential,
+    load_preparation,
+    parse_campaign,
+)
 
-STUDIES = Path(__file__).resolve().parents[2] / "campaigns" / "studies"
+RECIPES = Path(__file__).resolve().parents[2] / "campaigns" / "recipes"
 
 GOOD = """
 [potential]
@@ -31,13 +36,13 @@ target = 0.3
 """
 
 
-@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda p: p.name)
-def test_every_study_is_a_valid_campaign(path: Path) -> None:
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda p: p.name)
+def test_every_recipe_is_a_valid_campaign(path: Path) -> None:
     assert list(load_campaign(path).points())
 
 
 def test_the_reference_page_shows_a_valid_campaign() -> None:
-    page = (STUDIES.parents[1] / "docs" / "files.md").read_text(encoding="utf-8")
+    page = (RECIPES.parents[1] / "docs" / "files.md").read_text(encoding="utf-8")
     text = page.split("```toml\n")[1].split("```")[0]
     assert len(list(parse_campaign(text, "docs/files.md").points())) == 4
 

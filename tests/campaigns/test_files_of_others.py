@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
-from amorph.campaigns.analysis import analyze
+from amorph.campaigns.studies.analyze.rows import analyze
 from amorph.handover import AmorphError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "files.md"

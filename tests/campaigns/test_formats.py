@@ -13,10 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from amorph import bridge, ensemble
-from amorph.campaigns import cli, files
-from amorph.campaigns.analysis import analyze, default_features
+from amorph.campaigns import cli
 from amorph.campaigns.errors import CampaignFileError, TrajectoryError
-from amorph.campaigns.formats import find_source, read_trajectory
+from amorph.campaigns.inputs import files
+from amorph.campaigns.inputs.formats import find_source, read_trajectory
+from amorph.campaigns.studies.analyze.rows import analyze, default_features
 from amorph.handover import (
     CorruptFrameError,
     EmptyFileError,

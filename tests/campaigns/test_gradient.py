@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amorph.campaigns import pictures
 from amorph.campaigns.cli import main
-from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.gradient_check import GradientCheck, check_gradient
+from amorph.campaigns.inputs.files import parse_campaign
+from amorph.campaigns.studies.gradient.check import GradientCheck, check_gradient
+from amorph.campaigns.studies.gradient.pictures import gradient as gradient_picture
 from amorph.handover import InputError
 
 CAMPAIGN = """
@@ -116,7 +116,7 @@ def test_means_and_errors_of_known_numbers() -> None:
     np.testing.assert_allclose(cut[0], kept.mean(axis=0))
     without, _ = found.mean_slopes(2.0, jump_terms=False)
     np.testing.assert_allclose(without[0], 0.25 * kept.mean(axis=0))
-    figure = pictures.gradient(found)
+    figure = gradient_picture(found)
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert "difference over ±10 %" in labels
     assert "mean gradient, each at most 1 median, with jump terms" in labels

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from amorph import bridge
-from amorph.campaigns import history as histories
 from amorph.campaigns import history_table
 from amorph.campaigns.errors import RecordError
-from amorph.campaigns.records import RunRecord
-from amorph.campaigns.report import write_report
+from amorph.campaigns.store.records import RunRecord
+from amorph.campaigns.studies.design import history as histories
+from amorph.campaigns.studies.design.report import write_report
 from amorph.handover import (
     CorruptFrameError,
     EmptyFileError,
@@ -140,7 +140,7 @@ def test_a_sweep_is_one_table_told_apart_by_design(made: Path, tmp_path: Path) -
 def test_a_run_at_work_shows_what_is_safe(
     made: Path, history: histories.History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("amorph.campaigns.records.SYNC_EVERY", 1e9)
+    monkeypatch.setattr("amorph.campaigns.store.records.SYNC_EVERY", 1e9)
     frames = list(histories.read_gsd(made / "run.gsd"))
     with pytest.raises(RecordError, match="holds no steps of a design"):
         history_table(tmp_path)

@@ -9,10 +9,10 @@ import pytest
 
 from amorph import bridge, campaigns
 from amorph.campaigns.errors import CampaignFileError, RecordError
-from amorph.campaigns.files import load_preparation, parse_campaign
-from amorph.campaigns.hoomd_preparing import prepared_by_hoomd
-from amorph.campaigns.members import Order, fresh_member
-from amorph.campaigns.runs import run_campaign
+from amorph.campaigns.inputs.files import load_preparation, parse_campaign
+from amorph.campaigns.studies.design.members import Order, fresh_member
+from amorph.campaigns.studies.design.runs import run_campaign
+from amorph.campaigns.studies.hoomd_preparing import prepared_by_hoomd
 from amorph.ensemble import Start
 
 CAMPAIGN = """

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from amorph import bridge
-from amorph.campaigns import pictures
-from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.localisation import Localisation, localisation, participation, spread
-from amorph.campaigns.members import Order, fresh_member
+from amorph.campaigns.inputs.files import parse_campaign
+from amorph.campaigns.studies.design import pictures as drawings
+from amorph.campaigns.studies.design.localisation import (
+    Localisation,
+    localisation,
+    participation,
+    spread,
+)
+from amorph.campaigns.studies.design.members import Order, fresh_member
 from amorph.handover import InputError
 
 CAMPAIGN = """
@@ -60,7 +65,7 @@ def test_a_packing_wherever_its_box_lies() -> None:
 
 def test_picture() -> None:
     found = [Localisation(0.3, 0.2, 0.8, 0.9), Localisation(0.1, 0.05, 0.4, 0.3)]
-    figure = pictures.localised([0.4, -0.5], found, "ν")
+    figure = drawings.localised([0.4, -0.5], found, "ν")
     assert figure.axes[-1].get_xlabel() == "target: ν"
     with pytest.raises(InputError, match="no design reached"):
-        pictures.localised([], [], "ν")
+        drawings.localised([], [], "ν")

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
-from amorph.campaigns.analysis import Request, Rows, select
-from amorph.campaigns.formats import open_source
+from amorph.campaigns.inputs.formats import open_source
+from amorph.campaigns.studies.analyze.rows import Request, Rows, select
 from amorph.handover import AmorphError
 
 SOFT = bridge.SoftSphere(diameters=[1.0, 1.4], stiffness=1.0)

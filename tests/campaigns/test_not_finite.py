@@ -10,14 +10,14 @@ import pytest
 
 from amorph import bridge
 from amorph.bridge.matter.mechanics import pressure_of
-from amorph.campaigns import members
-from amorph.campaigns.designs import Design, Step
 from amorph.campaigns.errors import DesignError, NotFiniteError
-from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.gradient_check import GradientCheck
-from amorph.campaigns.ranks import OneRank
-from amorph.campaigns.runs import run_campaign
-from amorph.campaigns.validation import validate
+from amorph.campaigns.inputs.files import parse_campaign
+from amorph.campaigns.spread.ranks import OneRank
+from amorph.campaigns.studies.design import members
+from amorph.campaigns.studies.design.designs import Design, Step
+from amorph.campaigns.studies.design.runs import run_campaign
+from amorph.campaigns.studies.design.validation import validate
+from amorph.campaigns.studies.gradient.check import GradientCheck
 
 CAMPAIGN = """
 [potential]
@@ -123,7 +123,7 @@ def test_a_validation_of_which_nothing_could_be_measured_says_why(
     def failing(order: members.Order, replica: int) -> tuple[list[float | None], str]:
         return ([0.1], "") if replica == 1 else ([None], f"NotFiniteError: {replica} is nan")
 
-    monkeypatch.setattr("amorph.campaigns.validation.fresh_value", failing)
+    monkeypatch.setattr("amorph.campaigns.studies.design.validation.fresh_value", failing)
     told = "validation at step 0: 1 of 3 packings could be measured.* NotFiniteError: 0 is nan"
     with pytest.raises(DesignError, match=told):
         validate(tmp_path, design.campaign, 0, 0, step.theta, OneRank())

@@ -8,8 +8,8 @@ import optax
 import pytest
 
 from amorph.campaigns.errors import CampaignFileError
-from amorph.campaigns.files import Campaign, parse_campaign
-from amorph.campaigns.optimizers import Free, Optimization
+from amorph.campaigns.inputs.files import Campaign, parse_campaign
+from amorph.campaigns.studies.design.optimizers import Free, Optimization
 
 BASE = """
 [potential]

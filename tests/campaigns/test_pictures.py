@@ -12,10 +12,11 @@ from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
-from amorph.campaigns import history as histories
 from amorph.campaigns import pictures
 from amorph.campaigns.pictures.packing import flatten
-from amorph.campaigns.report import view_of
+from amorph.campaigns.studies.design import history as histories
+from amorph.campaigns.studies.design import pictures as drawings
+from amorph.campaigns.studies.design.report import view_of
 from amorph.handover import (
     InputError,
 )
@@ -95,7 +96,7 @@ def _series(figure: Figure, label: str) -> Any:
 
 
 def test_the_trace_shows_loss_values_targets_and_marks(history: histories.History) -> None:
-    figure = pictures.trace(history)
+    figure = drawings.trace(history)
     loss = _series(figure, "loss")
     assert loss.get_yscale() == "log"
     curves = [line.get_ydata() for line in loss.lines]
@@ -112,7 +113,7 @@ def test_the_trace_shows_loss_values_targets_and_marks(history: histories.Histor
 
 
 def test_the_parameters_that_changed_are_shown(history: histories.History) -> None:
-    figure = pictures.parameters(history)
+    figure = drawings.parameters(history)
     labels = [axes.get_ylabel() for axes in figure.axes]
     assert len(labels) == 4
     assert any("diameter" in text and "%" in text for text in labels)  # too far apart to be seen
@@ -174,7 +175,7 @@ def test_success_shows_fractions_with_wilsons_interval() -> None:
     ]
     designs.append({"target": 0.25, "initial": None, "status": "running", "steps": 0})
     designs.append({"target": [0.65], "initial": [0.4], "status": "failed", "steps": 7})
-    figure = pictures.success(designs)
+    figure = drawings.success(designs)
     left = figure.axes[0]
     texts = {t.get_text() for t in left.texts}
     assert {"3/4", "0/1"} <= texts
@@ -194,11 +195,11 @@ def test_success_of_several_objectives_and_of_none() -> None:
         {"target": [0.2, 0.5], "initial": [0.4, 0.3], "status": "step_limit", "steps": 5},
         {"target": [0.3, 0.5], "initial": [0.4, 0.3], "status": "step_limit", "steps": 5},
     ]
-    figure = pictures.success(designs)
+    figure = drawings.success(designs)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0.2, 0.5", "0.3, 0.5"]
     assert any(t.get_text() == "none succeeded" for t in figure.axes[1].texts)
     with pytest.raises(InputError, match="no design has ended"):
-        pictures.success([{**designs[0], "status": "running"}])
+        drawings.success([{**designs[0], "status": "running"}])
 
 
 def test_pictures_leave_matplotlib_as_it_was(
@@ -206,8 +207,8 @@ def test_pictures_leave_matplotlib_as_it_was(
 ) -> None:
     with matplotlib.rc_context({"font.size": 31, "text.usetex": True}):
         before = dict(matplotlib.rcParams)
-        figure = pictures.overview([(history, *views)])
+        figure = drawings.overview([(history, *views)])
         assert dict(matplotlib.rcParams) == before
     assert figure.axes[0].yaxis.label.get_fontsize() < 12
     with pytest.raises(InputError, match="no designs"):
-        pictures.overview([])
+        drawings.overview([])

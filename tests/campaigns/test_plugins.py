@@ -17,11 +17,12 @@ import pytest
 from amorph import bridge, ensemble
 from amorph.bridge.features.registry import FEATURES
 from amorph.bridge.matter.registered import POTENTIAL_CLASSES
-from amorph.campaigns import cli, plugins
+from amorph.campaigns.cli import main, options
 from amorph.campaigns.errors import CampaignFileError, PluginError, RecordError
-from amorph.campaigns.files import load_campaign, load_preparation
-from amorph.campaigns.plugins import load_plugins
-from amorph.campaigns.runs import prepare_directory
+from amorph.campaigns.inputs import plugins
+from amorph.campaigns.inputs.files import load_campaign, load_preparation
+from amorph.campaigns.inputs.plugins import load_plugins
+from amorph.campaigns.studies.design.runs import prepare_directory
 
 PLUGIN = '''
 import jax.numpy as jnp
@@ -233,7 +234,7 @@ def test_a_preparation_may_name_plugins(folder: Path) -> None:
 
 def test_features_lists_all_there_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.main(["features", "--plugin", str(folder / "shoulder.py"), "--json"])
+        main(["features", "--plugin", str(folder / "shoulder.py"), "--json"])
     assert not end.value.code
     rows = {r["name"]: r for r in json.loads(capsys.readouterr().out)["features"]}
     assert {"bulk_modulus", "psi_{k}", "steinhardt_{l}_averaged"} <= set(rows)
@@ -245,7 +246,7 @@ def test_features_lists_all_there_is(folder: Path, capsys: pytest.CaptureFixture
 
 def test_names_are_divided_outside_of_brackets() -> None:
     text = "pressure, elastic_tensor[0,0, 1,1] / 2,sqrt(pressure)"
-    assert cli._names(text) == ["pressure", "elastic_tensor[0,0, 1,1] / 2", "sqrt(pressure)"]
+    assert options.names_of(text) == ["pressure", "elastic_tensor[0,0, 1,1] / 2", "sqrt(pressure)"]
 
 
 def frames_on_disk(directory: Path) -> int:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from amorph.campaigns.ranks import OneRank, world
-from amorph.campaigns.status import read_status
-from amorph.campaigns.validation import read_validations
+from amorph.campaigns.spread.ranks import OneRank, world
+from amorph.campaigns.studies.design.validation import read_validations
+from amorph.campaigns.studies.status import read_status
 from amorph.handover import InputError
 
 pytest.importorskip("mpi4py")
@@ -39,7 +39,7 @@ def run(ranks: int, *command: str, cwd: Path, status: int = 0) -> subprocess.Com
 WORK = """
 import os, signal, sys, time, warnings
 from amorph.handover import InputError
-from amorph.campaigns.ranks import MPIRanks, world
+from amorph.campaigns.spread.ranks import MPIRanks, world
 
 def square(shared, item):
     time.sleep(0.02 * (item == 0))

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amorph.campaigns import records
 from amorph.campaigns.errors import RunningError
-from amorph.campaigns.records import RunRecord
+from amorph.campaigns.store import records
+from amorph.campaigns.store.records import RunRecord
 from amorph.handover import Frame, OutputError, checksum, count_frames, read_gsd
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from amorph.campaigns import history as histories
 from amorph.campaigns.errors import RecordError
-from amorph.campaigns.report import entries, write_overview, write_report
+from amorph.campaigns.studies.design import entries
+from amorph.campaigns.studies.design import history as histories
+from amorph.campaigns.studies.design.report import write_overview, write_report
 from amorph.handover import (
     FileMissingError,
     InputError,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from amorph.campaigns.designs import Design
 from amorph.campaigns.errors import RecordError
-from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.runs import run_campaign
+from amorph.campaigns.inputs.files import parse_campaign
+from amorph.campaigns.studies.design.designs import Design
+from amorph.campaigns.studies.design.runs import run_campaign
 from amorph.handover import OutputExistsError, checksum, read_gsd
 
 CAMPAIGN = """

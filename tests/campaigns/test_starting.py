@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from amorph.campaigns import doctor, starting
-from amorph.campaigns.cli import main
+from amorph.campaigns.cli import doctor, main
 from amorph.campaigns.errors import JAXError
-from amorph.campaigns.ranks import OneRank
+from amorph.campaigns.spread import starting
+from amorph.campaigns.spread.ranks import OneRank
 
 Command = Callable[..., Any]
 

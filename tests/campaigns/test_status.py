@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from amorph.campaigns.cli import main
-from amorph.campaigns.durable import held, locked
 from amorph.campaigns.errors import RecordError, RunningError, StoppedError
-from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.runs import run_campaign
-from amorph.campaigns.status import read_status
-from amorph.campaigns.stopping import Until
+from amorph.campaigns.inputs.files import parse_campaign
+from amorph.campaigns.spread.stopping import Until
+from amorph.campaigns.store.durable import held, locked
+from amorph.campaigns.studies.design.runs import run_campaign
+from amorph.campaigns.studies.status import read_status
 from amorph.handover import OutputError
 
 CAMPAIGN = """
@@ -125,7 +125,7 @@ def held_elsewhere(directory: Path) -> Iterator[None]:
     """Another process has the lock of a directory."""
     code = (
         "import pathlib, sys\n"
-        "from amorph.campaigns.durable import locked\n"
+        "from amorph.campaigns.store.durable import locked\n"
         "lock = locked(pathlib.Path(sys.argv[1]))\n"
         "print('held', flush=True)\n"
         "sys.stdin.read()\n"

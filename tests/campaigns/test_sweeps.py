@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from amorph.campaigns import pictures
-from amorph.campaigns.files import parse_campaign
-from amorph.campaigns.history import read_history
-from amorph.campaigns.report import write_report
-from amorph.campaigns.runs import run_campaign
+from amorph.campaigns.inputs.files import parse_campaign
+from amorph.campaigns.studies.design import pictures as drawings
+from amorph.campaigns.studies.design.history import read_history
+from amorph.campaigns.studies.design.report import write_report
+from amorph.campaigns.studies.design.runs import run_campaign
 from amorph.handover import InputError
 
 
@@ -45,12 +45,12 @@ def test_series() -> None:
         for n in (2, 4, 2)
     ]
     designs.append(design(0.3, 0.3, swept={"design.packings": 1, "preparation.seed": 3}))
-    assert {k: len(v) for k, v in pictures.by_series(designs).items()} == {
+    assert {k: len(v) for k, v in drawings.by_series(designs).items()} == {
         "2 types": 2,
         "4 types": 1,
         "1 packing": 1,
     }
-    assert list(pictures.by_series([design(0.3, 0.3)])) == [""]
+    assert list(drawings.by_series([design(0.3, 0.3)])) == [""]
 
 
 def said(figure: Figure) -> list[str]:
@@ -59,35 +59,35 @@ def said(figure: Figure) -> list[str]:
 
 def test_validated_says_what_it_shows() -> None:
     designs = [design(0.3, 0.31), design(0.5, 0.48), design(0.7, 0.6)]
-    assert said(pictures.validated(designs)) == ["mean, N = 128", "equal", "before: 0.45"]
-    alone = said(pictures.validated(designs[:1]))
+    assert said(drawings.validated(designs)) == ["mean, N = 128", "equal", "before: 0.45"]
+    alone = said(drawings.validated(designs[:1]))
     assert alone == ["mean, N = 128", "target", "before: 0.45"]
-    again = said(pictures.validated([*designs, designs[0]]))
+    again = said(drawings.validated([*designs, designs[0]]))
     assert again[:2] == ["design 1 of a target", "design 2 of a target"]
     with pytest.raises(InputError, match="no design was validated"):
-        pictures.validated([{**designs[0], "validations": []}])
+        drawings.validated([{**designs[0], "validations": []}])
 
 
 def test_a_mean_that_few_packings_carry_does_not_hide_the_others() -> None:
     found = {"n_particles": 128, "value": [0.45], "interval": [[-90.0, 91.0]], "median": [0.33]}
     designs = [design(0.3, 0.31), design(0.5, 0.48), design(0.5, 0.45, validations=[found])]
-    figure = pictures.validated(designs)
+    figure = drawings.validated(designs)
     low, high = figure.axes[0].get_ylim()
     assert -0.1 < low < 0.2
     assert 0.6 < high < 1.0
     assert "median" in said(figure)
     # Records of before medians were kept hold none.
-    before = pictures.validated([design(0.3, 0.3, validations=[{**found, "median": ()}])])
+    before = drawings.validated([design(0.3, 0.3, validations=[{**found, "median": ()}])])
     assert "median" not in said(before)
 
 
 def test_pairs() -> None:
     designs = [design([0.3, 0.1], [0.31, 0.1]), design([0.5, 0.2], [0.45, 0.22])]
-    axes = pictures.validated_pairs(designs).axes[0]
+    axes = drawings.validated_pairs(designs).axes[0]
     crosses = next(x for x in axes.lines if x.get_label() == "targets")
     np.testing.assert_allclose(np.array(crosses.get_data()).T, [[0.3, 0.1], [0.5, 0.2]])
     with pytest.raises(InputError, match="two objectives"):
-        pictures.validated_pairs([design(0.3, 0.3)])
+        drawings.validated_pairs([design(0.3, 0.3)])
 
 
 def test_trained_parameters() -> None:
@@ -96,14 +96,14 @@ def test_trained_parameters() -> None:
         design(0.5, 0.5, parameters={"diameters": [0.9, 1.2], "binding": [0.0, 0.1, 0.2]}),
         design(0.5, 0.5, parameters=None),
     ]
-    figure = pictures.trained(designs)
+    figure = drawings.trained(designs)
     upper, lower = figure.axes
     heights = sorted(float(y) for line in upper.lines for y in np.atleast_1d(line.get_ydata()))
     # Points and the medians through them; what has none is left out.
     assert heights == sorted([0.8, 1.1, 0.9, 1.2] * 2)
     assert [t.get_text() for t in lower.get_legend().get_texts()] == ["AA", "AB", "BB"]
     with pytest.raises(InputError, match="no design has ended"):
-        pictures.trained(designs[2:])
+        drawings.trained(designs[2:])
 
 
 def test_designs_to_one_target_stand_beside_each_other() -> None:
@@ -111,13 +111,13 @@ def test_designs_to_one_target_stand_beside_each_other() -> None:
     designs = [
         design(0.3, 0.31, parameters={"diameters": d, "binding": [0.1, 0.2, 0.3]}) for d in found
     ]
-    upper, lower = pictures.trained(designs).axes
+    upper, lower = drawings.trained(designs).axes
     points = [line for line in upper.lines if line.get_marker() == "o"]
     np.testing.assert_array_equal([line.get_ydata() for line in points], np.transpose(found))
     medians = [line.get_ydata()[0] for line in upper.lines if line.get_marker() != "o"]
     assert medians == [0.84, 1.1]
     assert [t.get_text() for t in lower.get_xticklabels()] == ["AA", "AB", "BB"]
-    assert "target" in said(pictures.validated(designs))
+    assert "target" in said(drawings.validated(designs))
 
 
 def test_success_of_several_series() -> None:
@@ -132,7 +132,7 @@ def test_success_of_several_series() -> None:
         for n in (1, 2)
         for k in range(3)
     ]
-    titles = [axes.get_title() for axes in pictures.success(designs).axes]
+    titles = [axes.get_title() for axes in drawings.success(designs).axes]
     assert titles == [
         "1 packing (3 a target)",
         "1 packing",
@@ -209,7 +209,7 @@ def test_the_report_of_designs_to_one_target_shows_their_ways(tmp_path: Path) ->
     assert (tmp_path / "run" / "figures" / "paths.png").is_file()
     histories = [read_history(path) for path in sorted((tmp_path / "run").glob("*_*"))]
     # The diameters alone are designed: a panel for each type, in each a line and a dot a design.
-    figure = pictures.paths(histories)
+    figure = drawings.paths(histories)
     for k, axes in enumerate(figure.axes):
         lines, dots = axes.lines[::2], axes.lines[1::2]
         for outcome, history, line, dot in zip(outcomes, histories, lines, dots, strict=True):
@@ -217,7 +217,7 @@ def test_the_report_of_designs_to_one_target_shows_their_ways(tmp_path: Path) ->
             assert float(np.squeeze(dot.get_ydata())) == outcome["parameters"]["diameters"][k]
     assert [axes.get_title() for axes in figure.axes] == ["A", "B"]
     with pytest.raises(InputError, match="no designs"):
-        pictures.paths([])
+        drawings.paths([])
 
 
 def test_a_finished_record_is_brought_up_to_date(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import amorph as package
-from amorph.campaigns import cli, terminal
-from amorph.campaigns.cli import main
+from amorph.campaigns import cli
+from amorph.campaigns.cli import main, terminal
 from amorph.handover import InputError, OutputError
 
 NAME = "run[seed=1]/a[/o :warning: [bold]/" + "a-long-directory-name-" * 8 + "é–"
@@ -97,7 +97,7 @@ def test_an_output_that_is_full_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_pipe_that_is_closed_ends_quietly(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from amorph.campaigns.terminal import say\n"
+        "from amorph.campaigns.cli.terminal import say\n"
         "for k in range(100_000): say(f'line {k}')\n"
     )
     process = subprocess.Popen(
@@ -169,7 +169,7 @@ def test_a_warning_is_said_once_and_unmarked(
                 warnings.warn("[x] is odd [/y]", stacklevel=1)
         raise InputError("[a] is wrong [/b]")
 
-    monkeypatch.setattr(cli.typer.main, "get_command", lambda _: warned)
+    monkeypatch.setattr(cli.application.typer.main, "get_command", lambda _: warned)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     with pytest.raises(SystemExit) as end:
         main([])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from amorph.campaigns.errors import WorkerError
-from amorph.campaigns.workers import IN_HAND, WorkerDied, Workers
+from amorph.campaigns.spread.workers import IN_HAND, WorkerDied, Workers
 from amorph.handover import InputError, check_box_matrix
 
 
@@ -55,7 +55,7 @@ def warned(prefix: str, number: int) -> int:
 def test_what_workers_warn_of_is_said_once() -> None:
     code = (
         "import sys, warnings\n"
-        "from amorph.campaigns.workers import Workers\n"
+        "from amorph.campaigns.spread.workers import Workers\n"
         "from functools import partial\n"
         "sys.path.insert(0, sys.argv[1])\n"
         "from test_workers import warned\n"
@@ -85,7 +85,7 @@ def test_a_death_is_told_with_its_task() -> None:
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from amorph.campaigns import workers\n"
+        "from amorph.campaigns.spread import workers\n"
         "import functools\n"
         "with workers.Workers(1, functools.partial, abs) as w:\n"
         "    try:\n"
@@ -102,7 +102,7 @@ def test_a_worker_ends_with_its_parent_in_the_middle_of_a_task(tmp_path: Path) -
     script = tmp_path / "script.py"
     script.write_text(
         "import functools, os, signal, time\n"
-        "from amorph.campaigns import workers\n"
+        "from amorph.campaigns.spread import workers\n"
         "if __name__ == '__main__':\n"
         "    with workers.Workers(1, functools.partial, time.sleep) as w:\n"
         "        for task, _ in w.run([0.0, 600.0]):\n"

@@ -1,0 +1,1 @@
+"""Analysis: a row of properties for each frame of trajectories."""

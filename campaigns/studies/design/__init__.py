@@ -1,0 +1,1 @@
+"""Design: parameters optimised until packings have the properties asked for."""

@@ -1,0 +1,228 @@
+"""One packing's part of a design step: followed or prepared anew, measured, differentiated.
+
+Everything here runs on any rank, and depends on its arguments alone.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amorph import bridge, ensemble
+from amorph.bridge.minima.responses import round_off_force
+from amorph.handover import AmorphError
+
+from ...errors import NotFiniteError, RecordError
+from ...inputs.files import Campaign
+from ...inputs.tables import Preparation
+from ..preparing import prepare_ensemble
+
+__all__ = [
+    "Member",
+    "Order",
+    "first_member",
+    "follow_member",
+    "follow_numbered",
+    "fresh_member",
+    "fresh_value",
+    "unmeasured",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Everything that the members of a step share.
+
+    Attributes
+    ----------
+    campaign:
+        The design.
+    theta, before:
+        The parameters now, and those the packings were at rest at.
+    number:
+        Which random numbers fresh packings start from.
+    shown:
+        The one fresh packing that is wanted itself, not its values alone; None for every one.
+    """
+
+    campaign: Campaign
+    theta: bridge.PairPotential
+    before: bridge.PairPotential
+    number: int
+    shown: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A packing measured.
+
+    Attributes
+    ----------
+    packing:
+        At rest; None where there is none, or none is wanted.
+    value:
+        Of each objective, (n_objectives,).
+    slopes:
+        By parameter, (n_objectives, n_components).
+    jump_terms:
+        As the slopes, to be added to them (`amorph.bridge.sensitivity.jumps`); empty where the
+        campaign leaves them out.
+    rearranged, crossings, moved:
+        As `amorph.bridge.follow` tells them.
+    failure:
+        Why there is no value, or empty.
+    """
+
+    packing: bridge.Packing | None
+    value: NDArray[np.float64]
+    slopes: dict[str, NDArray[np.float64]]
+    jump_terms: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    rearranged: bool = False
+    crossings: int = 0
+    moved: float = 0.0
+    failure: str = ""
+
+    def slope(self, parameter: str) -> NDArray[np.float64]:
+        """A packing's part of the mean's derivative by a parameter: its own, and its jump terms."""
+        own = self.slopes[parameter]
+        return own + self.jump_terms[parameter] if self.jump_terms else own
+
+
+def _down_to_rest(order: Order) -> Preparation:
+    """The preparation, its quench going on until `bridge.relax` has nothing left to do.
+
+    The last two decades cost the engine nothing; the relaxation would make a factorisation of them.
+    """
+    preparation = order.campaign.preparation
+    n, density = preparation.n_particles, preparation.density
+    if preparation.method != "quench" or preparation.pressure is not None or not (n and density):
+        return preparation
+    length = (n / density) ** (1 / preparation.dimension)
+    rest = float(round_off_force(order.theta.max_stiffness(), length))
+    return preparation.model_copy(update={"tolerance": min(preparation.tolerance, rest)})
+
+
+def _at_rest(order: Order, replica: int) -> bridge.Packing:
+    """A packing prepared and relaxed; raises `RecordError` if its preparation does not converge."""
+    if order.campaign.preparation.engine == "hoomd":
+        return bridge.relax(order.theta, _by_hoomd(order, replica))
+    batch = prepare_ensemble(
+        order.theta,
+        _down_to_rest(order),
+        replica=replica,
+        design_step=order.number,
+        threads=1,
+    )
+    if not batch.converged.all():
+        status = ensemble.Status(int(batch.status[0])).name.lower().replace("_", " ")
+        raise RecordError(
+            f"replica {replica}: the preparation ended with '{status}' at a largest force of "
+            f"{batch.max_force[0]:.1e}: raise preparation.max_steps or preparation.tolerance."
+        )
+    frame = next(batch.frames())
+    packing = bridge.Packing.of(frame.positions, frame.typeid, frame.box)
+    return bridge.relax(order.theta, packing)
+
+
+def _by_hoomd(order: Order, replica: int) -> bridge.Packing:
+    from ..hoomd_preparing import prepared_by_hoomd
+
+    preparation = order.campaign.preparation
+    start = preparation.begin(order.theta, None, replica, 1, order.number).start
+    key = (preparation.seed, replica, order.number)
+    return prepared_by_hoomd(order.theta, preparation, start, key)
+
+
+def _measured(order: Order, packing: bridge.Packing) -> Member:
+    features = [bridge.feature(o.feature) for o in order.campaign.objective]
+    campaign = order.campaign
+    measured = bridge.measure(
+        order.theta, packing, (), features, jump_terms=campaign.adds_jump_terms
+    )
+
+    def by_parameter(gradients: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
+        if not gradients:
+            return {}
+        arrays = [gradients[f.name].arrays() for f in features]
+        return {p: np.stack([a[p] for a in arrays]) for p in campaign.design.parameters}
+
+    for f in features:
+        shape = np.shape(measured.values[f.name])
+        if shape:  # of a registered one that is not marked so
+            raise bridge.errors.FeatureError(
+                f"feature {f.name!r} has shape {shape}: an objective needs a single number."
+            )
+    values = np.array([measured.values[f.name] for f in features])
+    slopes, gained = by_parameter(measured.gradients), by_parameter(measured.jump_terms)
+    # Wrapped only now: a packing's factorisation stays with the object that was relaxed.
+    return Member(packing.wrapped(), values, slopes, gained)
+
+
+def first_member(order: Order, replica: int) -> Member:
+    """A followed packing before the first step, prepared and relaxed.
+
+    Raises `RecordError` where it cannot be prepared, else as `amorph.bridge.relax` and
+    `amorph.bridge.measure` do; `NotFiniteError` names the replica.
+    """
+    try:
+        return _measured(order, _at_rest(order, replica))
+    except NotFiniteError as error:
+        raise NotFiniteError(f"replica {replica}: {error}") from error
+
+
+def follow_member(order: Order, packing: bridge.Packing) -> Member:
+    """A packing followed to the new parameters.
+
+    Raises `RelaxationError`, `NotAMinimumError` or `RattlerError` where there is nothing to go on
+    from, `NotFiniteError` as `amorph.bridge.measure` does.
+    """
+    followed = bridge.follow(order.before, packing, order.theta)
+    return replace(
+        _measured(order, followed.packing),
+        rearranged=followed.rearranged,
+        crossings=followed.crossings,
+        moved=followed.moved,
+    )
+
+
+def follow_numbered(order: Order, numbered: tuple[int, bridge.Packing]) -> Member:
+    """As `follow_member`, of a replica and its packing; `NotFiniteError` names the replica."""
+    replica, packing = numbered
+    try:
+        return follow_member(order, packing)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"replica {replica}: {error}") from error
+
+
+def fresh_value(order: Order, replica: int) -> tuple[list[float | None], str]:
+    """The objectives of a packing of the ensemble, without derivatives, or why there are none."""
+    features = [bridge.feature(o.feature) for o in order.campaign.objective]
+    try:
+        values = bridge.measure(order.theta, _at_rest(order, replica), features).values
+        return [float(values[f.name]) for f in features], ""
+    except AmorphError as error:
+        return [None] * len(features), _told(error)
+
+
+def fresh_member(order: Order, replica: int) -> Member:
+    """A packing of the ensemble at the new parameters; what fails of it is told, not raised."""
+    try:
+        member = first_member(order, replica)
+        return member if order.shown in (None, replica) else replace(member, packing=None)
+    except AmorphError as error:
+        return unmeasured(order, error)
+
+
+def unmeasured(order: Order, error: AmorphError) -> Member:
+    """A member that stands for a packing that could not be measured."""
+    n = len(order.campaign.objective)
+    nothing: dict[str, Any] = {
+        name: np.full((n, len(order.theta.arrays()[name])), np.nan)
+        for name in order.campaign.design.parameters
+    }
+    return Member(None, np.full(n, np.nan), nothing, failure=_told(error))
+
+
+def _told(error: AmorphError) -> str:
+    return f"{type(error).__name__}: {error}"

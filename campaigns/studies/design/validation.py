@@ -1,0 +1,176 @@
+"""Validation: properties of fresh packings at the parameters that a design found.
+
+A design's own packings are no fair sample of an ensemble, and where the loss is measured on few
+packings their noise adds to it: ⟨(f̄ - target)²⟩ is (⟨f⟩ - target)² and the variance of f̄ (Zu
+and Goodrich, Commun. Mater. 5 (2024), "systematic overestimation"). Here both are told apart.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amorph import bridge
+
+from ...errors import DesignError, RecordError
+from ...inputs.files import Campaign
+from ...spread.ranks import Ranks
+from ...store.durable import write_json
+from ..samples import samples
+from .members import Order, fresh_value
+
+__all__ = ["Validated", "read_validations", "summary", "validate"]
+
+# Random numbers of validation packings: design steps that no design reaches.
+FIRST_NUMBER = 2**32 - 1
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The mean over fresh packings, by objective.
+
+    Attributes
+    ----------
+    step:
+        After which step of the design.
+    n_particles, packings, failed:
+        The packings' size and number, and how many of them could not be measured.
+    value, error:
+        Means and their standard errors.
+    interval:
+        95 % intervals of the means, by bootstrap, as the values' tails are long.
+    loss:
+        Σ w [(⟨f⟩ - target)² - error²]: without the noise's part; below 0 where the distance from
+        the target is less than the noise.
+    median:
+        The values' medians: where tails are long, means are those of a few packings. Empty in what
+        earlier versions wrote.
+    """
+
+    step: int
+    n_particles: int
+    packings: int
+    failed: int
+    value: tuple[float, ...]
+    error: tuple[float, ...]
+    interval: tuple[tuple[float, float], ...]
+    loss: float
+    median: tuple[float, ...] = ()
+
+
+def summary(
+    values: NDArray[np.float64], target: Sequence[float], weight: Sequence[float]
+) -> dict[str, Any]:
+    """Value, error, interval, loss and median of values (R, n_objectives): see `Validated`."""
+    mean = values.mean(axis=0)
+    error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    interval = np.stack([np.percentile(v[drawn].mean(axis=1), [2.5, 97.5]) for v in values.T])
+    loss = float(np.sum(np.asarray(weight) * ((mean - np.asarray(target)) ** 2 - error**2)))
+    return {
+        "value": tuple(mean.tolist()),
+        "error": tuple(error.tolist()),
+        "interval": tuple((float(a), float(b)) for a, b in interval),
+        "loss": loss,
+        "median": tuple(np.median(values, axis=0).tolist()),
+    }
+
+
+def validate(
+    directory: Path,
+    campaign: Campaign,
+    number: int,
+    step: int,
+    theta: bridge.PairPotential,
+    ranks: Ranks,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Validated:
+    """Run the campaign's validation of a number at some parameters, or go on with it.
+
+    The packings' values go to ``validation-NUMBER-STEP.csv`` in the directory, and are kept beside
+    it while they are computed; what comes out of them is added to ``validation.json``.
+
+    Raises `DesignError` where fewer than two packings could be measured.
+    """
+    settings = campaign.validation[number]
+    table = directory / f"validation-{number}-{step}.csv"
+    for known in read_validations(directory):
+        if (known.step, known.n_particles, known.packings) == _which(campaign, number, step):
+            return known
+    preparation = campaign.preparation
+    if settings.n_particles is not None:
+        preparation = preparation.model_copy(update={"n_particles": settings.n_particles})
+    order = Order(
+        campaign.model_copy(update={"preparation": preparation}), theta, theta, FIRST_NUMBER
+    )
+    names = _columns(campaign)
+    header = {
+        "step": step,
+        "validation": settings.model_dump(),
+        "parameters": {k: v.tolist() for k, v in theta.arrays().items()},
+    }
+    with samples(table, header, settings.packings, ranks, _row, order, progress) as rows:
+        measured = [row for row in rows if not row["failure"]]
+        if len(measured) < 2:
+            why = next(row["failure"] for row in rows if row["failure"])
+            raise DesignError(
+                f"validation at step {step}: {len(measured)} of {len(rows)} packings could be "
+                f"measured, and an error needs two at least. The first failed because of {why}"
+            )
+        result = Validated(
+            *_which(campaign, number, step),
+            failed=len(rows) - len(measured),
+            **summary(
+                np.array([[row[n] for n in names] for row in measured]),
+                [o.target for o in campaign.objective],
+                [o.weight for o in campaign.objective],
+            ),
+        )
+        write_json(
+            directory / "validation.json",
+            {"validations": [asdict(v) for v in (*read_validations(directory), result)]},
+        )
+    return result
+
+
+def _columns(campaign: Campaign) -> list[str]:
+    return [f"{k}:{o.feature}" for k, o in enumerate(campaign.objective)]
+
+
+def _row(order: Order, replica: int) -> dict[str, Any]:
+    value, failure = fresh_value(order, replica)
+    columns = dict(zip(_columns(order.campaign), value, strict=True))
+    return {"packing": replica, **columns, "failure": failure}
+
+
+def _which(campaign: Campaign, number: int, step: int) -> tuple[int, int, int]:
+    settings = campaign.validation[number]
+    assert campaign.preparation.n_particles is not None
+    n_particles = settings.n_particles or campaign.preparation.n_particles
+    return step, n_particles, settings.packings
+
+
+def read_validations(directory: Path) -> Iterator[Validated]:
+    """The validations in ``validation.json`` of a design's directory, as they were computed.
+
+    Raises `RecordError` if it is damaged.
+    """
+    path = directory / "validation.json"
+    if not path.exists():
+        return
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["validations"]
+        for entry in entries:
+            entry["interval"] = tuple((low, high) for low, high in entry["interval"])
+        found = [Validated(**entry) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{path}: is not what a run writes ({error}). Remove it, and resume the run: fresh "
+            "packings are measured anew."
+        ) from error
+    yield from found

@@ -1,0 +1,1 @@
+"""The check of gradients against finite changes of the parameters."""
