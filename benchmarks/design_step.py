@@ -52,9 +52,9 @@ def peer_packing(shared: tuple[int, bool], seed: int) -> tuple[float, bool, int]
 
 def contenders(chosen: argparse.Namespace, ranks: Any, folder: Path) -> list[Contender]:
     """Ours and theirs, on the root."""
-    from amorph.campaigns.inputs.files import parse_campaign
     from amorph.campaigns.store.records import RunRecord
     from amorph.campaigns.studies.design.designs import Design
+    from amorph.campaigns.studies.files import parse_campaign
 
     case = {**CASES["ensemble of 8"], "packings": chosen.packings}
     text = SHARED.format(**case, n=chosen.n, seed=chosen.seed, steps=1)

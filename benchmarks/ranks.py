@@ -71,9 +71,10 @@ def inside(case: str, n: int, steps: int, seed: int) -> None:
     from amorph.campaigns.spread.starting import jax_on_one_thread
 
     jax_on_one_thread()
-    from amorph.campaigns.inputs.files import parse_campaign
-    from amorph.campaigns.spread.ranks import MPIRanks, OneRank, world
-    from amorph.campaigns.studies.design.runs import run_campaign, serve_campaign
+    from amorph.campaigns.spread.ranks import MPIRanks, world
+    from amorph.campaigns.spread.teams import OneRank
+    from amorph.campaigns.studies.files import parse_campaign
+    from amorph.campaigns.studies.running import run_campaign, serve_campaign
 
     items: list[float] = []
 
@@ -210,8 +211,8 @@ def message_bytes(n: int, packings: int) -> dict[str, int]:
     import numpy as np
 
     from amorph.bridge import Packing
-    from amorph.campaigns.inputs.files import parse_campaign
     from amorph.campaigns.studies.design.members import Member, Order, fresh_member
+    from amorph.campaigns.studies.files import parse_campaign
 
     text = SHARED.format(**CASES["ensemble of 8"], n=n, seed=0, steps=1)
     campaign = parse_campaign(text, "size")

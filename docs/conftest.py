@@ -81,7 +81,8 @@ class Code(pytest.Item):
 
 def check_toml(code: str, name: str) -> None:
     """Read a block as the file that it is (part of) one of; what it lacks is added."""
-    from amorph.campaigns.inputs.files import load_campaign, load_potential, load_preparation
+    from amorph.campaigns.inputs.files import load_potential
+    from amorph.campaigns.studies.files import load_campaign, load_preparation
 
     tables = tomllib.loads(code)
     if "preparation" not in tables:

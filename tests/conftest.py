@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # Long files come first, so that no worker is left with one at the end.
 LONG = (
-    "campaigns/test_ranks.py",
+    "campaigns/spread/test_ranks.py",
     "engine_device/test_twins.py",
     "physics/test_deformation.py",
     "tutorials/design-a-packing.md",

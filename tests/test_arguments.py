@@ -23,9 +23,11 @@ from amorph.bridge.matter.mechanics import state_of
 from amorph.bridge.minima.following import next_crossing
 from amorph.bridge.minima.relaxing import relaxation
 from amorph.bridge.sensitivity.parameters import by_bond, by_particle, by_type
-from amorph.campaigns.inputs import files, formats
+from amorph.campaigns.inputs import files as toml_files
+from amorph.campaigns.inputs import formats
+from amorph.campaigns.studies import files
 from amorph.campaigns.studies.analyze import rows as analysis
-from amorph.campaigns.studies.design import history, report, runs
+from amorph.campaigns.studies.design import at_a_glance, history
 from amorph.handover import AmorphError, Frame, InputError
 
 THETA = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=12.0)
@@ -215,14 +217,11 @@ BEYOND = {
     "relaxation": relaxation,
     "velocity_gradient": velocity_gradient,
     "analyze": analysis.analyze,
-    "load_campaign": files.load_campaign,
-    "load_potential": files.load_potential,
+    "load_potential": toml_files.load_potential,
     "load_preparation": files.load_preparation,
     "read_trajectory": formats.read_trajectory,
     "read_history": history.read_history,
-    "run_campaign": runs.run_campaign,
-    "write_report": report.write_report,
-    "write_overview": report.write_overview,
+    "write_overview": at_a_glance.write_overview,
 }
 
 

@@ -4,9 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..inputs.files import parse_campaign
 from ..store.durable import write_json
-from ..studies.design.runs import Watcher, run_campaign
+from ..studies.files import parse_campaign
+from ..studies.running import run_campaign
+from ..studies.study import Watcher
 
 __all__ = ["DEMO", "run_demo"]
 
@@ -54,9 +55,10 @@ def run_demo(directory: Path, watcher: Watcher | None = None) -> dict[str, Any]:
     Writes into `directory`, which must be new or empty: ``summary.json``, ``report.html``,
     ``design.png``, and a run directory with its ``run.gsd`` for each design. Returns the summary.
 
-    Raises as `amorph.campaigns.studies.design.runs.run_campaign` does.
+    Raises as `amorph.campaigns.run_campaign` does.
     """
-    from ..studies.design.report import write_overview, write_report
+    from ..studies.design.at_a_glance import write_overview
+    from ..studies.reporting import write_report
 
     began = time.monotonic()
     campaign = parse_campaign(DEMO, "demo")

@@ -1,9 +1,12 @@
 """Options that several commands have, and how what is given for them is read."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ..spread.teams import Team
 
 __all__ = [
     "Force",
@@ -13,6 +16,7 @@ __all__ = [
     "frame_numbers_of",
     "names_of",
     "slice_of",
+    "until_of",
 ]
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
@@ -75,3 +79,16 @@ def floats_of(option: str, text: str | None) -> list[float] | None:
         return None if text is None else [float(x) for x in text.split(",") if x.strip()]
     except ValueError:
         raise InputError(f"{option} {text!r}: write numbers: 1e-4,1e-3.") from None
+
+
+def until_of(ranks: "Team", minutes: float | None = None) -> None:
+    """Tell the ranks when to stop; raises as `Team.agree` where the minutes are none."""
+    from amorph.handover import InputError
+
+    from ..spread.stopping import Until
+
+    error = None
+    if minutes is not None and not 0 < minutes < float("inf"):
+        error = InputError(f"--minutes {minutes:g}: give a number of minutes above 0.")
+    ranks.agree(error)
+    ranks.until = Until(None if minutes is None else 60.0 * minutes, ranks.interrupt)

@@ -1,13 +1,17 @@
 """The commands that make packings and measure them: ``prepare`` and ``analyze``."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Force, Output, Plugins, frame_numbers_of, names_of, slice_of
+from .options import Force, Output, Plugins, frame_numbers_of, names_of, slice_of, until_of
 from .terminal import bars, frame_bars, say, tell
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def prepare(
@@ -33,9 +37,9 @@ def prepare(
     start_jax()
     from amorph.handover import InputError
 
-    from ..inputs.files import load_preparation
     from ..inputs.plugins import run_installed
     from ..store.row_files import check_file_output
+    from ..studies.files import load_preparation
     from ..studies.preparing import prepare_to_gsd
     from ..studies.statistics import StatisticsFile
 
@@ -119,11 +123,16 @@ def analyze(
 ) -> None:
     """Relax and measure every frame of trajectories: a row a frame, as JSON, CSV or Parquet.
 
-    Finished rows are kept beside the table until it is whole: --resume goes on after any kill.
+    By some processes of this machine, or under mpiexec by its ranks. Finished rows are kept beside
+    the table until it is whole: --resume goes on after any kill.
     """
+    from ..spread.ranks import world
     from ..spread.starting import start_jax
+    from ..spread.stopping import signals_noted
 
-    start_jax(one_thread=True)  # before what is imported below brings JAX
+    ranks = world()
+    start_jax(ranks, one_thread=True)  # before what is imported below brings JAX
+    until_of(ranks)
     from amorph.handover import InputError
 
     from ..inputs.files import load_named_potential
@@ -131,42 +140,39 @@ def analyze(
     from ..studies.analyze.plots import Plot
     from ..studies.analyze.running import analyze_to_file
 
-    chosen = slice_of(frames)
-    numbers = frame_numbers_of(plot_frames)
-    if plot is None and numbers is not None:
-        raise InputError("--plot-frames needs --plot DIR, where the pictures go.")
-    pictures = None if plot is None else Plot(plot, numbers, overwrite=force or resume)
-    run_installed()
-    load_plugins(plugin or ())
-    theta, types = (None, None) if potential is None else load_named_potential(potential)
-    with frame_bars() as progress:
-        bar = progress.add_task("frames", total=None, rate="")
-        began: list[tuple[int, float]] = []
-
-        def show(done: int, total: int) -> None:
-            now = time.monotonic()
-            if not began:
-                began.append((done, now))
-            first, start = began[0]
-            rate = f"{(done - first) / (now - start):.1f} frames/s" if done > first else ""
-            progress.update(bar, completed=done, total=total, rate=rate)
-
-        outcome = analyze_to_file(
-            files,
-            output,
-            features=names_of(features),
-            gradients=names_of(gradients) or (),
-            frames=chosen,
-            theta=theta,
-            types=types,
-            strict=strict,
-            workers=workers,
-            resume=resume,
-            overwrite=force,
-            before=None if pictures is None else pictures.check,
-            finished=None if pictures is None else pictures.draw,
-            progress=show,
-        )
+    if not ranks.is_root:
+        with signals_noted(ranks.until):
+            ranks.serve()
+        return
+    try:
+        chosen = slice_of(frames)
+        numbers = frame_numbers_of(plot_frames)
+        if plot is None and numbers is not None:
+            raise InputError("--plot-frames needs --plot DIR, where the pictures go.")
+        pictures = None if plot is None else Plot(plot, numbers, overwrite=force or resume)
+        run_installed()
+        load_plugins(plugin or ())
+        theta, types = (None, None) if potential is None else load_named_potential(potential)
+        with signals_noted(ranks.until), frame_bars() as progress:
+            outcome = analyze_to_file(
+                files,
+                output,
+                features=names_of(features),
+                gradients=names_of(gradients) or (),
+                frames=chosen,
+                theta=theta,
+                types=types,
+                strict=strict,
+                workers=workers,
+                team=ranks,
+                resume=resume,
+                overwrite=force,
+                before=None if pictures is None else pictures.check,
+                finished=None if pictures is None else pictures.draw,
+                progress=_frames_shown(progress),
+            )
+    finally:
+        ranks.dismiss()
     undrawn = [] if pictures is None else pictures.notes
     for message in (*outcome.notes, *outcome.failures, *undrawn):
         tell(f"amorph: {message}")
@@ -183,3 +189,19 @@ def analyze(
         say(f"Pictures: {', '.join(str(p) for p in pictures.written)}.")
     if outcome.failed == outcome.rows:
         raise typer.Exit(1)
+
+
+def _frames_shown(progress: "Progress") -> Callable[[int, int], None]:
+    """A bar of frames, with their rate since it was begun."""
+    bar = progress.add_task("frames", total=None, rate="")
+    began: list[tuple[int, float]] = []
+
+    def show(done: int, total: int) -> None:
+        now = time.monotonic()
+        if not began:
+            began.append((done, now))
+        first, start = began[0]
+        rate = f"{(done - first) / (now - start):.1f} frames/s" if done > first else ""
+        progress.update(bar, completed=done, total=total, rate=rate)
+
+    return show

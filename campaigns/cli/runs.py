@@ -6,35 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Force, Output, Plugins, floats_of
+from .options import Force, Output, Plugins, floats_of, until_of
 from .terminal import bars, say, say_table
 
 if TYPE_CHECKING:
-    from ..spread.ranks import Ranks
-    from ..spread.stopping import Until
-    from ..studies.status import DesignStatus
+    from ..spread.teams import Team
+    from ..studies.study import Study
 
 
-def _say_outcomes(designs: Sequence[Mapping[str, Any]]) -> None:
-    def text(values: Any) -> str:
-        listed = values if isinstance(values, list) else [values]
-        return ", ".join("–" if v is None else f"{v:.4f}" for v in listed)
-
-    say_table(
-        ("design", "target", "initial", "final", "steps", "status"),
-        ("target", "initial", "final", "steps"),
-        [
-            (
-                str(d["directory"]),
-                text(d["target"]),
-                text(d["initial"]),
-                text(d.get("final", d.get("value"))),
-                str(d["steps"]),
-                str(d["status"]),
-            )
-            for d in designs
-        ],
-    )
+def _say_outcomes(kind: "type[Study[Any]]", outcomes: Sequence[Mapping[str, Any]]) -> None:
+    say_table(*kind.rows_of(outcomes))
 
 
 def demo(output: Output = Path("amorph-demo")) -> None:
@@ -42,12 +23,13 @@ def demo(output: Output = Path("amorph-demo")) -> None:
     from ..spread.starting import start_jax
 
     start_jax()
+    from ..studies.design.study import DesignStudy
     from .demo import run_demo
     from .watching import Bars
 
     with bars() as progress:
         summary = run_demo(output, Bars(progress))
-    _say_outcomes(summary["designs"])
+    _say_outcomes(DesignStudy, summary["designs"])
     say(f"The pictures: {output / 'report.html'} and {output / 'design.png'}.")
 
 
@@ -71,60 +53,44 @@ def run(
 
     ranks = world()
     start_jax(ranks, one_thread=True)  # results must not depend on the number of cores
-    until = _until(ranks, minutes)
-    with signals_noted(until):
+    until_of(ranks, minutes)
+    with signals_noted(ranks.until):
         if not ranks.is_root:
-            from ..studies.design.runs import serve_campaign
+            from ..studies.running import serve_campaign
 
-            serve_campaign(ranks, until)
+            serve_campaign(ranks)
             return
-        outcomes = _run_root(campaign, output, resume, ranks, until, plugin or ())
-    _say_outcomes(outcomes)
-
-
-def _until(ranks: "Ranks", minutes: float | None = None) -> "Until":
-    """When to stop; as `Ranks.agree` where the minutes are none."""
-    from amorph.handover import InputError
-
-    from ..spread.stopping import Until
-
-    error = None
-    if minutes is not None and not 0 < minutes < float("inf"):
-        error = InputError(f"--minutes {minutes:g}: give a number of minutes above 0.")
-    ranks.agree(error)
-    return Until(None if minutes is None else 60.0 * minutes, ranks.interrupt)
+        _run_root(campaign, output, resume, ranks, plugin or ())
 
 
 def _run_root(
     file: Path,
     output: Path,
     resume: bool,
-    ranks: "Ranks",
-    until: "Until",
+    ranks: "Team",
     plugins: Sequence[Path] = (),
-) -> list[dict[str, Any]]:
-    from ..inputs.files import file_text, load_campaign
+    added: str = "",
+) -> None:
+    """Run a file, with a text added to it, and say what came out."""
+    from ..inputs.files import file_text, run_plugins_of
     from ..inputs.plugins import run_installed
-    from ..studies.design.runs import release_ranks, run_campaign
+    from ..studies.files import parse_campaign, study_of
+    from ..studies.running import release_ranks, run_campaign
     from .watching import Bars
 
     try:
         run_installed()
-        campaign = load_campaign(file, plugins=plugins, kept=output if resume else None)
-        source = file_text(file)
+        source = file_text(file) + added
+        run_plugins_of(file, source, plugins, output if resume else None)
+        campaign = parse_campaign(source, str(file))
     except BaseException:
         release_ranks(ranks)
         raise
     with bars() as progress:
-        return run_campaign(
-            campaign,
-            source,
-            output,
-            resume=resume,
-            watcher=Bars(progress),
-            ranks=ranks,
-            until=until,
+        outcomes = run_campaign(
+            campaign, source, output, resume=resume, watcher=Bars(progress), ranks=ranks
         )
+    _say_outcomes(study_of(campaign), outcomes)
 
 
 def gradient(
@@ -150,41 +116,41 @@ def gradient(
 
     ranks = world()
     start_jax(ranks, one_thread=True)
-    until = _until(ranks)
-    if not ranks.is_root:
-        with signals_noted(until):
-            ranks.serve()
-        return
-    from ..inputs.files import file_text, load_campaign
-    from ..inputs.plugins import run_installed
-    from ..report.output import png, write
-    from ..studies.gradient.check import check_gradient
-    from ..studies.gradient.pictures import gradient as drawn
+    until_of(ranks)
+    with signals_noted(ranks.until):
+        if not ranks.is_root:
+            from ..studies.running import serve_campaign
 
-    try:
-        run_installed()
-        with signals_noted(until), bars() as progress:
-            bar = progress.add_task("packings", total=None, info="")
+            serve_campaign(ranks)
+            return
+        try:
+            added = _gradient_table(campaign, packings, floats_of("--changes", changes))
+        except BaseException:
+            from ..studies.running import release_ranks
 
-            def show(done: int, total: int) -> None:
-                progress.update(bar, completed=done, total=total)
-                until.check("gradients")
+            release_ranks(ranks)
+            raise
+        _run_root(campaign, output, resume, ranks, plugin or (), added)
+    names = ("gradient.json", "packings.csv", "gradient.png")
+    say(f"{', '.join(str(output / name) for name in names)}.")
 
-            found = check_gradient(
-                load_campaign(campaign, plugins=plugin or (), kept=output if resume else None),
-                file_text(campaign),
-                output,
-                packings=packings,
-                changes=floats_of("--changes", changes),
-                resume=resume,
-                ranks=ranks,
-                progress=show,
-            )
-    finally:
-        ranks.dismiss()
-    picture = output / "gradient.png"
-    write(picture, png(drawn(found)))
-    say(f"{output / 'gradient.json'}, {output / 'packings.csv'} and {picture}.")
+
+def _gradient_table(file: Path, packings: int | None, changes: list[float] | None) -> str:
+    """The table that the options stand for; nothing where the file has it already.
+
+    Raises `InputError` where both say something.
+    """
+    from amorph.handover import InputError
+
+    from ..inputs.files import read_toml
+
+    given = {"packings": packings, "changes": changes}
+    lines = [f"{name} = {value!r}\n" for name, value in given.items() if value is not None]
+    if "gradient" not in read_toml(file):
+        return "\n[gradient]\n" + "".join(lines)
+    if lines:
+        raise InputError(f"{file}: has [gradient]: leave out --packings and --changes.")
+    return ""
 
 
 def status(
@@ -202,37 +168,29 @@ def status(
 
     run_installed()
     load_plugins(plugin or ())
-    designs = read_status(directory)
+    found = read_status(directory)
     if as_json:
-        say(written(designs))
+        say(written(found))
         return
+    kind = found.kind
+    columns = list(dict.fromkeys(name for t in found for name in t.shown if name))
+    rate = f"{kind.unit}/s"
     say_table(
-        ("design", "status", "steps", "loss", "value", "steps/s", "left"),
-        ("steps", "loss", "value", "steps/s", "left"),
+        (kind.one, "status", kind.unit, *columns, rate, "left"),
+        (kind.unit, *columns, rate, "left"),
         [
             (
-                d.directory,
-                _status_words(d),
-                f"{d.steps} of {d.limit}",
-                "–" if d.loss is None else f"{d.loss:.2e}",
-                "–" if d.value is None else ", ".join(f"{v:.4f}" for v in d.value),
-                "–" if d.steps_per_second is None else f"{d.steps_per_second:.3g}",
-                "–" if d.seconds_left is None else _duration(d.seconds_left),
+                t.directory,
+                ", ".join(word for word in (t.status, t.shown.get("", "")) if word),
+                f"{t.done} of {t.total}",
+                *(t.shown.get(name, "–") for name in columns),
+                "–" if t.per_second is None else f"{t.per_second:.3g}",
+                "–" if t.seconds_left is None else _duration(t.seconds_left),
             )
-            for d in designs
+            for t in found
         ],
     )
-    ended = sum(d.ended for d in designs)
-    say(f"{ended} of {len(designs)} designs have ended.")
-
-
-def _status_words(design: "DesignStatus") -> str:
-    words = [design.status]
-    if design.validated:
-        words.append(f"{design.validated} validated")
-    if design.confirmation and not design.confirmation["holds"]:
-        words.append("does not hold")
-    return ", ".join(words)
+    say(f"{sum(t.ended for t in found)} of {len(found)} {kind.many} have ended.")
 
 
 def _duration(seconds: float) -> str:
@@ -253,6 +211,6 @@ def report(
 
     run_installed()
     load_plugins(plugin or ())
-    from ..studies.design.report import write_report
+    from ..studies.reporting import write_report
 
     say(f"{write_report(directory, overwrite=force)}")

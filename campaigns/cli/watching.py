@@ -1,12 +1,11 @@
-"""Bars of a run's designs and their steps, shown on a terminal while it is at work."""
+"""Bars of a run's tasks and of what each does, shown on a terminal while it is at work."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from rich.progress import Progress
 
-from ..studies.design.designs import Design, Step
-from ..studies.design.runs import DesignTask, Watcher
+from ..studies.study import Study, Watcher
 from .terminal import tell
 
 __all__ = ["Bars"]
@@ -17,34 +16,26 @@ class Bars(Watcher):
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._designs = progress.add_task("designs", total=None, info="")
-        self._steps = progress.add_task("step", total=None, info="")
+        self._tasks = progress.add_task("", total=None, info="")
+        self._parts = progress.add_task("", total=None, info="")
 
-    def design_started(self, task: DesignTask, number: int, total: int) -> None:
-        """Begin the bar of a design's steps."""
-        self._progress.update(self._designs, total=total, completed=number, info=task.label)
-        limit = task.campaign.stop.steps
-        self._progress.reset(self._steps, total=limit, info="quench and compile")
-
-    def step_done(self, design: Design, step: Step) -> None:
-        """Show a step's loss and values."""
-        values = ", ".join(
-            f"{f.name} {v:.4f} → {t:g}"
-            for f, v, t in zip(design.features, step.value, design.target, strict=True)
-        )
+    def started(self, study: Study[Any], number: int, total: int) -> None:
+        """Begin a task's bar."""
+        tasks = study.many if total > 1 else study.one
         self._progress.update(
-            self._steps, completed=step.number, info=f"loss {step.loss:.1e}  {values}"
+            self._tasks, description=tasks, total=total, completed=number, info=study.label
         )
+        self._progress.reset(self._parts, description=study.unit, total=None, info="")
 
-    def validated(self, task: DesignTask, done: int, total: int) -> None:
-        """Show how many fresh packings are measured."""
-        self._progress.update(self._steps, info=f"validation: {done} of {total} packings")
+    def progressed(self, study: Study[Any], done: int, total: int, info: str) -> None:
+        """Show how far it is."""
+        self._progress.update(self._parts, completed=done, total=total, info=info)
 
-    def design_ended(self, task: DesignTask, outcome: Mapping[str, Any]) -> None:
-        """Go on to the next design, and say what there is to say of this one."""
-        self._progress.advance(self._designs)
+    def ended(self, study: Study[Any], outcome: Mapping[str, Any]) -> None:
+        """Go on to the next, and say what there is to say of this one."""
+        self._progress.advance(self._tasks)
         if outcome["message"]:
-            tell(f"amorph: {task.label}: {outcome['message']}")
+            tell(f"amorph: {study.label}: {outcome['message']}")
 
     def note(self, message: str) -> None:
         """Say what was found."""

@@ -1,9 +1,9 @@
-"""Spreading work over MPI ranks, so that results do not depend on how many there are.
+"""The ranks of MPI as a team: the root hands out items one at a time, to itself and to the ranks.
 
-Each rank begins with one item; the root hands out the others one at a time, to itself and to the
-ranks, by a thread of its own: all work, and none waits for another's long item. Results come back
-in the order of the items, and with them what the ranks warned of. A rank that fails in a way that
-has no name takes the job down with its traceback; one that is interrupted ends it with all others.
+Each rank begins with one item; the others are handed out by a thread of the root's: all work, and
+none waits for another's long item. A result goes to the root with the question for the next item,
+and with it what the rank warned of. A rank that fails in a way that has no name takes the job down
+with its traceback; one that is interrupted ends it with all others.
 """
 
 import pickle
@@ -13,8 +13,8 @@ import threading
 import time
 import traceback
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,12 +22,13 @@ from amorph.handover import AmorphError, InputError
 
 from ..inputs.plugins import loaded, run_all
 from .launched import launched_size, release_interrupts
-from .stopping import Interrupt
+from .stopping import Interrupt, Until
+from .teams import OneRank, Team, tried
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-__all__ = ["MPIRanks", "OneRank", "Ranks", "world"]
+__all__ = ["MPIRanks", "world"]
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -35,89 +36,32 @@ Result = TypeVar("Result")
 # What a rank warns of: the text and its category.
 Told = dict[tuple[str, type[Warning]], None]
 
-_ASK, _GIVE = 1, 2
-# How often the root's thread looks for a rank that asks for work, s: little beside any item.
+_DONE, _GIVE = 1, 2
+# How often the root looks for a rank that has done its item, s: little beside any item.
 _LOOK = 2e-4
 
 
-class Ranks(ABC):
-    """A group of ranks that work on one thing; the root decides, and the others serve it."""
-
-    size: int
-    is_root: bool
-    interrupt: Interrupt | None = None
-    """How Ctrl-C is noted, where it may not simply end this process."""
-
-    @abstractmethod
-    def agree(self, error: AmorphError | None) -> None:
-        """Go on, unless a rank has an error: then the root raises the first, and the others end.
-
-        Called by all, with what each of them has.
-        """
-
-    @abstractmethod
-    def map(
-        self, function: Callable[..., Result], shared: Shared, items: Sequence[Item]
-    ) -> list[Result]:
-        """function(shared, item) of each item, in their order; called by the root alone.
-
-        Leaders of groups call function(shared, item, group). `function` is a module's own, all is
-        pickled. An `AmorphError` is raised here once all items are done: that of the first item
-        that had one; `InterruptError` once those at work have ended, where a rank is interrupted.
-        """
-
-    @abstractmethod
-    def serve(self) -> None:
-        """Work for the root until it calls `dismiss`; called by all others."""
-
-    @abstractmethod
-    def dismiss(self) -> None:
-        """Let the others go; called by the root."""
-
-
-class OneRank(Ranks):
-    """A process on its own."""
-
-    size = 1
-    is_root = True
-
-    def __init__(self, interrupt: Interrupt | None = None) -> None:
-        self.interrupt = interrupt
-
-    def agree(self, error: AmorphError | None) -> None:
-        """As `Ranks.agree`."""
-        if error is not None:
-            raise error
-
-    def map(
-        self, function: Callable[..., Result], shared: Shared, items: Sequence[Item]
-    ) -> list[Result]:
-        """As `Ranks.map`."""
-        return _results([_tried(self.interrupt, function, shared, item) for item in items])
-
-    def serve(self) -> None:
-        """Nothing to do: there are no others."""
-
-    def dismiss(self) -> None:
-        """Nothing to do: there are no others."""
-
-
-class MPIRanks(Ranks):
+class MPIRanks(Team):
     """The ranks of an MPI communicator, the first of them the root."""
 
     interrupt: Interrupt
 
     def __init__(
-        self, comm: "MPI.Comm", group: Ranks | None = None, interrupt: Interrupt | None = None
+        self,
+        comm: "MPI.Comm",
+        group: Team | None = None,
+        interrupt: Interrupt | None = None,
+        until: Until | None = None,
     ) -> None:
         self._comm = comm
         self._group = () if group is None else (group,)
         self.interrupt = interrupt or Interrupt()
+        self.until = until or Until(None, self.interrupt)
         self.size = comm.Get_size()
         self.is_root = comm.Get_rank() == 0
 
     def agree(self, error: AmorphError | None) -> None:
-        """As `Ranks.agree`."""
+        """As `Team.agree`."""
         if self.interrupt.noted:
             error = self.interrupt.error()
         self._meet()
@@ -128,64 +72,63 @@ class MPIRanks(Ranks):
                 raise SystemExit(0)  # the root tells, and has the exit status
             raise found if rank == 0 else type(found)(f"rank {rank}: {found}")
 
-    def map(
-        self, function: Callable[..., Result], shared: Shared, items: Sequence[Item]
-    ) -> list[Result]:
-        """As `Ranks.map`."""
+    def each(
+        self,
+        function: Callable[..., Result],
+        shared: Shared,
+        items: Sequence[Item],
+        *,
+        stopping: str | None = None,
+    ) -> Generator[tuple[int, Result], None, None]:
+        """As `Team.each`."""
         assert self.is_root
+        if not items:
+            return
         self._tell((function, shared, items))
-        hand_out = _HandOut(self._comm, len(items), self.interrupt)
-        if hand_out.needed:
-            hand_out.start()
-        found: dict[int, Any] = {}
-        k = 0 if items else None
-        while k is not None:
-            found[k] = self._worked(function, shared, items[k])
-            k = hand_out.next()
-        if hand_out.needed:
-            hand_out.join()
-        self._meet()
-        told: Told = {}
-        for part, warned in self._comm.gather(({}, {}), 0) or ():
-            found.update(part)
-            told.update(warned)
-        for text, category in told:
+        stops = self.until if stopping is not None else None
+        desk = _Desk(self._comm, len(items), self.interrupt, stops)
+        try:
+            k: int | None = 0
+            while k is not None:
+                desk.take(k, self._worked(function, shared, items[k]))
+                yield from desk.results()
+                k = desk.next()
+            while not desk.closed():
+                time.sleep(_LOOK)
+                yield from desk.results()
+            yield from desk.results()
+        finally:
+            desk.close()  # also where nobody wants the rest
+        for text, category in desk.told:
             warnings.warn(text, category, stacklevel=2)
-        if len(found) < len(items):  # the rest was not handed out
-            raise self.interrupt.error()
-        return _results([found[k] for k in range(len(items))])
+        desk.raise_errors()
+        if stopping is not None and not desk.done():
+            self.until.check(stopping)
 
     def serve(self) -> None:
-        """As `Ranks.serve`."""
+        """As `Team.serve`."""
+        rank = self._comm.Get_rank()
         with _warnings_collected() as told:
             while (work := self._tell(None)) is not None:
                 function, shared, items = work
-                found: dict[int, Any] = {}
-                rank = self._comm.Get_rank()
                 k = rank if rank < len(items) else None
                 while k is not None:
-                    found[k] = self._worked(function, shared, items[k])
-                    k = self._asked() if len(items) > self.size else None
-                self._meet()
-                self._comm.gather((found, told), 0)
-                told.clear()
+                    result = self._worked(function, shared, items[k])
+                    self._comm.send((k, result, dict(told), self.interrupt.noted), 0, _DONE)
+                    told.clear()
+                    asks = len(items) > self.size
+                    k = self._comm.recv(source=0, tag=_GIVE) if asks else None
 
     def dismiss(self) -> None:
-        """As `Ranks.dismiss`."""
+        """As `Team.dismiss`."""
         self._tell(None)
 
-    def _asked(self) -> int | None:
-        """The number of an item nobody has, from the root, which hears of an interrupt here."""
-        self._comm.send(self.interrupt.noted, 0, _ASK)
-        k: int | None = self._comm.recv(source=0, tag=_GIVE)
-        return k
-
     def _worked(self, function: Callable[..., Any], shared: Any, item: Any) -> Any:
-        """As `_tried`; an error without a name ends the job, before anybody waits for this rank."""
+        """As `tried`; an error without a name ends the job, before anybody waits for this rank."""
         # An item that is a group's work ends with one of the group's own items.
         interrupt = None if self._group else self.interrupt
         try:
-            return _tried(interrupt, function, shared, item, *self._group)
+            return tried(interrupt, function, shared, item, *self._group)
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()
@@ -208,85 +151,138 @@ class MPIRanks(Ranks):
         run_all(plugins)
         return pickle.loads(data)
 
-    def groups(self, number: int) -> tuple["Ranks | None", "Ranks"]:
-        """Divide the ranks into groups of nearly one size.
-
-        Returns the ranks that lead a group each (None for one that does not) and this rank's own
-        group; this root leads its group and the leaders.
-        """
-        from mpi4py import MPI
-
-        rank = self._comm.Get_rank()
-        group = self._comm.Split(rank * number // self.size, rank)
-        leads = group.Get_rank() == 0
-        leaders = self._comm.Split(0 if leads else MPI.UNDEFINED, rank)
-        alone = group.Get_size() == 1
-        own = OneRank(self.interrupt) if alone else MPIRanks(group, None, self.interrupt)
-        return (MPIRanks(leaders, own, self.interrupt) if leads else None), own
-
     def told(self, value: Item) -> Item:
-        """The root's value, on every rank; called by all."""
+        """As `Team.told`."""
         out: Item = self._tell(value)
         return out
 
+    def divided(self, groups: int) -> tuple[Team | None, Team]:
+        """As `Team.divided`."""
+        groups = self.told(groups)
+        if groups == 0:
+            return None, OneRank(None, self.until)
+        if groups == 1:
+            return None, self
+        from mpi4py import MPI
 
-class _HandOut(threading.Thread):
-    """Gives the numbers of items to whoever asks: the root by `next`, the others by message.
+        rank = self._comm.Get_rank()
+        comm = self._comm.Split(rank * groups // self.size, rank)
+        leads = comm.Get_rank() == 0
+        leaders = self._comm.Split(0 if leads else MPI.UNDEFINED, rank)
+        own: Team = (
+            OneRank(self.interrupt, self.until)
+            if comm.Get_size() == 1
+            else MPIRanks(comm, None, self.interrupt, self.until)
+        )
+        return (MPIRanks(leaders, own, self.interrupt, self.until) if leads else None), own
 
-    Each rank begins with the item of its own number, unasked; with no more items than ranks that
-    is all, and no thread is `needed`.
+
+class _Desk:
+    """The root's: gives the numbers of items to whoever asks, and takes what comes back.
+
+    Each rank begins with the item of its own number, unasked. With no more items than ranks that is
+    all, and the root itself takes the results once its own is done; else a thread does.
     """
 
-    def __init__(self, comm: "MPI.Comm", total: int, interrupt: Interrupt) -> None:
-        super().__init__(daemon=True)
+    def __init__(
+        self, comm: "MPI.Comm", total: int, interrupt: Interrupt, until: Until | None
+    ) -> None:
         self._comm = comm
+        self._until = until
         self._interrupt = interrupt
         self._total = total
         self._given = min(comm.Get_size(), total)
-        self.needed = total > comm.Get_size()
+        self._busy = self._given - 1
+        self._answers = total > comm.Get_size()
         self._lock = threading.Lock()
+        self._results: deque[tuple[int, Any]] = deque()
+        self._errors: dict[int, AmorphError] = {}
+        self._taken = 0
+        self._stopped = False
+        self.told: Told = {}
+        self._thread = threading.Thread(target=self._attend, daemon=True)
+        if self._answers:
+            self._thread.start()
 
     def next(self) -> int | None:
-        """The number of an item nobody has, or None if there is none left."""
+        """The number of an item nobody has; None if none is left, or none is to be begun."""
         with self._lock:
-            if self._interrupt.noted:
-                return None
-            if self._given == self._total:
+            if self._until is not None and self._until.reason() is not None:
+                self._stopped = True
+            none = self._stopped or self._errors or self._interrupt.noted
+            if none or self._given == self._total:
                 return None
             self._given += 1
             return self._given - 1
 
-    def run(self) -> None:
-        """Answer each of the others until all were told that there is no more."""
+    def take(self, k: int, result: Any) -> None:
+        """Keep a result, or the error in its place."""
+        with self._lock:
+            if isinstance(result, AmorphError):
+                self._errors[k] = result
+            else:
+                self._results.append((k, result))
+                self._taken += 1
+
+    def results(self) -> Iterator[tuple[int, Any]]:
+        """What has come since the last call."""
+        while self._results:
+            yield self._results.popleft()
+
+    def done(self) -> bool:
+        """Whether every item has its result."""
+        return self._taken == self._total
+
+    def closed(self) -> bool:
+        """Whether all ranks have given what they had; without a thread one is heard of here."""
+        if not self._answers and self._busy:
+            self._hear()
+        return not self._busy
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for what is at work."""
+        self._stopped = True
+        while not self.closed():
+            time.sleep(_LOOK)
+        if self._answers:
+            self._thread.join()
+
+    def raise_errors(self) -> None:
+        """Raise the first item's error, or that a rank was interrupted before all was done."""
+        if not self.done() and self._interrupt.noted:
+            raise self._interrupt.error()
+        # Items are begun in their order: none before this one is unknown.
+        if self._errors:
+            raise self._errors[min(self._errors)]
+
+    def _attend(self) -> None:
+        try:
+            while self._busy:
+                if not self._hear():
+                    time.sleep(_LOOK)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            self._comm.Abort(1)
+
+    def _hear(self) -> bool:
+        """Take a rank's result and give it another item, if one has something to tell."""
         from mpi4py import MPI
 
-        left = self._comm.Get_size() - 1
         state = MPI.Status()
-        while left:
-            if not self._comm.iprobe(MPI.ANY_SOURCE, _ASK, state):
-                time.sleep(_LOOK)
-                continue
-            rank = state.Get_source()
-            if self._comm.recv(source=rank, tag=_ASK):
-                self._interrupt.hear()
-            k = self.next()
-            left -= k is None
-            self._comm.send(k, rank, _GIVE)
-
-
-def _tried(interrupt: Interrupt | None, function: Callable[..., Any], *arguments: Any) -> Any:
-    """A result, or the named error that stands for it."""
-    try:
-        if interrupt is None:
-            return function(*arguments)
-        with interrupt.working():
-            return function(*arguments)
-    except AmorphError as error:
-        return error
-    except KeyboardInterrupt:
-        if interrupt is None:
-            raise
-        return interrupt.error()
+        if not self._comm.iprobe(MPI.ANY_SOURCE, _DONE, state):
+            return False
+        rank = state.Get_source()
+        k, result, told, interrupted = self._comm.recv(source=rank, tag=_DONE)
+        if interrupted:
+            self._interrupt.hear()
+        self.told.update(told)
+        self.take(k, result)
+        following = self.next() if self._answers else None
+        if self._answers:
+            self._comm.send(following, rank, _GIVE)
+        self._busy -= following is None
+        return True
 
 
 @contextmanager
@@ -305,14 +301,7 @@ def _warnings_collected() -> Iterator[Told]:
         warnings.showwarning = before
 
 
-def _results(found: list[Any]) -> list[Any]:
-    for result in found:
-        if isinstance(result, AmorphError):
-            raise result
-    return found
-
-
-def world() -> Ranks:
+def world() -> Team:
     """All ranks this process was started with: one, or those of mpiexec.
 
     Under mpiexec an error without a name on any rank ends the whole job, and Ctrl-C is noted (see
@@ -324,7 +313,7 @@ def world() -> Ranks:
         release_interrupts()  # one that was held comes now, and is noted if there are ranks
 
 
-def _world() -> Ranks:
+def _world() -> Team:
     size = launched_size()
     if size == 1:
         return OneRank()

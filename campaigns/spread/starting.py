@@ -7,7 +7,7 @@ import sys
 from amorph.handover import AmorphError
 
 from ..errors import JAXError
-from .ranks import Ranks
+from .teams import Team
 
 __all__ = ["check_xla_flags", "jax_on_one_thread", "start_jax", "variables"]
 
@@ -28,7 +28,7 @@ def jax_on_one_thread() -> None:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
-def start_jax(ranks: Ranks | None = None, *, one_thread: bool = False) -> None:
+def start_jax(ranks: Team | None = None, *, one_thread: bool = False) -> None:
     """Load JAX for a command, with the compiled code that is kept (`amorph.bridge.keep_compiled`).
 
     A process that has loaded it already is left as it is. With `ranks`, all of them call this:

@@ -21,7 +21,8 @@ from typing import Any, Self
 from amorph.handover import OutputError, OutputExistsError
 
 from ..errors import RecordError
-from .durable import flushed, locked, set_aside, written_whole
+from .durable import locked, written_whole
+from .manifest import Manifest
 
 __all__ = ["Part", "Parts", "begun", "parts_directory", "rows_finished"]
 
@@ -93,8 +94,6 @@ class Parts:
         How many rows are finished, and how many of them are of frames that could not be measured.
     marks:
         How many rows are marked by what.
-    notes:
-        What was found damaged and set aside.
 
     Raises
     ------
@@ -120,11 +119,9 @@ class Parts:
         self.parts: list[Part] = []
         self.n_rows = self.n_failed = 0
         self.marks: Counter[str] = Counter()
-        self.notes: list[str] = []
         self._output = output
-        self._manifest = self.directory / "manifest.jsonl"
-        self._file: Any = None
-        if self._manifest.exists() and not (resume or discard):
+        self._manifest = Manifest(self.directory / "manifest.jsonl")
+        if self._manifest.path.exists() and not (resume or discard):
             raise OutputExistsError(
                 f"{self.directory}: an unfinished analysis for {output.name} is there: go on with "
                 "it by --resume, or discard it by --force."
@@ -136,15 +133,15 @@ class Parts:
             raise self._cannot_write(error) from error
         try:
             # Without a manifest these files are leftovers of a finished table.
-            if discard or not self._manifest.exists():
+            if discard or not self._manifest.path.exists():
                 self._clear()
             # What was begun is compared as it is read back: tuples are lists in JSON.
             wanted = json.loads(json.dumps(header))
-            if self._manifest.exists():
+            if self._manifest.path.exists():
                 self._recover(wanted)
             else:
-                self._rewrite(wanted)
-            self._file = self._manifest.open("ab")
+                self._manifest.rewrite([wanted])
+            self._manifest.open()
         except OSError as error:
             self._lock.close()
             raise self._cannot_write(error) from error
@@ -178,8 +175,7 @@ class Parts:
         try:
             with written_whole(self.directory / part.name) as partial:
                 partial.write_bytes(data)
-            self._file.write(_line(asdict(part)))
-            flushed(self._file)
+            self._manifest.add([asdict(part)])
         except OSError as error:
             raise self._cannot_write(error) from error
         self._append(part)
@@ -203,8 +199,7 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the parts, once the table is whole; anything of others stays."""
-        self._file.close()
-        self._file = None
+        self._manifest.close()
         self._clear()
         (self.directory / ".lock").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -212,9 +207,7 @@ class Parts:
 
     def close(self) -> None:
         """Leave the parts as they are, for another time."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._manifest.close()
         self._lock.close()
 
     def __enter__(self) -> Self:
@@ -244,57 +237,45 @@ class Parts:
 
     def _clear(self) -> None:
         # The manifest goes first: without it, parts are leftovers.
-        self._manifest.unlink(missing_ok=True)
+        self._manifest.path.unlink(missing_ok=True)
         for path in list(self.directory.iterdir()):
             if _OURS.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
+    @property
+    def notes(self) -> list[str]:
+        """What was found damaged and set aside."""
+        return self._manifest.notes
+
     def _recover(self, wanted: Mapping[str, Any]) -> None:
-        lines = self._manifest.read_bytes().split(b"\n")[:-1]
-        try:
-            header = json.loads(lines[0])
-            differences = list(_differences(header, wanted))
-        except (IndexError, ValueError, AttributeError):
+        def understood(entry: Any, number: int) -> dict[str, Any] | Part:
+            return dict(entry) if number == 0 else Part(**entry)
+
+        header, *listed = self._manifest.read(understood) or [None]
+        if header is None:
             raise RecordError(
-                f"{self._manifest}: is damaged: its first line cannot be read, so that nobody "
+                f"{self._manifest.path}: is damaged: its first line cannot be read, so that nobody "
                 "knows what the parts belong to. Discard them by --force."
-            ) from None
+            )
+        differences = list(_differences(header, wanted))
         if differences:
             raise RecordError(
                 f"{self.directory}: the analysis there is another than the one asked for: "
                 + "; ".join(differences)
                 + ". Ask for the same, or begin anew with --force."
             )
-        found: list[Part] = []
-        for line in lines[1:]:
-            try:
-                found.append(Part(**json.loads(line)))
-            except (ValueError, TypeError):
-                break
         end = 0
-        for part in sorted(found, key=lambda p: p.first):
+        for part in sorted((p for p in listed if isinstance(p, Part)), key=lambda p: p.first):
             if part.first < end or self._data(part) is None:
-                self._set_aside(part, part.first < end)
+                doubled = part.first < end
+                reason = "it repeats rows of another" if doubled else "it is not what was written"
+                made = f"rows {part.first} to {part.first + part.count - 1} are made anew"
+                self._manifest.set_aside(self.directory / part.name, f"{reason}; {made}")
                 continue
             end = part.first + part.count
             self._append(part)
-        if len(self.parts) != len(lines) - 1:
-            self._rewrite(header)
-
-    def _set_aside(self, part: Part, doubled: bool) -> None:
-        path = self.directory / part.name
-        rows = f"rows {part.first} to {part.first + part.count - 1} are made anew"
-        if not path.exists():
-            self.notes.append(f"{part.name} is not there any more: {rows}")
-            return
-        aside = set_aside(path)
-        reason = "it repeats rows of another" if doubled else "it is not what was written"
-        self.notes.append(f"{part.name} was set aside as {aside.name}: {reason}; {rows}")
-
-    def _rewrite(self, header: Mapping[str, Any]) -> None:
-        with written_whole(self._manifest) as partial:
-            entries = (header, *map(asdict, self.parts))
-            partial.write_bytes(b"".join(map(_line, entries)))
+        if not self._manifest.holds(1 + len(self.parts)):
+            self._manifest.rewrite([header, *map(asdict, self.parts)])
 
     def _cannot_write(self, error: OSError) -> OutputError:
         return OutputError(
@@ -302,10 +283,6 @@ class Parts:
             "is kept there. Check the directory's permissions and the space left, then go on with "
             "--resume."
         )
-
-
-def _line(entry: Mapping[str, Any]) -> bytes:
-    return json.dumps(entry, allow_nan=False).encode() + b"\n"
 
 
 def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:

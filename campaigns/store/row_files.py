@@ -6,13 +6,24 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from amorph.handover import InputError, OutputError, OutputExistsError
 
 from .durable import written_whole
 
-__all__ = ["FORMATS", "Batches", "check_file_output", "check_output", "columns_of", "write_table"]
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = [
+    "FORMATS",
+    "Batches",
+    "check_file_output",
+    "check_output",
+    "columns_of",
+    "read_table",
+    "write_table",
+]
 
 FORMATS = (".json", ".csv", ".parquet")
 # Rows of a table may lack keys; these come first wherever they stand in the first row.
@@ -157,3 +168,29 @@ def _write_parquet(path: Path, batches: Batches) -> None:
                 group = []
         if group:
             writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+
+
+def read_table(path: Path) -> "pandas.DataFrame":
+    """A CSV table that `write_table` wrote, to the last bit of its numbers.
+
+    Numbers that are missing are NaN, and so is a column of nothing; missing texts are empty.
+    """
+    import pandas
+
+    with path.open(encoding="utf-8", newline="") as file:
+        names, *rows = csv.reader(file)
+    columns = [list(cells) for cells in zip(*rows, strict=True)] or [[] for _ in names]
+    return pandas.DataFrame({n: _read(cells) for n, cells in zip(names, columns, strict=True)})
+
+
+def _read(cells: list[str]) -> list[Any]:
+    """A column's values, by what all of its cells can be."""
+    truths = {"True": True, "False": False}
+    if cells and all(cell in truths for cell in cells):
+        return [truths[cell] for cell in cells]
+    for kind in (int, lambda cell: float(cell or "nan")):
+        try:
+            return [kind(cell) for cell in cells]
+        except ValueError:
+            continue
+    return cells

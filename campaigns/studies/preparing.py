@@ -1,13 +1,17 @@
-"""Packings as a preparation table describes them."""
+"""Packings as a preparation table describes them: whole ensembles, or one at rest."""
 
 from collections.abc import Callable
 from os import PathLike
 
 from amorph import bridge, ensemble
+from amorph.bridge.matter.files import theta_of
+from amorph.bridge.minima.responses import round_off_force
+from amorph.handover import InputError
 
+from ..errors import RecordError
 from ..inputs.tables import Bonds, Potential, Preparation
 
-__all__ = ["prepare_ensemble", "prepare_to_gsd"]
+__all__ = ["packing_of", "prepare_ensemble", "prepare_to_gsd"]
 
 Progress = Callable[[int, int], object]
 
@@ -80,3 +84,67 @@ def prepare_to_gsd(
     return ensemble.stream_to_gsd(
         path, make, preparation.n_replicas, append=append, each=each, progress=progress
     )
+
+
+def packing_of(
+    potential: Potential | bridge.PairPotential | None,
+    preparation: Preparation,
+    replica: int,
+    *,
+    step: int = 0,
+    bonds: Bonds | None = None,
+) -> tuple[bridge.Theta, bridge.Packing]:
+    """One replica of a preparation, at rest, with its interactions.
+
+    Its random numbers follow from (the preparation's seed, replica, step). With bonds the
+    interactions are the potential and the springs; a file to start from may have both itself.
+
+    Raises `RecordError` if the preparation does not converge, else as `amorph.bridge.relax` does.
+    """
+    near = potential.theta() if isinstance(potential, Potential) else potential
+    if preparation.engine == "hoomd":
+        if near is None or bonds is not None:
+            raise InputError("engine = 'hoomd' prepares packings of a pair potential alone.")
+        return near, bridge.relax(near, _by_hoomd(near, preparation, replica, step))
+    batch = prepare_ensemble(
+        near,
+        _down_to_rest(near, preparation),
+        bonds=bonds,
+        replica=replica,
+        design_step=step,
+        threads=1,
+    )
+    if not batch.converged.all():
+        status = ensemble.Status(int(batch.status[0])).name.lower().replace("_", " ")
+        raise RecordError(
+            f"replica {replica}: the preparation ended with '{status}' at a largest force of "
+            f"{batch.max_force[0]:.1e}: raise preparation.max_steps or preparation.tolerance."
+        )
+    frame = next(batch.frames())
+    theta = theta_of(frame, near)
+    packing = bridge.Packing.of(frame.positions, frame.typeid, frame.box, bonds=frame.bonds)
+    return theta, bridge.relax(theta, packing)
+
+
+def _down_to_rest(near: bridge.PairPotential | None, preparation: Preparation) -> Preparation:
+    """The preparation, its quench going on until `bridge.relax` has nothing left to do.
+
+    The last two decades cost the engine nothing; the relaxation would make a factorisation of them.
+    """
+    n, density = preparation.n_particles, preparation.density
+    known = near is not None and n and density
+    if preparation.method != "quench" or preparation.pressure is not None or not known:
+        return preparation
+    assert near is not None and n and density  # noqa: PT018
+    length = (n / density) ** (1 / preparation.dimension)
+    rest = float(round_off_force(near.max_stiffness(), length))
+    return preparation.model_copy(update={"tolerance": min(preparation.tolerance, rest)})
+
+
+def _by_hoomd(
+    theta: bridge.PairPotential, preparation: Preparation, replica: int, step: int
+) -> bridge.Packing:
+    from .hoomd_preparing import prepared_by_hoomd
+
+    start = preparation.begin(theta, None, replica, 1, step).start
+    return prepared_by_hoomd(theta, preparation, start, (preparation.seed, replica, step))

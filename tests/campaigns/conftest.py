@@ -15,7 +15,7 @@ from amorph import bridge, ensemble
 from amorph.bridge.matter.files import frame_of
 from amorph.campaigns import pictures
 from amorph.campaigns.studies.design import history as histories
-from amorph.campaigns.studies.design.report import view_of
+from amorph.campaigns.studies.design.entries import view_of
 from amorph.handover import write_gsd
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

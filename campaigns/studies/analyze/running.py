@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from os import PathLike
@@ -25,7 +25,9 @@ from amorph.handover.arguments import count
 
 from ...errors import RecordError, WorkerError
 from ...inputs.plugins import loaded
-from ...spread.workers import WorkerDied, Workers, available_cores
+from ...spread.processes import Processes, WorkerDied, available_cores
+from ...spread.stopping import Until
+from ...spread.teams import OneRank, Team
 from ...store.parts import Parts, begun
 from ...store.row_files import check_output, columns_of, write_table
 from .rows import (
@@ -106,17 +108,23 @@ class Analyzed:
     notes: list[str] = field(default_factory=list)
 
 
-class _Chunks:
-    """The function of a worker: rows first to stop - 1 as a chunk."""
+class _Work:
+    """What a process has of an analysis: its rows, and the file that is open here."""
 
-    def __init__(self, work: tuple[Selection, Request]) -> None:
-        selection, request = work
-        for name in request.names:
-            _known_here(name)
-        self._rows = Rows(selection, request)
+    def __init__(self, selection: Selection, request: Request) -> None:
+        self._selection, self._request = selection, request
+        self._rows: Rows | None = None
 
-    def __call__(self, task: tuple[int, int]) -> Chunk:
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rows": None}
+
+    def chunk(self, task: tuple[int, int]) -> Chunk:
+        """Rows first to stop - 1."""
         first, stop = task
+        if self._rows is None:
+            for name in self._request.names:
+                _known_here(name)
+            self._rows = Rows(self._selection, self._request)
         lines: list[bytes] = []
         messages: list[str] = []
         marks: Counter[str] = Counter()
@@ -131,7 +139,9 @@ class _Chunks:
         return Chunk(first, stop - first, b"\n".join(lines) + b"\n", tuple(messages), marks)
 
     def close(self) -> None:
-        self._rows.close()
+        """Close the file that is open."""
+        if self._rows is not None:
+            self._rows.close()
 
 
 def _known_here(name: str) -> None:
@@ -145,39 +155,42 @@ def _known_here(name: str) -> None:
         ) from None
 
 
-def _plan(n_rows: int, largest: int, workers: int | None) -> tuple[int, int]:
-    """The number of processes and of rows a chunk, for rows that are still to be made.
+def _size(n_rows: int, largest: int, team: Team) -> int:
+    """How many rows a chunk has: a second or a few of work, and a chunk for everybody."""
+    size = max(1, PARTICLES_PER_CHUNK // largest)
+    return max(1, min(size, -(-n_rows // team.size)))
 
-    Raises `InputError` for less than one process.
+
+def team_of(n_rows: int, largest: int, workers: int | None, until: Until | None = None) -> Team:
+    """The processes that make so many rows: by default one for each core that may be used.
+
+    Fewer where there is less than a chunk for each. Raises `InputError` for less than one process.
     """
     if workers is not None:
         count("workers", workers)
-    size = max(1, PARTICLES_PER_CHUNK // largest)
-    chunks = -(-n_rows // size)
-    if workers is None:
-        # A process takes seconds to start: fewer where there is less than a chunk for each.
-        return max(1, min(available_cores(), chunks)), size
-    return max(1, min(workers, n_rows)), max(1, min(size, -(-n_rows // workers)))
+    else:
+        size = max(1, PARTICLES_PER_CHUNK // largest)
+        workers = min(available_cores(), -(-n_rows // size))  # each takes seconds to start
+    workers = max(1, min(workers, n_rows))
+    return OneRank(None, until) if workers == 1 else Processes(workers, until)
+
+
+def _chunk(work: _Work, task: tuple[int, int]) -> Chunk:
+    return work.chunk(task)
 
 
 def _computed(
     selection: Selection,
     request: Request,
-    tasks: Iterable[tuple[int, int]],
-    workers: int,
+    tasks: Sequence[tuple[int, int]],
+    team: Team,
     kept: str,
 ) -> Generator[Chunk, None, None]:
     """Chunks as they are finished, in any order; `kept` ends the message of a worker's death."""
-    if workers == 1:
-        work = _Chunks((selection, request))
-        try:
-            yield from map(work, tasks)
-        finally:
-            work.close()
-        return
+    work = _Work(selection, request)
     try:
-        with Workers[tuple[int, int], Chunk](workers, _Chunks, (selection, request)) as pool:
-            for _, chunk in pool.run(tasks):
+        with closing(team.each(_chunk, work, tasks, stopping="the analysis")) as found:
+            for _, chunk in found:
                 yield chunk
     except WorkerDied as death:
         if death.status == 1:
@@ -187,8 +200,10 @@ def _computed(
                 "it; or analyse with workers=1."
             ) from None
         raise WorkerError(
-            f"a worker process {death.how} at {selection.where(*death.task)}. {kept}"
+            f"a worker process {death.how} at {selection.where(*death.item)}. {kept}"
         ) from None
+    finally:
+        work.close()
 
 
 def _identity(path: Path) -> dict[str, Any]:
@@ -241,6 +256,7 @@ def analyze_to_file(
     tolerance: float | None = None,
     strict: bool = False,
     workers: int | None = None,
+    team: Team | None = None,
     resume: bool = False,
     overwrite: bool = False,
     before: Callable[[Selection, Request], object] | None = None,
@@ -264,6 +280,8 @@ def analyze_to_file(
     workers:
         How many processes compute; by default one for each core that may be used, fewer if there
         is little to do. 1 computes in this process.
+    team:
+        Who computes, in place of `workers`: the ranks of MPI. This is the root.
     resume:
         Go on with an unfinished analysis of the same, if there is one.
     overwrite:
@@ -290,7 +308,10 @@ def analyze_to_file(
     request = Request.of(
         features, gradients, theta=theta, types=types, tolerance=tolerance, strict=strict
     )
-    _plan(1, 1, workers)
+    if workers is not None:
+        if team is not None and team.size > 1:
+            raise InputError("--workers are processes of one machine: under mpiexec ranks compute.")
+        count("workers", workers)
     unfinished = begun(output)
     if resume and output.exists() and not unfinished:
         raise OutputExistsError(
@@ -309,13 +330,17 @@ def analyze_to_file(
         if progress is not None:
             progress(found, total)
         if found < total:
-            n, size = _plan(total - found, selection.largest, workers)
-            tasks = list(parts.missing(total, size))
+            left = total - found
+            if team is None or team.size == 1:
+                team = team_of(
+                    left, selection.largest, workers, None if team is None else team.until
+                )
+            tasks = list(parts.missing(total, _size(left, selection.largest, team)))
             kept = (
                 f"What was finished is kept in {parts.directory}: go on with --resume, with fewer "
                 "--workers if memory ran out."
             )
-            with closing(_computed(selection, request, tasks, n, kept)) as chunks:
+            with closing(_computed(selection, request, tasks, team, kept)) as chunks:
                 for chunk in chunks:
                     parts.add(chunk.first, chunk.count, chunk.failed, chunk.data, chunk.marks)
                     outcome.failures += chunk.messages[: 10 - len(outcome.failures)]
@@ -383,12 +408,13 @@ def analyze_table(
     )
     selection = select(listed, frames, request)
     total = selection.n_rows
-    n, size = _plan(total, selection.largest, workers)
+    team = team_of(total, selection.largest, workers)
+    size = _size(total, selection.largest, team)
     tasks = [(at, min(at + size, total)) for at in range(0, total, size)]
     chunks: dict[int, Chunk] = {}
     done = 0
     kept = "Analyse with fewer workers if memory ran out, or by `amorph analyze`, which can resume."
-    with closing(_computed(selection, request, tasks, n, kept)) as computed:
+    with closing(_computed(selection, request, tasks, team, kept)) as computed:
         for chunk in computed:
             chunks[chunk.first] = chunk
             done += chunk.count

@@ -18,7 +18,7 @@ from amorph import bridge
 from amorph.bridge.minima.following import next_crossing
 from amorph.handover import AmorphError
 
-from ...inputs.files import Campaign
+from .campaign import Campaign
 from .members import Member, Order, follow_member, unmeasured
 
 __all__ = [

@@ -21,8 +21,8 @@ from amorph.bridge.matter.files import frame_of
 from amorph.handover import Frame
 
 from ...errors import DesignError, NotFiniteError
-from ...inputs.files import Campaign
-from ...spread.ranks import OneRank, Ranks
+from ...spread.teams import OneRank, Team
+from .campaign import Campaign
 from .confirming import (
     PART,
     Confirmation,
@@ -114,7 +114,7 @@ class Design:
         Who computes the packings.
     """
 
-    def __init__(self, campaign: Campaign, replica: int = 0, ranks: Ranks | None = None) -> None:
+    def __init__(self, campaign: Campaign, replica: int = 0, ranks: Team | None = None) -> None:
         self.campaign = campaign
         self.features = [bridge.feature(o.feature) for o in campaign.objective]
         self.target = np.array([o.target for o in campaign.objective])

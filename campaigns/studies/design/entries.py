@@ -11,8 +11,8 @@ from amorph import bridge
 from amorph.handover import AmorphError, FileMissingError, Frame, GSDReader, InputError
 
 from ...pictures import View
-from ...store.records import read_outcome
 from .history import History, read_history
+from .outcomes import read_design
 from .validation import read_validations
 
 # Of many designs, how many are shown with all their pictures.
@@ -156,7 +156,7 @@ def read_entries(directory: Path) -> tuple[bool, list[Entry]]:
         raise InputError(f"{directory}: is a file; give the run directory it lies in.")
     own = directory / "design.json"
     if own.is_file():
-        outcome = read_outcome(own)
+        outcome = read_design(own)
         return True, [Entry(directory, directory.resolve().name, outcome)]
     found = sorted(path for path in directory.glob("*/design.json") if path.is_file())
     if not found:
@@ -165,7 +165,7 @@ def read_entries(directory: Path) -> tuple[bool, list[Entry]]:
             "design) or in its folders (several), and found neither. Give the DIR of "
             "`amorph run ... -o DIR` or of `amorph demo -o DIR`."
         )
-    return False, [Entry(p.parent, p.parent.name, read_outcome(p)) for p in found]
+    return False, [Entry(p.parent, p.parent.name, read_design(p)) for p in found]
 
 
 def choose(entries: Sequence[Entry]) -> dict[str, str]:

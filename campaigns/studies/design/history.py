@@ -17,7 +17,8 @@ from amorph.handover.potentials import names_of_components
 from amorph.handover.showing import numbers_shown, shown
 
 from ...errors import RecordError
-from ...store.records import FRAMES_PER_SHARD, read_outcome
+from ...store.records import FRAMES_PER_SHARD
+from .outcomes import read_design
 from .validation import Validated
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ def _frames_so_far(directory: Path) -> Iterator[Frame]:
 
 def _history_so_far(directory: Path) -> History:
     kept = directory / "design.json"
-    known = read_outcome(kept) if kept.exists() else {}
+    known = read_design(kept) if kept.exists() else {}
     features = known.get("feature")
     return _history(_frames_so_far(directory), directory, features, known.get("threshold"))
 

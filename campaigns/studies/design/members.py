@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amorph import bridge, ensemble
-from amorph.bridge.minima.responses import round_off_force
+from amorph import bridge
 from amorph.handover import AmorphError
 
-from ...errors import NotFiniteError, RecordError
-from ...inputs.files import Campaign
-from ...inputs.tables import Preparation
-from ..preparing import prepare_ensemble
+from ...errors import NotFiniteError
+from ..preparing import packing_of
+from .campaign import Campaign
 
 __all__ = [
     "Member",
@@ -89,49 +87,9 @@ class Member:
         return own + self.jump_terms[parameter] if self.jump_terms else own
 
 
-def _down_to_rest(order: Order) -> Preparation:
-    """The preparation, its quench going on until `bridge.relax` has nothing left to do.
-
-    The last two decades cost the engine nothing; the relaxation would make a factorisation of them.
-    """
-    preparation = order.campaign.preparation
-    n, density = preparation.n_particles, preparation.density
-    if preparation.method != "quench" or preparation.pressure is not None or not (n and density):
-        return preparation
-    length = (n / density) ** (1 / preparation.dimension)
-    rest = float(round_off_force(order.theta.max_stiffness(), length))
-    return preparation.model_copy(update={"tolerance": min(preparation.tolerance, rest)})
-
-
 def _at_rest(order: Order, replica: int) -> bridge.Packing:
-    """A packing prepared and relaxed; raises `RecordError` if its preparation does not converge."""
-    if order.campaign.preparation.engine == "hoomd":
-        return bridge.relax(order.theta, _by_hoomd(order, replica))
-    batch = prepare_ensemble(
-        order.theta,
-        _down_to_rest(order),
-        replica=replica,
-        design_step=order.number,
-        threads=1,
-    )
-    if not batch.converged.all():
-        status = ensemble.Status(int(batch.status[0])).name.lower().replace("_", " ")
-        raise RecordError(
-            f"replica {replica}: the preparation ended with '{status}' at a largest force of "
-            f"{batch.max_force[0]:.1e}: raise preparation.max_steps or preparation.tolerance."
-        )
-    frame = next(batch.frames())
-    packing = bridge.Packing.of(frame.positions, frame.typeid, frame.box)
-    return bridge.relax(order.theta, packing)
-
-
-def _by_hoomd(order: Order, replica: int) -> bridge.Packing:
-    from ..hoomd_preparing import prepared_by_hoomd
-
-    preparation = order.campaign.preparation
-    start = preparation.begin(order.theta, None, replica, 1, order.number).start
-    key = (preparation.seed, replica, order.number)
-    return prepared_by_hoomd(order.theta, preparation, start, key)
+    """A packing prepared and relaxed; raises as `packing_of` does."""
+    return packing_of(order.theta, order.campaign.preparation, replica, step=order.number)[1]
 
 
 def _measured(order: Order, packing: bridge.Packing) -> Member:

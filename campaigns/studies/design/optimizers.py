@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from amorph import bridge
 
-from ...inputs.files import Campaign, Clip, Optimizer, Schedule, component_groups
+from .campaign import Campaign, Clip, Optimizer, Schedule, component_groups
 
 __all__ = ["Free", "Moved", "Optimization"]
 

@@ -1,19 +1,19 @@
 """The page: its sections and tables, for one design or for many."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from amorph.handover import AmorphError, Frame, OutputError
+from amorph.handover import AmorphError, Frame
 
 from ...pictures import View, bonds, packings
+from ...report.html import STATUS, badge, guarded, number, table
 from ...report.output import Output
-from ...store.records import UNFINISHED
+from ..study import UNFINISHED
 from . import pictures
 from .confirming import signed
 from .entries import WHY_UNFINISHED, Entry, choose, last_packing, tried_history, views_of
@@ -42,8 +42,8 @@ def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]
     entries = [
         tried_history(e) if e.name in chosen or e.status in UNFINISHED else e for e in entries
     ]
-    counts = {s: sum(e.status == s for e in entries) for s in _STATUS}
-    said = ", ".join(f"{n} {_STATUS[s]}" for s, n in counts.items() if n)
+    counts = {s: sum(e.status == s for e in entries) for s in STATUS}
+    said = ", ".join(f"{n} {STATUS[s]}" for s, n in counts.items() if n)
     out = [
         f"<h1>{escape(root.resolve().name)}: {len(entries)} designs</h1>",
         f"<p>Designs of {escape(_spoken(entries[0].feature))}: {escape(said)}.</p>",
@@ -53,7 +53,7 @@ def many_page(root: Path, entries: Sequence[Entry], output: Output) -> list[str]
     shown = [e for e in entries if e.name in chosen]
     readable = [e.history for e in shown if e.history is not None]
     if len(entries) <= MAX_OVERVIEW and len(readable) == len(shown):
-        out += _guarded(
+        out += guarded(
             output,
             "overview",
             lambda: pictures.overview([(h, *views_of(h)) for h in readable]),
@@ -81,7 +81,7 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
     if any(e.outcome.get("kind") != "ensemble" for e in ended) and len(ended) > len(
         {e.target for e in ended}
     ):
-        out += _guarded(
+        out += guarded(
             output,
             "success",
             lambda: pictures.success(designs),
@@ -94,7 +94,7 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
     if any(d["validations"] for d in designs):
         two = all(len(e.target) == 2 for e in ended)
         draw = pictures.validated_pairs if two else pictures.validated
-        out += _guarded(
+        out += guarded(
             output,
             "validated",
             lambda: draw(designs),
@@ -104,7 +104,7 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
     reached = [e for e in ended if e.status == "converged" and len(e.target) == 1]
     reached = [e for e in reached if e.outcome.get("kind") == "individual"]
     if len({e.target for e in reached}) > 1:
-        out += _guarded(
+        out += guarded(
             output,
             "localised",
             lambda: pictures.localised(
@@ -122,7 +122,7 @@ def _sweep_sections(output: Output, ended: Sequence[Entry]) -> list[str]:
             groups.setdefault(str(d["components"]), []).append(d)
     for k, group in enumerate(groups.values()):
         if len(group) > 1:
-            out += _guarded(
+            out += guarded(
                 output,
                 "trained" + (f"-{k}" if len(groups) > 1 else ""),
                 partial(pictures.trained, group),
@@ -139,7 +139,7 @@ def _paths_section(output: Output, shown: Sequence[Entry]) -> list[str]:
     ensembles = all(e.outcome.get("kind") == "ensemble" for e, _ in told)
     if len(told) < 2 or len(alike) > 1 or not ensembles:
         return []
-    return _guarded(
+    return guarded(
         output,
         "paths",
         lambda: pictures.paths([history for _, history in told]),
@@ -148,20 +148,7 @@ def _paths_section(output: Output, shown: Sequence[Entry]) -> list[str]:
 
 
 def _of(threshold: float | None) -> str:
-    return "" if threshold is None else f" of {_number(threshold, '.4g')}"
-
-
-_STATUS: Mapping[str, str] = {
-    "converged": "converged",
-    "step_limit": "stopped at the step limit",
-    "failed": "failed",
-    "running": "unfinished",
-    "stopped": "stopped",
-}
-
-
-def _badge(status: str) -> str:
-    return f"<span class='badge {escape(status)}'>{escape(_STATUS.get(status, status))}</span>"
+    return "" if threshold is None else f" of {number(threshold, '.4g')}"
 
 
 def _spoken(features: Sequence[str]) -> str:
@@ -175,33 +162,8 @@ def _name_of(entry: Entry) -> str:
     return f"{aims} ({entry.name})"
 
 
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def _number(value: float, form: str = ".6g") -> str:
-    """A number as the page has it: with a minus sign, and powers of ten where it needs them."""
-    if value == 0 or not np.isfinite(value):
-        return f"{value:g}"
-    power = int(np.floor(np.log10(abs(value)) + 1e-12))
-    if -4 < power < 6:
-        return f"{value:{form}}".replace("-", "−")
-    lead = f"{value / 10.0**power:.3g}".replace("-", "−")
-    mark = f"10{str(power).translate(_RAISED)}"
-    return mark if lead == "1" else f"{lead}×{mark}"
-
-
 def _listed(values: Iterable[float]) -> str:
-    return ", ".join(_number(v, ".5g") for v in values) or "–"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "") -> str:
-    """A table; cells are HTML already."""
-    top = "".join(f"<th>{h}</th>" for h in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows)
-    return (
-        f"<div class='scroll'><table class='{css}'><thead><tr>{top}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return ", ".join(number(v, ".5g") for v in values) or "–"
 
 
 def _index(entries: Sequence[Entry], chosen: Mapping[str, str]) -> str:
@@ -217,7 +179,7 @@ def _index(entries: Sequence[Entry], chosen: Mapping[str, str]) -> str:
                 str(e.steps),
                 e.count("rearrangements"),
                 e.count("crossings"),
-                _badge(e.status),
+                badge(e.status),
             )
         )
     head = (
@@ -230,26 +192,7 @@ def _index(entries: Sequence[Entry], chosen: Mapping[str, str]) -> str:
         "pair crossings",
         "status",
     )
-    return _table(head, rows, "index")
-
-
-def _figure(address: str, caption: str) -> str:
-    alt = escape(caption.split(":")[0].split(".")[0], quote=True)
-    return (
-        f"<figure><img alt='{alt}' src='{address}'>"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _guarded(output: Output, name: str, make: Callable[[], Figure], caption: str) -> list[str]:
-    """A picture with its caption; where a packing cannot be drawn, the reason in its place."""
-    try:
-        figure = make()
-    except OutputError:
-        raise
-    except AmorphError as error:
-        return [f"<p class='problem'>No picture “{escape(name)}”: {escape(str(error))}</p>"]
-    return [_figure(output.picture(name, figure), caption)]
+    return table(head, rows, "index")
 
 
 def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
@@ -271,7 +214,7 @@ def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
         return [*out, f"<p class='problem'>{escape(entry.problem)}</p>"]
     out += [_sentence(entry, history), _asked(history), _facts(entry, history)]
     folder = "" if output.directory == entry.directory else f"{entry.name}/"
-    out += _guarded(
+    out += guarded(
         output,
         f"{folder}trace",
         lambda: pictures.trace(history),
@@ -281,7 +224,7 @@ def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
         "r_on or r_cut, where u″ jumps, so that the moduli jump by O(1/N); the gradient is exact "
         "between such crossings.",
     )
-    out += _guarded(
+    out += guarded(
         output,
         f"{folder}parameters",
         lambda: pictures.parameters(history),
@@ -297,7 +240,7 @@ def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
             f"{escape(str(error))}</p>"
         )
         return out
-    out += _guarded(
+    out += guarded(
         output,
         f"{folder}packings",
         lambda: packings(before, after),
@@ -306,7 +249,7 @@ def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
         "0.5 % of pairs; below 2 % of that none is drawn. Discs have the diameters of their types.",
     )
     out.append(_moduli_table(before, after))
-    out += _guarded(
+    out += guarded(
         output,
         f"{folder}bonds",
         lambda: bonds(before, after),
@@ -330,7 +273,7 @@ def _sentence(entry: Entry, history: History) -> str:
         f"{_density(frame)}, potential {history.potential}; {history.n_steps} design "
         f"step{'' if history.n_steps == 1 else 's'}; designed: {', '.join(designed)}."
     )
-    return f"<p>{_badge(entry.status)} {escape(text)}</p>"
+    return f"<p>{badge(entry.status)} {escape(text)}</p>"
 
 
 def _density(frame: Frame) -> str:
@@ -344,15 +287,15 @@ def _asked(history: History) -> str:
     rows = [
         (
             escape(name),
-            _number(history.target[k]),
-            _number(history.value[0, k]),
-            _number(history.value[-1, k]),
-            _number(history.value[-1, k] - history.target[k], ".3g"),
-            _number(history.weight[k]),
+            number(history.target[k]),
+            number(history.value[0, k]),
+            number(history.value[-1, k]),
+            number(history.value[-1, k] - history.target[k], ".3g"),
+            number(history.weight[k]),
         )
         for k, name in enumerate(history.feature)
     ]
-    return _table(("asked for", "target", "initial", "final", "final − target", "weight"), rows)
+    return table(("asked for", "target", "initial", "final", "final − target", "weight"), rows)
 
 
 def _facts(entry: Entry, history: History) -> str:
@@ -363,18 +306,18 @@ def _facts(entry: Entry, history: History) -> str:
     crossed = int((history.crossings > 0).sum())
     rows: list[tuple[str, str]] = [
         ("steps", str(int(history.step[-1]))),
-        ("initial loss", _number(float(history.loss[0]), ".4g")),
-        ("final loss", _number(float(history.loss[-1]), ".4g")),
-        ("stop below", "–" if history.threshold is None else _number(history.threshold, ".4g")),
+        ("initial loss", number(float(history.loss[0]), ".4g")),
+        ("final loss", number(float(history.loss[-1]), ".4g")),
+        ("stop below", "–" if history.threshold is None else number(history.threshold, ".4g")),
         *_held(entry),
         ("rearrangements", f"{len(jumps)}{at if len(jumps) else ''}"),
         ("pair crossings", f"{int(history.crossings.sum())}, in {crossed} of the steps"),
-        ("largest displacement in a step", _number(float(history.moved.max()), ".4g")),
+        ("largest displacement in a step", number(float(history.moved.max()), ".4g")),
     ]
     for key, name in (("seed", "seed"), ("replica", "replica"), ("seconds", "seconds taken")):
         if entry.outcome.get(key) is not None:
             rows.append((name, f"{entry.outcome[key]}"))
-    return _table(("", ""), [(escape(a), escape(b)) for a, b in rows], "facts")
+    return table(("", ""), [(escape(a), escape(b)) for a, b in rows], "facts")
 
 
 def _held(entry: Entry) -> list[tuple[str, str]]:
@@ -407,7 +350,7 @@ def _held(entry: Entry) -> list[tuple[str, str]]:
 
 
 def _values(values: Sequence[float | None]) -> str:
-    return ", ".join("–" if v is None else _number(v, ".5g") for v in values)
+    return ", ".join("–" if v is None else number(v, ".5g") for v in values)
 
 
 def _parameter_table(history: History) -> str:
@@ -415,30 +358,30 @@ def _parameter_table(history: History) -> str:
     for name, values in history.parameters.items():
         if name not in history.gradient and np.all(values == values[0, 0]):
             every = "all" if values.shape[1] > 1 else history.labels(name)[0]
-            same = _number(values[0, 0])
+            same = number(values[0, 0])
             rows.append((f"{escape(name)} <b>{escape(every)}</b>", same, same, "–", "not designed"))
             continue
         for k, label in enumerate(history.labels(name)):
             first, last = float(values[0, k]), float(values[-1, k])
             change = "–"
             if first != last:
-                change = ("+" if last > first else "") + _number(last - first, ".4g")
+                change = ("+" if last > first else "") + number(last - first, ".4g")
                 if first != 0:
                     change += f" ({100 * (last - first) / first:+.1f} %)".replace("-", "−")
             slope = "not designed"
             if name in history.gradient:
-                slope = _number(float(history.gradient[name][-1, k]), ".3g")
+                slope = number(float(history.gradient[name][-1, k]), ".3g")
             rows.append(
                 (
                     f"{escape(name)} <b>{escape(label)}</b>",
-                    _number(first),
-                    _number(last),
+                    number(first),
+                    number(last),
                     change,
                     slope,
                 )
             )
     head = ("parameter", "initial", "final", "change", "∂loss/∂parameter at the end")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _moduli_table(before: View, after: View) -> str:
@@ -461,10 +404,10 @@ def _moduli_table(before: View, after: View) -> str:
         "repelling neighbours a particle",
     )
     rows = [
-        (escape(name), _number(old, ".5g"), _number(new, ".5g"))
+        (escape(name), number(old, ".5g"), number(new, ".5g"))
         for name, old, new in zip(names, measured(before), measured(after), strict=True)
     ]
-    return _table(("the packing", "before", "after"), rows)
+    return table(("the packing", "before", "after"), rows)
 
 
 def _how_to_read(path: str) -> list[str]:
@@ -484,45 +427,3 @@ def _how_to_read(path: str) -> list[str]:
         "<p class='note'>All quantities are in reduced units, mass 1. The pictures stand beside "
         "this page in <code>figures/</code>.</p>",
     ]
-
-
-_CSS = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  color: #1d2530; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
-h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; border-top: 1px solid #dde2e8;
-  padding-top: 1.2rem; overflow-wrap: anywhere; }
-.sub, .note { color: #5a6572; }
-.sub { margin-top: 0; }
-.problem { background: #fdf3e1; border-left: 4px solid #e69f00; padding: .5rem .9rem;
-  overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-th, td { text-align: right; padding: .28rem .8rem; border-bottom: 1px solid #e6eaee; }
-th { border-bottom: 1.5px solid #9aa5b1; font-weight: 600; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-.facts thead { display: none; }
-.facts td { text-align: left; }
-.facts td:first-child { color: #5a6572; }
-figure { margin: 1.6rem 0; }
-img { max-width: 100%; height: auto; }
-figcaption { color: #45505c; font-size: .9rem; max-width: 52rem; }
-pre { background: #f5f7f9; padding: .9rem 1.1rem; overflow-x: auto; font-size: .88rem; }
-.badge { border-radius: .8rem; padding: .08rem .65rem; font-size: .85rem; white-space: nowrap;
-  background: #e6eaee; color: #1d2530; }
-.badge.converged { background: #d3ece4; color: #00543d; }
-.badge.failed { background: #f7dccb; color: #7a3300; }
-.badge.step_limit, .badge.running, .badge.stopped { background: #fbebc8; color: #664700; }
-"""
-
-
-def document(title: str, body: Sequence[str]) -> str:
-    """The whole page."""
-    return (
-        "<!DOCTYPE html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
-        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from amorph import bridge
 
 from ...errors import DesignError, RecordError
-from ...inputs.files import Campaign
-from ...spread.ranks import Ranks
+from ...spread.teams import Team
 from ...store.durable import write_json
-from ..samples import samples
+from ...store.parts import Parts, begun
+from ...store.row_files import write_table
+from ..rows import compute_rows
+from .campaign import Campaign
 from .members import Order, fresh_value
 
 __all__ = ["Validated", "read_validations", "summary", "validate"]
@@ -87,15 +89,18 @@ def validate(
     number: int,
     step: int,
     theta: bridge.PairPotential,
-    ranks: Ranks,
+    ranks: Team,
     progress: Callable[[int, int], object] = lambda done, total: None,
+    *,
+    name: str = "the validation",
 ) -> Validated:
     """Run the campaign's validation of a number at some parameters, or go on with it.
 
     The packings' values go to ``validation-NUMBER-STEP.csv`` in the directory, and are kept beside
     it while they are computed; what comes out of them is added to ``validation.json``.
 
-    Raises `DesignError` where fewer than two packings could be measured.
+    `name` is what `StoppedError` calls it, where the run is to stop meanwhile. Raises `DesignError`
+    where fewer than two packings could be measured.
     """
     settings = campaign.validation[number]
     table = directory / f"validation-{number}-{step}.csv"
@@ -114,7 +119,10 @@ def validate(
         "validation": settings.model_dump(),
         "parameters": {k: v.tolist() for k, v in theta.arrays().items()},
     }
-    with samples(table, header, settings.packings, ranks, _row, order, progress) as rows:
+    with Parts(table, header, resume=begun(table)) as parts:
+        compute_rows(parts, _row, order, range(settings.packings), ranks, name, progress)
+        write_table(parts.rows, table)
+        rows = [row for several in parts.rows() for row in several]
         measured = [row for row in rows if not row["failure"]]
         if len(measured) < 2:
             why = next(row["failure"] for row in rows if row["failure"])
@@ -135,6 +143,7 @@ def validate(
             directory / "validation.json",
             {"validations": [asdict(v) for v in (*read_validations(directory), result)]},
         )
+        parts.remove()
     return result
 
 

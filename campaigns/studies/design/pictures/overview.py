@@ -24,7 +24,7 @@ from ....pictures.style import (
     place_axes,
     styled,
 )
-from ....store.records import UNFINISHED
+from ...study import UNFINISHED
 from ..history import History
 from .sweeps import by_series
 from .traces import draw_value, rearrangement_handle

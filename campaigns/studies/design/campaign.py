@@ -1,0 +1,284 @@
+"""Campaign files of designs: what they may hold, checked whole before any work starts."""
+
+import warnings
+from inspect import signature
+from typing import Annotated, Literal
+
+import numpy as np
+import optax
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from amorph import bridge
+from amorph.bridge.features.kinds import check_scalar
+from amorph.handover import POTENTIALS, type_names
+
+from ...inputs.files import StudyFile
+from ...inputs.tables import Number, Positive, Potential, Table, unknown
+
+__all__ = [
+    "Campaign",
+    "Clip",
+    "DesignSettings",
+    "Objective",
+    "Optimizer",
+    "Schedule",
+    "Stop",
+    "Validation",
+    "component_groups",
+]
+
+
+class DesignSettings(Table):
+    """``[design]``: the free parameters, their bounds, and the packings.
+
+    ``individual``: each of `packings` packings is to reach the targets, and is followed while the
+    parameters change. ``ensemble``: the mean over `packings` packings is, prepared anew at every
+    step (``fresh``), or from the same starts (``common``).
+    """
+
+    kind: Literal["individual", "ensemble"] = "individual"
+    parameters: Annotated[list[str], Field(min_length=1)]
+    packings: Annotated[int, Field(ge=1)] | None = None
+    starts: Literal["fresh", "common"] | None = None
+    bounds: dict[str, Annotated[list[Number], Field(min_length=2, max_length=2)]] = Field(
+        default_factory=dict
+    )
+    held: dict[str, list[str]] = Field(default_factory=dict)
+    shared: dict[str, list[Annotated[list[str], Field(min_length=2)]]] = Field(default_factory=dict)
+    gradient_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    jump_terms: bool | None = None
+
+    @property
+    def n_packings(self) -> int:
+        """The number of packings a step measures: by default one, of an ensemble 8."""
+        return self.packings or (1 if self.kind == "individual" else 8)
+
+    @property
+    def limit(self) -> float:
+        """`gradient_limit`, by default 1 for an ensemble; 0: none."""
+        if self.gradient_limit is not None:
+            return self.gradient_limit
+        return 1.0 if self.kind == "ensemble" else 0.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "DesignSettings":
+        if self.kind == "individual":
+            for name in ("starts", "gradient_limit", "jump_terms"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is for kind = 'ensemble'.")
+        return self
+
+
+class Objective(Table):
+    """``[[objective]]``: a feature, its target and its weight in the loss."""
+
+    feature: str
+    target: Number
+    weight: Positive = 1.0
+
+
+class Schedule(Table):
+    """``[optimizer.schedule]``: how the learning rate falls.
+
+    ``halve``: by half every `steps`; the others: to `end` times itself over `steps`.
+    """
+
+    kind: Literal["halve", "linear", "cosine", "exponential"]
+    steps: Annotated[int, Field(ge=1)]
+    end: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+
+class Clip(Table):
+    """``[optimizer.clip]``: the gradient's length (``norm``) or each component (``value``)."""
+
+    kind: Literal["norm", "value"]
+    limit: Positive
+
+
+class Optimizer(Table):
+    """``[optimizer]``: an optax optimiser, its learning rate, and the rate's own."""
+
+    kind: Literal[
+        "rmsprop", "adam", "sgd", "adabelief", "adagrad", "adamax", "amsgrad", "lion", "nadam",
+        "radam", "yogi",
+    ] = "rmsprop"  # fmt: skip
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    meta_learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3e-3
+    options: dict[str, bool | Number] = Field(default_factory=dict)
+    schedule: Schedule | None = None
+    clip: Clip | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "Optimizer":
+        known = [k for k in signature(getattr(optax, self.kind)).parameters if k != "learning_rate"]
+        for name in self.options:
+            if name not in known:
+                raise ValueError(unknown(f"option of {self.kind}", name, known))
+        return self
+
+
+class Stop(Table):
+    """``[stop]``: when a design ends: below a loss, or after so many steps.
+
+    An ensemble's loss is mostly noise: by default it ends no design.
+    """
+
+    loss: Positive | None = None
+    steps: Annotated[int, Field(ge=0)] = 5000
+
+
+class Validation(Table):
+    """``[[validation]]``: fresh packings, measured with the parameters that the design found.
+
+    After the last step, and every `every` steps if that is given; of another size where
+    `n_particles` is.
+    """
+
+    packings: Annotated[int, Field(ge=2)] = 2000
+    n_particles: Annotated[int, Field(ge=1)] | None = None
+    every: Annotated[int, Field(ge=1)] | None = None
+
+
+class Campaign(StudyFile):
+    """A file with ``[design]`` for ``amorph run``."""
+
+    potential: Potential
+    design: DesignSettings
+    objective: Annotated[list[Objective], Field(min_length=1)]
+    optimizer: Optimizer = Optimizer()
+    stop: Stop = Stop()
+    validation: list[Validation] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Campaign":
+        if self.preparation.start == "file":
+            raise ValueError(
+                "preparation.start = 'file': a campaign prepares its packings itself; start at "
+                "random or on a lattice."
+            )
+        if self.preparation.engine == "hoomd":
+            from ..hoomd_preparing import check_hoomd
+
+            theta = self.potential.theta()
+            if self.potential.kind not in POTENTIALS:
+                raise ValueError(
+                    f"preparation.engine = 'hoomd': {self.potential.kind} is no potential of "
+                    f"hoomd.amorph ({', '.join(POTENTIALS)}): let Amorph's own engine prepare."
+                )
+            check_hoomd(self.preparation.stages(theta, self.preparation.dimension))
+        known = {p.name: p for p in self.potential.theta().declared}
+        for name in (*self.design.parameters, *self.design.bounds):
+            if name not in known:
+                raise ValueError(unknown("parameter", name, known))
+        for name, (low, high) in self.design.bounds.items():
+            if low > high:
+                raise ValueError(f"design.bounds.{name} = [{low}, {high}]: the lower comes first.")
+            if not known[name].allows(np.array([low, high])).all():
+                raise ValueError(
+                    f"design.bounds.{name} = [{low}, {high}]: {name} must be {known[name].bounds}."
+                )
+        component_groups(self)
+        for objective in self.objective:
+            feature = bridge.feature(objective.feature)
+            if self.preparation.dimension not in feature.dimensions:
+                raise ValueError(
+                    f"feature {feature.name!r} is not defined in {self.preparation.dimension} "
+                    "dimensions."
+                )
+            if not (feature.differentiable and feature.scalar):
+                raise ValueError(
+                    f"feature {feature.name!r} is no differentiable scalar: a design needs one."
+                )
+            check_scalar(feature, self.potential.theta(), self.preparation.dimension)
+            if self.design.jump_terms and not feature.has_jump_terms:
+                raise ValueError(
+                    f"design.jump_terms: {feature.name!r} has none, since it needs vibrational "
+                    "modes: leave jump_terms out."
+                )
+            low, high = feature.range_in(self.preparation.dimension)
+            if not low <= objective.target <= high:
+                warnings.warn(
+                    f"objective: target {objective.target:g} for {feature.name} lies outside "
+                    f"[{low:g}, {high:g}], what is possible for an isotropic solid in "
+                    f"{self.preparation.dimension} dimensions.",
+                    stacklevel=2,
+                )
+        return self
+
+    @property
+    def adds_jump_terms(self) -> bool:
+        """Whether jump terms are added to packings' gradients: ``design.jump_terms``.
+
+        By default those of an ensemble do, if all objectives can.
+        """
+        if self.design.jump_terms is not None:
+            return self.design.jump_terms
+        features = [bridge.feature(o.feature) for o in self.objective]
+        return self.design.kind == "ensemble" and all(f.has_jump_terms for f in features)
+
+    @property
+    def threshold(self) -> float | None:
+        """The loss below which a design has converged: ``stop.loss``.
+
+        By default 1e-6 for individual designs, None for an ensemble.
+        """
+        if self.stop.loss is None and self.design.kind == "individual":
+            return 1e-6
+        return self.stop.loss
+
+    def bounds_of(self, parameter: str) -> tuple[float, float]:
+        """The bounds of a parameter: those of the file, or those of the potential."""
+        if parameter in self.design.bounds:
+            low, high = self.design.bounds[parameter]
+            return low, high
+        own = next(p for p in self.potential.theta().declared if p.name == parameter)
+        # Not as far as a bound that is none of the values.
+        closed = own.zero_allowed or own.low != 0
+        return (own.low if closed else 1e-3), own.high
+
+    def components(self, parameter: str) -> list[str]:
+        """The names of a parameter's components: types (A, B) or pairs (AA, AB, BB)."""
+        theta = self.potential.theta()
+        return theta.component_names(parameter, type_names(theta.n_types))
+
+
+def component_groups(campaign: Campaign) -> dict[str, NDArray[np.int64]]:
+    """For each designed parameter, which free number stands for each component; -1: held.
+
+    Raises `ValueError` for components that are not there, or are one but start apart.
+    """
+    design = campaign.design
+    for table, listed in (("held", design.held), ("shared", design.shared)):
+        for name in listed:
+            if name not in design.parameters:
+                raise ValueError(
+                    f"design.{table}.{name}: {name!r} is none of design.parameters, "
+                    f"{design.parameters}."
+                )
+    values = campaign.potential.theta().arrays()
+    out = {}
+    for name in design.parameters:
+        names = campaign.components(name)
+
+        def place(component: str, names: list[str] = names, name: str = name) -> int:
+            if component not in names:
+                raise ValueError(unknown(f"component of {name}", component, names))
+            return names.index(component)
+
+        where = np.arange(len(names))
+        for group in design.shared.get(name, []):
+            places = [place(c) for c in group]
+            if np.ptp(values[name][places]) != 0:
+                raise ValueError(
+                    f"design.shared.{name} = {group}: they are to be one, but start at "
+                    f"{values[name][places].tolist()}."
+                )
+            where[np.isin(where, where[places])] = where[places].min()
+        for component in design.held.get(name, []):
+            where[where == where[place(component)]] = -1
+        free = np.unique(where[where >= 0])
+        if not len(free):
+            raise ValueError(f"design.held.{name}: nothing is left to change: drop the parameter.")
+        out[name] = np.where(where >= 0, np.searchsorted(free, where), -1)
+    return out

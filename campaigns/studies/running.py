@@ -1,0 +1,208 @@
+"""Running a campaign: its tasks, each safe on disk as it goes, spread over ranks.
+
+Several tasks are a farm: each has a group of ranks, as many groups as there are tasks or ranks, and
+a group that has ended a task takes the next. Within a group the items of a task are spread. What
+comes out does not depend on the number of ranks.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from amorph.handover import AmorphError, OutputError
+from amorph.handover.arguments import check_kind, file_path
+
+from ..errors import CampaignFileError, StoppedError
+from ..inputs.files import StudyFile, file_text
+from ..inputs.plugins import check_kept, keep
+from ..spread.stopping import Until
+from ..spread.teams import OneRank, Team
+from ..store.directories import keep_source, open_directory
+from ..store.durable import locked, os_errors_named, remove_partials, write_json
+from .files import parse_campaign, study_of
+from .study import UNFINISHED, End, Study, Task, Watcher, Work, plan
+
+__all__ = ["prepare_directory", "release_ranks", "run_campaign", "serve_campaign"]
+
+
+def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
+    """Make a run directory, or check that it belongs to the campaign that is resumed.
+
+    The text of the campaign's file and its plug-ins are kept in it. Raises `OutputExistsError` for
+    a directory in use unless `resume`, `RecordError` if it was started from a campaign that differs
+    in more than ``[stop]``, `OutputError` if it cannot be made.
+    """
+    if open_directory(directory, source, resume=resume, same=_goes_on):
+        check_kept(directory)
+    else:
+        keep_source(directory, source)
+    with os_errors_named(directory):
+        keep(directory)
+
+
+def _goes_on(kept: Path, source: str) -> bool:
+    """Whether a run of the kept file is one of `source` too."""
+    before = file_text(kept)
+    if before == source:
+        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever parsed the source has warned
+        try:
+            first, second = (parse_campaign(text, kept.name) for text in (before, source))
+        except CampaignFileError:
+            return False
+    kind = study_of(second)
+    return kind is study_of(first) and kind.continues(first, second)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Everything that the leaders of groups share; each has a watcher of its own."""
+
+    directory: Path
+    kind: type[Study[Any]]
+    tasks: Sequence[Task[Any]]
+    watcher: Watcher = field(default_factory=Watcher)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "watcher": Watcher()}
+
+
+def _run_task(run: _Run, number: int, team: Team) -> dict[str, Any]:
+    """Run one task to its end, from wherever its record stands; returns its outcome.
+
+    A named error ends the task with status ``failed`` and the reason; an interrupt leaves what can
+    be resumed, and is raised again. Raises `StoppedError` where it is asked to stop.
+    """
+    study = run.kind(run.tasks[number])
+    team.until.check(study.label)  # tasks are handed out to the last: none is begun now
+    run.watcher.started(study, number, len(run.tasks))
+    directory = study.task.directory
+    with os_errors_named(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with locked(directory):
+            remove_partials(directory, study.kept)
+            outcome = _ended(study, Work(study, run.directory, team, run.watcher))
+    run.watcher.ended(study, outcome)
+    return outcome
+
+
+def _ended(study: Study[Any], work: Work) -> dict[str, Any]:
+    try:
+        end = study.open(work)
+        if end is not None:
+            return work.save(end)
+        try:
+            end = study.run(work)
+        except (StoppedError, KeyboardInterrupt):
+            work.save(End("stopped"))
+            raise
+        except (AmorphError, FloatingPointError) as error:
+            if isinstance(error, OutputError):
+                raise
+            end = End("failed", str(error))
+        return work.save(end)
+    finally:
+        study.close()
+
+
+def run_campaign(
+    campaign: StudyFile,
+    source: str,
+    directory: str | PathLike[str],
+    *,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+    ranks: Team | None = None,
+    until: Until | None = None,
+) -> list[dict[str, Any]]:
+    """Run a campaign's tasks and keep a summary of them.
+
+    Parameters
+    ----------
+    campaign, source:
+        The campaign, as `load_campaign` gives it, and the text of its file, a copy of which stays
+        with the run.
+    directory:
+        Where the run is kept: what a study writes, of a design ``run.gsd`` and ``design.json``, for
+        a single task, a directory with that for each of several, and ``summary.json``.
+    resume:
+        Go on with the run in the directory; an empty one is started afresh.
+    watcher:
+        Told of progress.
+    ranks:
+        Who computes; by default this process alone. This is the root; the others call
+        `serve_campaign`.
+    until:
+        When to stop before the end; by default as the ranks have it.
+
+    Returns the tasks' outcomes, as in ``summary.json``.
+
+    Raises `OutputExistsError`, `RecordError`, `RunningError` for a directory that cannot be used,
+    and `StoppedError` where it was asked to stop.
+
+    Example
+    -------
+    >>> campaign = load_campaign("design.toml")
+    >>> run_campaign(campaign, Path("design.toml").read_text(), "run")
+    """
+    team = ranks or OneRank()
+    if until is not None:
+        team.until = until
+    groups = 0
+    try:
+        check_kind("campaign", campaign, StudyFile, "what amorph.campaigns.load_campaign gives")
+        check_kind("source", source, str, "the text of the campaign's file")
+        directory = file_path("directory", directory)
+        kind = study_of(campaign)
+        with os_errors_named(directory):
+            prepare_directory(directory, source, resume=resume)
+            tasks = plan(kind, campaign, directory)
+            with locked(directory, ".campaign.lock"):
+                remove_partials(directory, "campaign.toml", "summary.json")
+                # Where [stop] has changed; not before the lock is ours.
+                keep_source(directory, source)
+                groups = min(len(tasks), team.size)
+                leaders, group = team.divided(groups)
+                run = _Run(directory, kind, tasks, watcher or Watcher())
+                try:
+                    if leaders is None:
+                        return [_run_task(run, k, group) for k in range(len(tasks))]
+                    return leaders.map(_run_task, run, range(len(tasks)))
+                finally:
+                    write_summary(directory, kind, tasks)
+                    if leaders is not None:
+                        leaders.dismiss()
+                    group.dismiss()
+    finally:
+        if groups == 0:  # nothing began, and the others wait to be told
+            release_ranks(team)
+
+
+def release_ranks(ranks: Team) -> None:
+    """Let the other ranks go where there is no campaign to run after all."""
+    ranks.divided(0)
+
+
+def serve_campaign(ranks: Team) -> None:
+    """Serve the root while it runs `run_campaign`; for all other ranks."""
+    leaders, group = ranks.divided(0)
+    if leaders is not None:
+        leaders.serve()
+        group.dismiss()
+    else:
+        group.serve()
+
+
+def write_summary(directory: Path, kind: type[Study[Any]], tasks: Sequence[Task[Any]]) -> None:
+    """``summary.json`` of the tasks that have ended, in their order."""
+    outcomes = []
+    for task in tasks:
+        if (task.directory / kind.kept).exists():
+            outcome = kind.outcome_in(task.directory)
+            if outcome["status"] not in UNFINISHED:
+                outcomes.append(kind.summarised(outcome, task.directory))
+    write_json(directory / "summary.json", {"study": kind.table, kind.many: outcomes})
