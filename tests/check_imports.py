@@ -2,14 +2,16 @@
 
 handover imports nothing of ours; ensemble and bridge import handover only; campaigns may import
 all three, and so may hoomd.amorph (the component), the bridge only where it is used; amorph itself
-starts the command line. Inside the bridge a room imports those before it. What a package must not
-need at import (MPI, JAX, HOOMD) is checked too.
+starts the command line. Inside the bridge and campaigns a room imports those before it, and what
+studies share knows none of them. What a package must not need at import (MPI, JAX, HOOMD) is
+checked too.
 Run as ``python tests/check_imports.py``; exits with 1 and a line for each import that is not
 allowed.
 """
 
 import ast
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,8 +33,13 @@ ALLOWED: dict[str, set[str]] = {
 }
 # What a package may import where it is used, inside of a function: hoomd.amorph starts without JAX.
 WHERE_USED: dict[str, set[str]] = {"component": {"bridge"}}
-# A room of the bridge imports itself, the rooms before it, and what stands in the bridge's root.
-ROOMS = ("matter", "solve", "minima", "features", "sensitivity", "loading")
+# A room imports itself, the rooms before it, and what stands in the root of its package.
+ROOMS = {
+    "bridge": ("matter", "solve", "minima", "features", "sensitivity", "loading"),
+    "campaigns": ("store", "inputs", "spread", "pictures", "report", "studies", "cli"),
+}
+# Of the studies one may stand on another; what they share (`study`, `rows`, ...) knows none.
+STUDIES = ("analyze", "design", "gradient")
 OUTSIDE_FORBIDDEN = {
     "handover": {"jax", "scipy", "mpi4py", "hoomd", "pandas", "matplotlib"},
     "ensemble": {"jax", "scipy", "mpi4py", "hoomd", "gsd", "matplotlib"},
@@ -88,17 +95,32 @@ def faults() -> list[str]:
     return out
 
 
+def own_imports(path: Path, folder: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The relative imports of a module, as paths from its package's root."""
+    here = path.relative_to(folder).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = here[: len(here) - (node.level - 1)]
+            module = node.module.split(".") if node.module else []
+            for alias in node.names:
+                yield node.lineno, (*base, *module, alias.name)
+
+
 def room_faults() -> list[str]:
     out = []
-    for path in sorted(FOLDERS["bridge"].glob("*/*.py")):
-        room = path.parent.name
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ImportFrom) or node.level != 2:
-                continue
-            other = (node.module or "").split(".")[0]
-            if other in ROOMS and ROOMS.index(other) >= ROOMS.index(room):
-                where = f"{path.relative_to(ROOT)}:{node.lineno}"
-                out.append(f"{where}: {room} comes before {other} and must not import it")
+    for package, rooms in ROOMS.items():
+        folder = FOLDERS[package]
+        for path in sorted(folder.rglob("*.py")):
+            room, *rest = path.relative_to(folder).parts
+            for line, (other, *inner) in own_imports(path, folder):
+                where = f"{path.relative_to(ROOT)}:{line}"
+                if room in rooms and other in rooms and rooms.index(other) > rooms.index(room):
+                    out.append(f"{where}: {room} comes before {other} and must not import it")
+                if room == other == "studies" and inner and inner[0] in STUDIES:
+                    own = rest[0] if rest[0] in STUDIES else ""
+                    known = STUDIES[: STUDIES.index(own) + 1] if own else ()
+                    if inner[0] not in known:
+                        out.append(f"{where}: {own or rest[0]} must not import study {inner[0]}")
     return out
 
 

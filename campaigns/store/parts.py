@@ -251,8 +251,8 @@ class Parts:
         def understood(entry: Any, number: int) -> dict[str, Any] | Part:
             return dict(entry) if number == 0 else Part(**entry)
 
-        header, *listed = self._manifest.read(understood) or [None]
-        if header is None:
+        header, *listed = self._manifest.read(understood) or [{}]
+        if not isinstance(header, dict) or not header:
             raise RecordError(
                 f"{self._manifest.path}: is damaged: its first line cannot be read, so that nobody "
                 "knows what the parts belong to. Discard them by --force."

@@ -19,9 +19,10 @@ from ..inputs.files import (
     read_toml,
     run_plugins,
 )
+from ..inputs.tables import unknown
 from .study import Study, registered_studies
 
-__all__ = ["load_campaign", "load_preparation", "parse_campaign", "study_of"]
+__all__ = ["load_campaign", "load_preparation", "parse_campaign", "study_called", "study_of"]
 
 # Our own studies, registered when a file is read; those of plug-ins register themselves.
 _OURS = ("design", "gradient")
@@ -32,6 +33,14 @@ def _studies() -> Mapping[str, type[Study[Any]]]:
         import_module(f"..{name}.study", __name__)
     known = registered_studies()
     return {**{name: known[name] for name in _OURS}, **known}
+
+
+def study_called(table: str) -> type[Study[Any]]:
+    """The study of a table; raises `InputError` where there is none."""
+    known = _studies()
+    if table not in known:
+        raise InputError(unknown("study", table, known))
+    return known[table]
 
 
 def _study_in(raw: Mapping[str, Any], source: str) -> type[Study[Any]]:

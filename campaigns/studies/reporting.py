@@ -14,8 +14,7 @@ from ..report.html import document
 from ..report.output import Output, check_output, write
 from ..store.directories import SOURCE
 from ..store.durable import os_errors_named
-from .design.study import DesignStudy
-from .files import study_of
+from .files import study_called, study_of
 from .status import kept_campaign
 from .study import plan
 
@@ -61,6 +60,6 @@ def write_report(directory: str | PathLike[str], *, overwrite: bool = False) -> 
             kind = study_of(campaign)
             title, body = kind.page(root, plan(kind, campaign, root), output)
         else:  # one design of several, or what an earlier version left
-            title, body = DesignStudy.page(root, (), output)
+            title, body = study_called("design").page(root, (), output)
         write(page, document(title, body).encode("utf-8"))
     return page

@@ -4,8 +4,11 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from amorph.handover.arguments import file_path
 
 from ..errors import CampaignFileError, RecordError
 from ..inputs.plugins import kept_in, loaded
@@ -101,13 +104,26 @@ def kept_campaign(directory: Path) -> Any:
         ) from error
 
 
-def read_status(directory: Path) -> RunStatus:
-    """The tasks of a run directory; raises `RecordError` if it is none."""
-    campaign = kept_campaign(directory)
+def read_status(directory: str | PathLike[str]) -> RunStatus:
+    """The state of a run's tasks, while it runs or afterwards.
+
+    Parameters
+    ----------
+    directory:
+        What stands after ``-o`` of ``amorph run``. Plug-ins of the run must have been run.
+
+    Raises `RecordError` if it is no run's directory, `InputError` for anything but a path.
+
+    Example
+    -------
+    >>> [(task.name, task.status, task.done, task.total) for task in read_status("run")]
+    """
+    root = file_path("directory", directory)
+    campaign = kept_campaign(root)
     kind = study_of(campaign)
-    with os_errors_named(directory):
-        studies = [kind(task) for task in plan(kind, campaign, directory)]
-        return RunStatus(kind, tuple(_status_of(study, directory) for study in studies))
+    with os_errors_named(root):
+        studies = [kind(task) for task in plan(kind, campaign, root)]
+        return RunStatus(kind, tuple(_status_of(study, root) for study in studies))
 
 
 def as_json(run: RunStatus) -> str:

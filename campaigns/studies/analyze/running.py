@@ -355,8 +355,8 @@ def analyze_to_file(
         outcome.other_minimum = parts.marks[OTHER_MINIMUM]
         outcome.not_converged = parts.marks[NOT_CONVERGED]
         outcome.unused = parts.marks["unused"]
-        for left in output.parent.glob(f".{glob.escape(output.name)}.partial-*"):
-            left.unlink(missing_ok=True)  # of a process that was killed while it wrote the table
+        for partial in output.parent.glob(f".{glob.escape(output.name)}.partial-*"):
+            partial.unlink(missing_ok=True)  # of a process that was killed while it wrote the table
         write_table(parts.rows, output)
         if finished is not None:
             finished(selection, request, parts)

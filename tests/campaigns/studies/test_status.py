@@ -75,15 +75,15 @@ def test_as_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(StoppedError, match=r"0\.3.*enough: go on with --resume"):
         run_campaign(campaign, CAMPAIGN, run, until=After(3))
     first, second = read_status(run)
-    assert (first.status, first.steps, first.limit, first.validated) == ("stopped", 2, 4, 0)
-    assert first.value is not None
-    assert first.loss == pytest.approx((first.value[0] - 0.3) ** 2)
-    assert (second.status, second.steps, second.loss) == ("waiting", 0, None)
+    assert (first.status, first.done, first.total, first.own["validated"]) == ("stopped", 2, 4, 0)
+    (value,) = first.own["value"]
+    assert first.own["loss"] == pytest.approx((value - 0.3) ** 2)
+    assert (second.status, second.done, second.own["loss"]) == ("waiting", 0, None)
 
     with pytest.raises(StoppedError):
-        run_campaign(campaign, CAMPAIGN, run, resume=True, until=After(3))
+        run_campaign(campaign, CAMPAIGN, run, resume=True, until=After(19))
     first, _ = read_status(run)
-    assert (first.status, first.steps, first.validated) == ("stopped", 4, 16)
+    assert (first.status, first.done, first.own["validated"]) == ("stopped", 4, 16)
     assert not first.ended
     kept = run / first.directory / "design.json"
     kept.write_text(kept.read_text().replace('"stopped"', '"running"'))  # as a kill leaves it
@@ -108,7 +108,7 @@ def test_as_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     run_campaign(campaign, CAMPAIGN, run, resume=True)
     assert [p.name for p in run.rglob(".*.partial-*")] == [".mine.csv.partial-7"]
     designs = read_status(run)
-    assert [(d.status, d.steps, d.validated) for d in designs] == [("step_limit", 4, 0)] * 2
+    assert [(d.status, d.done, d.own["validated"]) for d in designs] == [("step_limit", 4, 0)] * 2
     main_status(run, "--json")
     told = json.loads(capsys.readouterr().out)["designs"]
     assert [d["steps"] for d in told] == [4, 4]

@@ -269,7 +269,7 @@ def test_a_run_that_ends_with_a_touch_says_so(touching: Any) -> None:
     (entry,) = json.loads((directory / "summary.json").read_text())["designs"]
     assert entry["confirmation"] == outcome["confirmation"]
     (status,) = read_status(directory)
-    assert status.confirmation == outcome["confirmation"]
+    assert status.own["confirmation"] == outcome["confirmation"]
     page = write_report(directory).read_text(encoding="utf-8")
     assert "does not stay there" in page
     assert "held under ±10 % of the last step" in page
