@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from amorph import bridge, ensemble
 from amorph.bridge.matter.registered import POTENTIAL_CLASSES
+from amorph.ensemble.stages import MAX_STEPS, TOLERANCE
 from amorph.handover import FrameError, read_gsd
 
 __all__ = [
@@ -120,8 +121,8 @@ class Minimize(Table):
     """A stage of a preparation: see `amorph.ensemble.Minimize`."""
 
     kind: Literal["minimize"]
-    tolerance: Positive = 1e-10
-    max_steps: Count = 200_000
+    tolerance: Positive = TOLERANCE
+    max_steps: Count = MAX_STEPS
     pressure: Number | None = None
     pressure_tolerance: Positive = 1e-6
     from_pressure: Positive | None = None
@@ -158,8 +159,8 @@ class Compress(Table):
     kind: Literal["compress"]
     density: Positive
     increments: Count = 100
-    tolerance: Positive = 1e-10
-    max_steps: Count = 200_000
+    tolerance: Positive = TOLERANCE
+    max_steps: Count = MAX_STEPS
 
 
 StageTable = Annotated[Minimize | Langevin | Brownian | Compress, Field(discriminator="kind")]
@@ -209,8 +210,8 @@ class Preparation(Table):
     replicas: Count | None = None
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     # the stages
-    tolerance: Positive = 1e-10
-    max_steps: Count = 200_000
+    tolerance: Positive = TOLERANCE
+    max_steps: Count = MAX_STEPS
     pressure: Number | None = None
     pressure_tolerance: Positive | None = None
     temperature: Temperature | None = None
@@ -277,7 +278,7 @@ class Preparation(Table):
         bonds: Bonds | None,
         first: int,
         count: int,
-        design_step: int = 0,
+        stream: int = 0,
     ) -> "Beginning":
         """The potential, start and springs of replicas first, first + 1, ..."""
         theta = potential.theta() if isinstance(potential, Potential) else potential
@@ -307,7 +308,7 @@ class Preparation(Table):
             composition=self.composition,
             order=self.order,
             first_replica=first,
-            design_step=design_step,
+            stream=stream,
         )
         return Beginning(theta, start, () if bonds is None else bonds.of(start, None))
 

@@ -23,18 +23,18 @@ def prepare_ensemble(
     bonds: Bonds | None = None,
     replica: int | None = None,
     replicas: int = 1,
-    design_step: int = 0,
+    stream: int = 0,
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> ensemble.Ensemble:
     """All replicas of a preparation, or some from a number on; errors as `ensemble.prepare`.
 
-    `design_step` gives each step of a design random numbers of its own.
+    `stream` sets apart the random numbers of what goes on with the same replicas.
     """
     first = replica or 0
     number = preparation.n_replicas if replica is None else replicas
-    begin = preparation.begin(potential, bonds, first, number, design_step)
+    begin = preparation.begin(potential, bonds, first, number, stream)
     return ensemble.prepare(
         begin.theta,
         begin.start.positions,
@@ -44,7 +44,7 @@ def prepare_ensemble(
         bonds=begin.bonds or None,
         seed=preparation.seed,
         first_replica=first,
-        design_step=design_step,
+        stream=stream,
         device=device,
         threads=threads,
         progress=progress,
@@ -111,7 +111,7 @@ def packing_of(
         _down_to_rest(near, preparation),
         bonds=bonds,
         replica=replica,
-        design_step=step,
+        stream=step,
         threads=1,
     )
     if not batch.converged.all():

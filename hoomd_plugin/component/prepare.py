@@ -188,7 +188,7 @@ class Ensemble:
             else None,
             seed=self._seed,
             first_replica=self._first,
-            design_step=self._calls,
+            stream=self._calls,
             device=self._where,
             progress=report,
         )

@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "../potentials/potentials.h"
-#include "philox.h"
+#include "rules/philox.h"
 
 namespace amorph::engine {
 
@@ -285,8 +285,7 @@ bool run_replicas(const Replicas& replicas, const Work& work, ReplicaResult* res
         task.table = &table;
         task.stages = work.stages.data();
         task.n_stages = int(work.stages.size());
-        task.stream = {work.seed, work.first_replica + static_cast<std::uint32_t>(replica),
-                       work.design_step};
+        task.key = work.key.of(replica);
         task.purposes = work.purposes;
         task.trajectory = work.trajectory;
         const std::int64_t frames = replica * work.trajectory.frames * n * d;
@@ -316,21 +315,21 @@ bool run_replicas(const Replicas& replicas, const Work& work, ReplicaResult* res
     return for_each_replica(replicas.n_replicas, work.n_threads, stop, one, poll);
 }
 
-void random_positions(std::uint64_t seed, const std::uint32_t* purposes, std::int64_t first_replica,
-                      std::uint32_t design_step, const Replicas& replicas) {
+void random_positions(const RandomKey& first, const std::uint32_t* purposes,
+                      const Replicas& replicas) {
     const int d = replicas.dimension;
     const int n = replicas.n_particles;
     for (std::int64_t r = 0; r < replicas.n_replicas; ++r) {
         const Box& box = replicas.boxes[replicas.box_each ? r : 0];
-        const auto replica = static_cast<std::uint32_t>(first_replica + r);
+        const RandomKey key = first.of(r);
+        const auto numbers = [&](int half, std::uint32_t particle) {
+            return Philox(key.seed, purposes[half] << 24 | particle, key.replica, key.stream, 0);
+        };
         for (int i = 0; i < n; ++i) {
             const auto particle = static_cast<std::uint32_t>(i);
-            const Philox xy(seed, purposes[0] << 24 | particle, replica, design_step, 0);
+            const Philox xy = numbers(0, particle);
             double s[3] = {xy.uniform(0) - 0.5, xy.uniform(1) - 0.5, 0.0};
-            if (d == 3)
-                s[2] =
-                    Philox(seed, purposes[1] << 24 | particle, replica, design_step, 0).uniform(0) -
-                    0.5;
+            if (d == 3) s[2] = numbers(1, particle).uniform(0) - 0.5;
             double* x = replicas.positions + (r * n + i) * d;
             for (int a = 0; a < d; ++a) {
                 x[a] = 0.0;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels.h"
+#include "cpu/kernels.h"
 
 namespace amorph::engine {
 
@@ -75,9 +75,7 @@ struct Work {
     std::string instruction_set;
     std::vector<const PotentialTable*> tables;  // one, or one for each
     std::vector<Stage> stages;                  // none: only measure
-    std::uint64_t seed = 0;
-    std::uint32_t first_replica = 0;
-    std::uint32_t design_step = 0;
+    RandomKey key;                              // of the first replica
     Purposes purposes{};
     Trajectory trajectory{};  // of replica 0; the others' follow, frames * n * dimension apart
     // Bonds of all replicas one after another, those of replica r from bond_first[r] on; or one
@@ -105,10 +103,10 @@ bool for_each_replica(std::int64_t n_replicas, int n_threads, std::atomic<bool>&
 bool run_replicas(const Replicas& replicas, const Work& work, ReplicaResult* results,
                   double* forces, const std::function<bool(std::int64_t)>& poll);
 
-// Uniform positions in a box for replicas first_replica, first_replica + 1, ...; `purposes` are
+// Uniform positions in a box for replicas key.replica, key.replica + 1, ...; `purposes` are
 // the two purpose codes of the counter (for x and y, and for z).
-void random_positions(std::uint64_t seed, const std::uint32_t* purposes, std::int64_t first_replica,
-                      std::uint32_t design_step, const Replicas& replicas);
+void random_positions(const RandomKey& key, const std::uint32_t* purposes,
+                      const Replicas& replicas);
 
 // Energy and -u'(r)/r of pairs of types (0, 0).
 void evaluate_pairs(const PotentialTable& table, const std::string& instruction_set, std::int64_t n,

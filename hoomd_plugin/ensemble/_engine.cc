@@ -15,7 +15,7 @@
 #include <stdexcept>
 
 #include "../engine/batch.h"
-#include "../engine/device/gpu.h"
+#include "../engine/gpu/gpu.h"
 #include "../potentials/potentials.h"
 
 namespace nb = nanobind;
@@ -183,14 +183,20 @@ nb::object to_numpy(std::vector<T>&& values, std::initializer_list<std::size_t> 
     return nb::cast(nb::ndarray<nb::numpy, T>(held->data(), shape, owner));
 }
 
+// (seed, number of the first replica, stream), as amorph.handover.RandomKey is.
+using Key = std::tuple<std::uint64_t, std::uint32_t, std::uint32_t>;
+
+engine::RandomKey key_of(const Key& key) {
+    return {std::get<0>(key), std::get<1>(key), std::get<2>(key)};
+}
+
 nb::dict run(const std::string& potential, const Doubles& sigma,
              const std::vector<Doubles>& pair_parameters,
              const std::optional<std::vector<TabulatedArrays>>& tabulated,
              const MutableDoubles& boxes, const Integers& typeid_, const MutableDoubles& positions,
              const std::optional<MutableDoubles>& velocities, const nb::list& stages,
-             bool want_forces, std::uint64_t seed, std::uint32_t first_replica,
-             std::uint32_t design_step, std::array<std::uint32_t, 4> purposes, std::int64_t every,
-             const std::optional<MutableDoubles>& trajectory,
+             bool want_forces, const Key& key, std::array<std::uint32_t, 4> purposes,
+             std::int64_t every, const std::optional<MutableDoubles>& trajectory,
              const std::optional<MutableDoubles>& trajectory_velocities,
              const std::optional<Bonds>& bonds, int threads, const std::string& instruction_set,
              const std::optional<int>& gpu, nb::object progress) {
@@ -227,9 +233,7 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     work.instruction_set = instruction_set;
     for (const auto& table : tables) work.tables.push_back(&table);
     work.stages = held.stages;
-    work.seed = seed;
-    work.first_replica = first_replica;
-    work.design_step = design_step;
+    work.key = key_of(key);
     work.purposes = {{purposes[0], purposes[1]}, {purposes[2], purposes[3]}};
     work.n_threads = threads;
     if (bonds) {
@@ -316,8 +320,7 @@ nb::dict run(const std::string& potential, const Doubles& sigma,
     return out;
 }
 
-void random_positions(std::uint64_t seed, std::array<std::uint32_t, 2> purposes,
-                      std::int64_t first_replica, std::uint32_t design_step, const Doubles& boxes,
+void random_positions(const Key& key, std::array<std::uint32_t, 2> purposes, const Doubles& boxes,
                       const MutableDoubles& positions) {
     require(positions.ndim() == 3 && (positions.shape(2) == 2 || positions.shape(2) == 3),
             "positions must be (n_replicas, n_particles, 2 or 3)");
@@ -332,7 +335,7 @@ void random_positions(std::uint64_t seed, std::array<std::uint32_t, 2> purposes,
     replicas.boxes = box.data();
     replicas.box_each = boxes.shape(0) > 1;
     replicas.positions = positions.data();
-    engine::random_positions(seed, purposes.data(), first_replica, design_step, replicas);
+    engine::random_positions(key_of(key), purposes.data(), replicas);
 }
 
 nb::tuple scales(const std::string& potential, const Doubles& sigma,
@@ -420,12 +423,11 @@ NB_MODULE(_engine, m) {
     });
     m.def("run", &run, "potential"_a, "sigma"_a, "pair_parameters"_a, "tabulated"_a.none(),
           "boxes"_a, "typeid"_a, "positions"_a, nb::kw_only(), "velocities"_a.none(), "stages"_a,
-          "want_forces"_a, "seed"_a, "first_replica"_a, "design_step"_a, "purposes"_a, "every"_a,
-          "trajectory"_a.none(), "trajectory_velocities"_a.none(), "bonds"_a.none(), "threads"_a,
-          "instruction_set"_a, "gpu"_a.none(), "progress"_a.none());
+          "want_forces"_a, "key"_a, "purposes"_a, "every"_a, "trajectory"_a.none(),
+          "trajectory_velocities"_a.none(), "bonds"_a.none(), "threads"_a, "instruction_set"_a,
+          "gpu"_a.none(), "progress"_a.none());
     m.def("scales", &scales, "potential"_a, "sigma"_a, "pair_parameters"_a);
-    m.def("random_positions", &random_positions, "seed"_a, "purposes"_a, "first_replica"_a,
-          "design_step"_a, "boxes"_a, "positions"_a);
+    m.def("random_positions", &random_positions, "key"_a, "purposes"_a, "boxes"_a, "positions"_a);
     m.def("evaluate_pairs", &evaluate_pairs, "potential"_a, "sigma"_a, "pair_parameters"_a,
           "tabulated"_a.none(), "r"_a, "instruction_set"_a);
     m.attr("most_breaks") = int(amorph::potentials::Table::most_breaks);

@@ -31,10 +31,8 @@ def evaluate_pairs(
     instruction_set: str,
 ) -> tuple[Doubles, Doubles]: ...
 def random_positions(
-    seed: int,
+    key: tuple[int, int, int],
     purposes: Sequence[int],
-    first_replica: int,
-    design_step: int,
     boxes: Doubles,
     positions: Doubles,
 ) -> None: ...
@@ -51,9 +49,7 @@ def run(
     velocities: Doubles | None,
     stages: Sequence[Mapping[str, Any]],
     want_forces: bool,
-    seed: int,
-    first_replica: int,
-    design_step: int,
+    key: tuple[int, int, int],
     purposes: Sequence[int],
     every: int,
     trajectory: Doubles | None,

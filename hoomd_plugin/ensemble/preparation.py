@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import BoxTooSmallError, InputError, check_box
+from amorph.handover import BoxTooSmallError, InputError, check_box, random_key
 from amorph.handover.arguments import count, described, real_numbers, whole_numbers
 from amorph.handover.potentials import attracts
 
@@ -15,7 +15,6 @@ from .engine import Parameters, Tables, no_pairs, tables, thread_count
 from .replicas import EngineBonds, Replicas, checked_replicas, run
 from .result import Ensemble, Trajectory
 from .stages import Brownian, Compress, Langevin, Minimize, Stage, total_steps
-from .starts import checked_keys
 
 __all__ = ["check", "prepare"]
 
@@ -33,7 +32,7 @@ def prepare(
     velocities: ArrayLike | None = None,
     seed: int | None = None,
     first_replica: int = 0,
-    design_step: int = 0,
+    stream: int = 0,
     trajectory_every: int | None = None,
     trajectory_velocities: bool = False,
     device: str = "cpu",
@@ -70,7 +69,7 @@ def prepare(
         The key of all random numbers, 0 to 2^64 - 1; 0 if dynamics need one and none is given.
     first_replica:
         The number of the first replica, which its random numbers depend on.
-    design_step:
+    stream:
         A further number they depend on, 0 to 2^32 - 1: another one in each call that goes on with
         the same replicas, whose noise would else be the same again.
     trajectory_every, trajectory_velocities:
@@ -96,7 +95,7 @@ def prepare(
     table, start, springs = _checked(theta, positions, typeid, box, bonds)
     total, n, dimension = start.positions.shape
     check_stages(stages, table, start, open_space=box is None)
-    key, first = checked_keys(0 if seed is None else seed, first_replica, total)
+    key = random_key(0 if seed is None else seed, first_replica, stream, replicas=total)
     thread_count(threads)
     chosen_device(device)
     moving = total_steps(stages) > 0
@@ -137,9 +136,7 @@ def prepare(
         start,
         [part for own in parts for part in own],
         velocities=speeds,
-        seed=key,
-        first_replica=first,
-        design_step=count("design_step", design_step, least=0, below=2**32),
+        key=key,
         every=0 if trajectory is None else trajectory.every,
         trajectory=None if trajectory is None else trajectory.positions,
         trajectory_velocities=None if trajectory is None else trajectory.velocities,
@@ -162,8 +159,8 @@ def prepare(
         potential=None if theta is None else table.potential,
         parameters=table.parameters,
         tolerance=float(last.tolerance) if isinstance(last, (Minimize, Compress)) else None,
-        seed=None if seed is None else key,
-        replica=np.arange(first, first + total),
+        seed=None if seed is None else key.seed,
+        replica=np.arange(key.replica, key.replica + total),
         velocities=speeds,
         trajectory=trajectory,
         bonds=springs,

@@ -12,7 +12,15 @@ from .devices import chosen_device
 from .engine import Parameters, Tables, all_tabulated, tables, thread_count
 from .preparation import Progress, check_stages_in, prepare
 from .result import Ensemble
-from .stages import Brownian, Compress, Langevin, Minimize, Stage
+from .stages import (
+    MAX_STEPS,
+    TOLERANCE,
+    Brownian,
+    Compress,
+    Langevin,
+    Minimize,
+    Stage,
+)
 from .starts import Order, make_start, start_box
 
 __all__ = [
@@ -34,8 +42,8 @@ def minimize(
     typeid: ArrayLike,
     box: ArrayLike | None,
     *,
-    tolerance: float = 1e-10,
-    max_steps: int = 200_000,
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
     pressure: float | None = None,
     pressure_tolerance: float = 1e-6,
     device: str = "cpu",
@@ -95,8 +103,8 @@ def quench(
     noise: float = 0.0,
     composition: Sequence[float] | None = None,
     order: Order = "in_order",
-    tolerance: float = 1e-10,
-    max_steps: int = 200_000,
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -187,8 +195,8 @@ def anneal(
     noise: float = 0.0,
     composition: Sequence[float] | None = None,
     order: Order = "in_order",
-    tolerance: float = 1e-10,
-    max_steps: int = 200_000,
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -262,8 +270,8 @@ def compress(
     noise: float = 0.0,
     composition: Sequence[float] | None = None,
     order: Order = "in_order",
-    tolerance: float = 1e-10,
-    max_steps: int = 200_000,
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -317,8 +325,8 @@ def quench_stages(
     theta: AnyParameters | None,
     dimension: int,
     *,
-    tolerance: float = 1e-10,
-    max_steps: int = 200_000,
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
     pressure: float | None = None,
     pressure_tolerance: float = 1e-6,
 ) -> list[Stage]:
@@ -346,8 +354,8 @@ def anneal_stages(
     schedule: Literal["linear", "exponential"] = "linear",
     temperature_at: Sequence[float] | None = None,
     dynamics: Literal["langevin", "brownian"] = "langevin",
-    tolerance: float = 1e-10,
-    max_steps: int = 200_000,
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
     pressure: float | None = None,
     pressure_tolerance: float = 1e-6,
 ) -> list[Stage]:
@@ -379,8 +387,8 @@ def compress_stages(
     *,
     final_density: float,
     increments: int = 100,
-    tolerance: float = 1e-10,
-    max_steps: int = 200_000,
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
 ) -> list[Stage]:
     """What `compress` does to its replicas, as `prepare` takes it; arguments as there."""
     return [

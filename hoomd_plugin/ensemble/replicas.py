@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amorph.handover import DeviceError, InputError, Purpose, UnknownTypeError
+from amorph.handover import DeviceError, InputError, Purpose, RandomKey, UnknownTypeError
 from amorph.handover.arguments import real_numbers, whole_numbers
 
 from . import _engine
@@ -80,9 +80,7 @@ def run(
     *,
     want_forces: bool = False,
     velocities: NDArray[np.float64] | None = None,
-    seed: int = 0,
-    first_replica: int = 0,
-    design_step: int = 0,
+    key: RandomKey | None = None,
     every: int = 0,
     trajectory: NDArray[np.float64] | None = None,
     trajectory_velocities: NDArray[np.float64] | None = None,
@@ -106,9 +104,7 @@ def run(
             velocities=velocities,
             stages=list(stages),
             want_forces=want_forces,
-            seed=seed,
-            first_replica=first_replica,
-            design_step=design_step,
+            key=key or RandomKey(),
             purposes=[Purpose.NOISE, Purpose.NOISE_Z, Purpose.VELOCITY, Purpose.VELOCITY_Z],
             every=every,
             trajectory=trajectory,

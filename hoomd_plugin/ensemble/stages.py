@@ -25,6 +25,10 @@ _FIRE = (
     "mixing_decay",
     "delay",
 )
+TOLERANCE = 1e-10
+"""The largest force at which a minimisation has converged, unless another one is asked for."""
+MAX_STEPS = 200_000
+"""The steps after which a minimisation ends, unless others are asked for."""
 # The counter of the random numbers holds the time step in 32 bits.
 _MOST_STEPS = 2**32
 
@@ -63,8 +67,8 @@ class Minimize:
         residual force of each of its linear systems, relative; ``max_products`` for each.
     """
 
-    tolerance: float = 1e-10
-    max_steps: int = 200_000
+    tolerance: float = TOLERANCE
+    max_steps: int = MAX_STEPS
     pressure: float | None = None
     pressure_tolerance: float = 1e-6
     from_pressure: float | None = None
@@ -263,8 +267,8 @@ class Compress:
 
     density: float
     increments: int = 1
-    tolerance: float = 1e-10
-    max_steps: int = 200_000
+    tolerance: float = TOLERANCE
+    max_steps: int = MAX_STEPS
 
     def check(self) -> None:
         """Raise `InputError` for what cannot be."""

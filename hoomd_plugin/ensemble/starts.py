@@ -15,7 +15,9 @@ from amorph.handover import (
     GSDReader,
     InputError,
     Purpose,
+    RandomKey,
     check_box_matrix,
+    random_key,
     read_gsd,
     type_names,
     uniforms,
@@ -37,7 +39,6 @@ from .engine import Parameters, Tables, boxes_for, no_pairs, tables
 __all__ = [
     "LATTICES",
     "Start",
-    "checked_keys",
     "lattice",
     "make_start",
     "random_positions",
@@ -153,7 +154,7 @@ def typeids(
     replicas: int = 1,
     seed: int = 0,
     first_replica: int = 0,
-    design_step: int = 0,
+    stream: int = 0,
 ) -> NDArray[np.int32]:
     """Types of the particles.
 
@@ -167,8 +168,8 @@ def typeids(
     order:
         ``in_order``: first all of type 0, then of type 1, ..., in every replica; ``random``: each
         replica's particles shuffled by a permutation that follows from (seed, replica number,
-        design step).
-    replicas, seed, first_replica, design_step:
+        stream).
+    replicas, seed, first_replica, stream:
         As in `random_positions`; used by ``random`` alone.
 
     Returns
@@ -210,14 +211,10 @@ def typeids(
     check_choice("order", order, ("in_order", "random"))
     if order == "in_order":
         return in_order
-    key, first = checked_keys(seed, first_replica, replicas)
-    ranks = uniforms(
-        key,
-        Purpose.TYPE_ORDER,
-        np.arange(n_particles)[None],
-        np.arange(first, first + replicas)[:, None],
-        _design_step(design_step),
-    )[..., 0]
+    key = random_key(seed, first_replica, stream, replicas=replicas)
+    which = np.arange(key.replica, key.replica + replicas)[:, None]
+    particles = np.arange(n_particles)[None]
+    ranks = uniforms(key.seed, Purpose.TYPE_ORDER, particles, which, key.stream)[..., 0]
     out = np.empty((replicas, n_particles), dtype=np.int32)
     np.put_along_axis(out, np.argsort(ranks, axis=1, kind="stable"), in_order[None], axis=1)
     return out
@@ -230,11 +227,11 @@ def random_positions(
     seed: int,
     *,
     first_replica: int = 0,
-    design_step: int = 0,
+    stream: int = 0,
 ) -> NDArray[np.float64]:
     """Uniform random positions (R, N, d) in a box.
 
-    A replica's positions depend on (seed, replica number, design step) alone: see
+    A replica's positions depend on (seed, replica number, stream) alone: see
     `amorph.handover.random_keys`.
 
     Parameters
@@ -247,8 +244,8 @@ def random_positions(
         0 to 2^64 - 1.
     first_replica:
         The number of the first replica; the others follow.
-    design_step:
-        The step of an optimisation that wants starts of its own, 0 to 2^32 - 1.
+    stream:
+        A further number that they follow from, 0 to 2^32 - 1: other starts of the same replicas.
 
     Raises
     ------
@@ -258,16 +255,15 @@ def random_positions(
     matrix = check_box_matrix(box)
     n = count("n_particles", n_particles, below=2**24)
     r = count("replicas", replicas)
-    key, first = checked_keys(seed, first_replica, r)
-    positions = np.empty((r, n, len(matrix)))
-    _engine.random_positions(
-        key,
-        [Purpose.START_POSITION, Purpose.START_POSITION_Z],
-        first,
-        _design_step(design_step),
-        np.ascontiguousarray(matrix[None]),
-        positions,
-    )
+    return _random_positions(n, matrix, r, random_key(seed, first_replica, stream, replicas=r))
+
+
+def _random_positions(
+    n: int, box: NDArray[np.float64], replicas: int, key: RandomKey
+) -> NDArray[np.float64]:
+    positions = np.empty((replicas, n, len(box)))
+    purposes = [Purpose.START_POSITION, Purpose.START_POSITION_Z]
+    _engine.random_positions(key, purposes, np.ascontiguousarray(box[None]), positions)
     return positions
 
 
@@ -373,7 +369,7 @@ def make_start(
     composition: Sequence[float] | None = None,
     order: Order = "in_order",
     first_replica: int = 0,
-    design_step: int = 0,
+    stream: int = 0,
 ) -> Start:
     """Replicas in a cubic (square) box at random, or on a lattice.
 
@@ -389,7 +385,7 @@ def make_start(
         component, in units of length.
     composition, order:
         See `typeids`.
-    design_step:
+    stream:
         As in `random_positions`.
 
     Raises
@@ -406,7 +402,7 @@ def make_start(
     box = start_box(start, n_particles, density, dimension)
     n = count("n_particles", n_particles, below=2**24)
     r = count("replicas", replicas)
-    key, first = checked_keys(seed, first_replica, r)
+    key = random_key(seed, first_replica, stream, replicas=r)
     not_negative("noise", noise)
     types = typeids(
         n,
@@ -414,20 +410,19 @@ def make_start(
         composition,
         order=order,
         replicas=r,
-        seed=key,
-        first_replica=first,
-        design_step=design_step,
+        seed=key.seed,
+        first_replica=key.replica,
+        stream=key.stream,
     )
     if start == "random":
         if noise:
             raise InputError(f"noise = {noise!r}: random starts have no lattice sites to leave.")
         boxes_for(box, table, 1, dimension)
-        positions = random_positions(n, box, r, key, first_replica=first, design_step=design_step)
-        return Start(positions, types, box[None])
+        return Start(_random_positions(n, box, r, key), types, box[None])
     sites, box = _lattice_of(start, n, density, dimension)
     positions = np.repeat(sites[None], r, axis=0)
     if noise:
-        positions += noise * _normals(key, first, r, n, dimension, _design_step(design_step))
+        positions += noise * _normals(key, r, n, dimension)
     return Start(positions, types, box[None])
 
 
@@ -451,18 +446,12 @@ def _lattice_of(
     return lattice(name, n, density)
 
 
-def _design_step(number: int) -> int:
-    return count("design_step", number, least=0, below=2**32)
-
-
-def _normals(
-    seed: int, first: int, replicas: int, n: int, dimension: int, step: int
-) -> NDArray[np.float64]:
+def _normals(key: RandomKey, replicas: int, n: int, dimension: int) -> NDArray[np.float64]:
     """Normal numbers (R, N, d) by the method of Box and Muller."""
     out = np.empty((replicas, n, 2 * (dimension - 1)))
     for half, purpose in enumerate((Purpose.START_NOISE, Purpose.START_NOISE_Z)[: dimension - 1]):
-        which = np.arange(first, first + replicas)[:, None]
-        u = uniforms(seed, purpose, np.arange(n)[None], which, step)
+        which = np.arange(key.replica, key.replica + replicas)[:, None]
+        u = uniforms(key.seed, purpose, np.arange(n)[None], which, key.stream)
         radius = np.sqrt(-2.0 * np.log1p(-u[..., 0]))
         out[..., 2 * half] = radius * np.cos(2 * np.pi * u[..., 1])
         out[..., 2 * half + 1] = radius * np.sin(2 * np.pi * u[..., 1])
@@ -560,14 +549,3 @@ def _frame_bonds(
         )
     long = frame.log.get("springs/length") if length is None else length
     return Bonds(frame.bonds, stiff, long)
-
-
-def checked_keys(seed: int, first_replica: int, replicas: int) -> tuple[int, int]:
-    """The seed and the first replica's number as keys of random numbers; raises `InputError`."""
-    key = count("seed", seed, least=0, below=2**64)
-    first = count("first_replica", first_replica, least=0, below=2**32)
-    if first + replicas > 2**32:
-        raise InputError(
-            f"first_replica = {first} with {replicas} replicas: replica numbers end at {2**32 - 1}."
-        )
-    return key, first

@@ -53,7 +53,7 @@ from .potentials import (
     pairs_to_matrix,
     type_names,
 )
-from .random_keys import Purpose, philox4x32, uniforms
+from .random_keys import Purpose, RandomKey, philox4x32, random_key, uniforms
 from .table_building import build_table
 
 __all__ = [
@@ -81,6 +81,7 @@ __all__ = [
     "Parameter",
     "PotentialMissingError",
     "Purpose",
+    "RandomKey",
     "SchemaError",
     "TableError",
     "UnknownPotentialError",
@@ -103,6 +104,7 @@ __all__ = [
     "pair_places",
     "pairs_to_matrix",
     "philox4x32",
+    "random_key",
     "read_gsd",
     "reduce_tilt",
     "type_names",

@@ -1,18 +1,20 @@
 """The keys of random numbers: Philox4x32-10, a function of a key and a counter and of nothing else.
 
 A number is named by what it is for, so that it does not depend on the order of work, the number of
-threads or the device. The key is the seed; the counter is (purpose and particle, replica, design
-step, MD step). See Salmon et al., SC '11, doi:10.1145/2063384.2063405.
+threads or the device. The key is the seed; the counter is (purpose and particle, replica, stream,
+MD step). See Salmon et al., SC '11, doi:10.1145/2063384.2063405.
 """
 
 import enum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import count
 from .errors import InputError
 
-__all__ = ["Purpose", "philox4x32", "uniforms"]
+__all__ = ["Purpose", "RandomKey", "philox4x32", "random_key", "uniforms"]
 
 
 class Purpose(enum.IntEnum):
@@ -36,6 +38,41 @@ class Purpose(enum.IntEnum):
     """A particle's displacement from its lattice site in z."""
     TYPE_ORDER = 8
     """A particle's rank (the first number of the two) where types are assigned at random."""
+
+
+class RandomKey(NamedTuple):
+    """Where the random numbers of replicas stand.
+
+    Attributes
+    ----------
+    seed:
+        0 to 2^64 - 1.
+    replica:
+        The number of the first replica; the others follow.
+    stream:
+        A further number, which sets apart what goes on with the same replicas: 0 to 2^32 - 1.
+    """
+
+    seed: int = 0
+    replica: int = 0
+    stream: int = 0
+
+
+def random_key(
+    seed: int, first_replica: int = 0, stream: int = 0, *, replicas: int = 1
+) -> RandomKey:
+    """The key of so many replicas' random numbers, checked; raises `InputError`."""
+    key = RandomKey(
+        count("seed", seed, least=0, below=2**64),
+        count("first_replica", first_replica, least=0, below=2**32),
+        count("stream", stream, least=0, below=2**32),
+    )
+    if key.replica + replicas > 2**32:
+        raise InputError(
+            f"first_replica = {key.replica} with {replicas} replicas: replica numbers end at "
+            f"{2**32 - 1}."
+        )
+    return key
 
 
 _ROUNDS = 10
@@ -74,7 +111,7 @@ def uniforms(
     purpose: Purpose,
     particle: ArrayLike,
     replica: ArrayLike,
-    design_step: ArrayLike = 0,
+    stream: ArrayLike = 0,
     md_step: ArrayLike = 0,
 ) -> NDArray[np.float64]:
     """Two numbers, uniform in [0, 1) with 53 bits each, for each counter.
@@ -87,7 +124,7 @@ def uniforms(
         What the numbers are for.
     particle:
         Below 2**24.
-    replica, design_step, md_step:
+    replica, stream, md_step:
         Below 2**32.
 
     ``particle`` and the rest are broadcast together to a shape (...); returns (..., 2) float64.
@@ -101,7 +138,7 @@ def uniforms(
         _integers(name, value, 32)
         for name, value in (
             ("replica", replica),
-            ("design_step", design_step),
+            ("stream", stream),
             ("md_step", md_step),
         )
     ]
@@ -109,7 +146,7 @@ def uniforms(
         counter = np.stack(np.broadcast_arrays(first, *rest), axis=-1)
     except ValueError as error:
         raise InputError(
-            "particle, replica, design_step and md_step cannot be broadcast together: shapes "
+            "particle, replica, stream and md_step cannot be broadcast together: shapes "
             f"{first.shape}, {', '.join(str(a.shape) for a in rest)}."
         ) from error
     w = philox4x32(np.stack([seed_value & _LOW, seed_value >> _WORD]), counter).astype(np.uint64)

@@ -14,6 +14,9 @@
 
 namespace emulated {
 
+// How one who waits lets others go on.
+inline void (*pass)() = [] { std::this_thread::yield(); };
+
 class Barrier {
   public:
     explicit Barrier(int size) : size_(size) {}
@@ -24,7 +27,7 @@ class Barrier {
             round_.fetch_add(1);
             return;
         }
-        while (round_.load() == round) std::this_thread::yield();
+        while (round_.load() == round) pass();
     }
 
   private:
@@ -62,10 +65,13 @@ struct Index {
 };
 
 inline thread_local Block* block = nullptr;
+// Of the block that runs, where blocks run one after another.
+inline std::vector<char> shared_memory;
 
 }  // namespace emulated
 
 inline thread_local emulated::Index threadIdx;
+inline thread_local emulated::Index blockIdx;
 inline emulated::Index blockDim;
 
 inline void __syncthreads() { emulated::block->barrier.wait(); }
@@ -99,7 +105,10 @@ T __shfl_up_sync(unsigned mask, T value, int step) {
     const unsigned lane = threadIdx.x % 32;
     return emulated_exchange(mask, value, lane >= unsigned(step) ? lane - unsigned(step) : lane);
 }
-inline int atomicAdd(int* p, int value) { return std::atomic_ref<int>(*p).fetch_add(value); }
+template <class T>
+T atomicAdd(T* p, T value) {
+    return std::atomic_ref<T>(*p).fetch_add(value);
+}
 inline int atomicMax(int* p, int value) {
     std::atomic_ref<int> at(*p);
     int old = at.load();

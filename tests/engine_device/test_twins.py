@@ -14,12 +14,12 @@ COMPILER = shutil.which("g++")
 TWINS = [HERE / f"{name}.cc" for name in ("main", "minimisation", "stages", "twins")]
 TEAMS = [HERE / f"{name}.cc" for name in ("teams", "twins")]
 SOURCES = {
-    ENGINE / "kernels.cc": ["-O0", "-DAMORPH_ISA=generic"],
+    ENGINE / "cpu" / "kernels.cc": ["-O0", "-DAMORPH_ISA=generic"],
     ENGINE / "batch.cc": ["-O0"],
-    ENGINE / "workspace.cc": ["-O0"],
-    ENGINE / "device" / "pack.cc": ["-O0"],
-    ENGINE / "device" / "plan.cc": ["-O0"],
-    ENGINE / "device" / "gpu.cc": ["-O0"],
+    ENGINE / "cpu" / "workspace.cc": ["-O0"],
+    ENGINE / "gpu" / "pack.cc": ["-O0"],
+    ENGINE / "gpu" / "plan.cc": ["-O0"],
+    ENGINE / "gpu" / "gpu.cc": ["-O0"],
 }
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the twins with")

@@ -12,11 +12,11 @@
 #endif
 
 #include "../../hoomd_plugin/engine/batch.h"
-#include "../../hoomd_plugin/engine/device/cases.h"
-#include "../../hoomd_plugin/engine/device/gpu.h"
-#include "../../hoomd_plugin/engine/device/pack.h"
-#include "../../hoomd_plugin/engine/device/plan.h"
-#include "../../hoomd_plugin/engine/device/run.h"
+#include "../../hoomd_plugin/engine/gpu/cases.h"
+#include "../../hoomd_plugin/engine/gpu/gpu.h"
+#include "../../hoomd_plugin/engine/gpu/pack.h"
+#include "../../hoomd_plugin/engine/gpu/plan.h"
+#include "../../hoomd_plugin/engine/gpu/run.h"
 
 using namespace amorph::engine;
 namespace device = amorph::engine::device;
@@ -87,9 +87,7 @@ struct System {
     }
     Work work(std::vector<Stage> stages = {}) {
         Work w;
-        w.seed = 77;
-        w.first_replica = 5;
-        w.design_step = 11;
+        w.key = {77, 5, 11};
         w.purposes = {{1, 2}, {3, 4}};
         w.bond_first = bond_first;
         w.bonds = {std::int64_t(bond_length.size()), bonded.data(), bond_stiffness.data(),

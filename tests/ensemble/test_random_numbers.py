@@ -99,10 +99,10 @@ def test_replicas_with_one_start_are_no_clones(kind: str, morse: Any) -> None:
     start = ensemble.make_start(morse, 64, DENSITY, 2, 1, seed=3)
     x = np.repeat(start.positions, 4, axis=0)
 
-    def ends(seed: int, first: int, design_step: int = 0) -> np.ndarray:
+    def ends(seed: int, first: int, stream: int = 0) -> np.ndarray:
         return ensemble.prepare(
             morse, x, start.typeid, start.boxes, STAGES[kind],
-            seed=seed, first_replica=first, design_step=design_step,
+            seed=seed, first_replica=first, stream=stream,
         ).positions  # fmt: skip
 
     found = ends(1, 0)

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "../potentials/real.h"
+#include "../../potentials/real.h"
 
 namespace amorph::engine {
 

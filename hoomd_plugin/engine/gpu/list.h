@@ -5,69 +5,12 @@
 
 #include <cmath>
 
+#include "../rules/skin.h"
 #include "replica.h"
 
 namespace amorph::engine::device {
 
 enum class Built { done, not_finite, overflow };
-
-// How wide the skin is, and when it is time for another list. With a cutoff of R diameters, a skin
-// of s makes the force loop longer by a share of d s / R, and lasts s / (2 v) steps where the
-// fastest particle moves v diameters a step; with a build costing as much as c force loops,
-// s = sqrt(2 c v R / d) is best, or somewhat more.
-struct Skin {
-    // The widest makes rows longer by this: what the columns' capacity reckons with.
-    static constexpr double most_growth = 1.4;
-    static constexpr double least = 0.02;
-    double diameter;
-    double cutoff;
-    double most;
-    double factor;
-    double width;
-    double moved = 0.0;
-    int age = 0;
-
-    // `cost`: of a build, in force loops.
-    AMORPH_HOSTDEVICE Skin(int dimension, const Scales& scales, double cost)
-        : diameter(scales.max_sigma), cutoff(scales.max_cutoff) {
-        const double ratio = scales.max_cutoff / scales.max_sigma;
-        const double growth =
-            dimension == 2 ? potentials::square_root(most_growth) : std::cbrt(most_growth);
-        most = ratio * (growth - 1.0);
-        factor = 3.0 * cost * ratio / dimension;
-        width = potentials::smaller(0.3, most);
-    }
-    AMORPH_HOSTDEVICE double best() const {
-        const double s = potentials::square_root(factor * moved / age);
-        return s < least ? least : (s < most ? s : most);
-    }
-    // The width for the next list.
-    AMORPH_HOSTDEVICE double renew() {
-        if (age > 0) width = best();
-        age = 0;
-        return width * diameter;
-    }
-    // How far a particle may go, the box's strain apart, from where it was when the list was built:
-    // a pair beyond cutoff and skin stays beyond exp(strain) of that, less two such ways. 0 where
-    // the strain alone has used the skin up.
-    AMORPH_HOSTDEVICE double reach(double strain = 0.0) const {
-        const double shrunk = strain < 0.0 ? -strain * (cutoff + width * diameter) : 0.0;
-        const double left = 0.5 * (width * diameter - shrunk);
-        return left > 0.0 ? left : 0.0;
-    }
-    // After a step: whether another list is due, `far` telling whether a particle has left the
-    // reach, `distance()` how far one is at most.
-    template <class Distance>
-    AMORPH_HOSTDEVICE bool used_up(bool far, Distance distance, double strain = 0.0) {
-        ++age;
-        if (cutoff == 0.0) return false;  // there is nothing to list
-        moved = 0.5 * width;
-        if (far) return true;
-        if (age % 16 != 0) return false;
-        moved = 0.5 * width + (distance() - reach(strain)) / diameter;
-        return width > 2.0 * best();
-    }
-};
 
 // The cells of a box: at least `reach` wide, fewer than particles.
 template <int D>
@@ -175,6 +118,19 @@ AMORPH_HOSTDEVICE double build_cost(const Replica<D, L>& r) {
     const double ball = D == 2 ? 3.14 * cutoff * cutoff : 4.19 * cutoff * cutoff * cutoff;
     const double tried = cells_pay(r, grid) ? 2.0 * grid.share : 1.0;
     return 0.3 + 0.2 * tried * r.n / (1.0 + 1.2 * r.n * ball / volume);
+}
+
+// The widest skin makes rows longer by this: what the columns' capacity reckons with.
+constexpr double most_growth = 1.4;
+
+// A skin whose lists are made for this cost (see `build_cost`). With a cutoff of R diameters, one
+// of s diameters makes the force loop longer by a share of d s / R.
+AMORPH_HOSTDEVICE inline Skin skin_of(int dimension, const Scales& scales, double cost) {
+    const double ratio = scales.max_cutoff / scales.max_sigma;
+    const double growth =
+        dimension == 2 ? potentials::square_root(most_growth) : std::cbrt(most_growth);
+    const double factor = 3.0 * cost * ratio / dimension;
+    return Skin(scales.max_sigma, scales.max_cutoff, ratio * (growth - 1.0), factor);
 }
 
 template <int D, int L, class Team>

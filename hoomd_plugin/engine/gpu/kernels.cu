@@ -10,16 +10,23 @@ namespace amorph::engine::device {
 namespace {
 
 __device__ unsigned long long nanoseconds() {
-    unsigned long long t;
+    unsigned long long t = 0;
+#ifndef AMORPH_EMULATED_BLOCK
     asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
+#endif
     return t;
 }
 
 template <class Formula, int D, int L, bool Shared, bool General>
 __global__ void __launch_bounds__(most_threads, 1)
     run_kernel(const __grid_constant__ Launch launch) {
+#ifdef AMORPH_EMULATED_BLOCK
+    char* const shared = emulated::shared_memory.data();
+    static BlockTeam::Storage storage;
+#else
     extern __shared__ __align__(16) char shared[];
     __shared__ BlockTeam::Storage storage;
+#endif
     BlockTeam team(storage);
     char* const global = launch.arenas + blockIdx.x * launch.batch.layout.global_bytes;
     while (true) {

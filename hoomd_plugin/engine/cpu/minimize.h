@@ -2,11 +2,23 @@
 // method at its end. Part of a kernel: see kernels.cc.
 #pragma once
 
+#include "../rules/skin.h"
+#include "../rules/strain.h"
 #include "fire.h"
 #include "inner.h"
-#include "skin.h"
 
 namespace amorph::engine::AMORPH_ISA {
+
+// Of a skin that makes the force loop longer by about its width in diameters.
+inline Skin skin_of(const PairTable& table) {
+    return Skin(table.max_sigma, table.max_cutoff, 0.6, 3.0);
+}
+
+// What a list that was just built says of its cost: a particle's share of the build was measured to
+// cost as much as two packs of its pairs' forces.
+inline double skin_factor(const Workspace& w) {
+    return 3.0 * (2.0 * w.n * Pack::width / double(w.row[w.n] + Pack::width));
+}
 
 // Positions and box times exp(strain), the positions where the list was built along with them.
 inline void strain_all(Workspace& w, Box& box, double strain) {
@@ -32,12 +44,8 @@ class Minimization {
           stop_(*task.stop),
           out_(out),
           fire_(stage.fire, table_.max_stiffness, table_.max_sigma),
-          skin_(table_.max_sigma) {
-        strain_.off = !AtPressure;
-        first_volume_ = box_.volume(D);
-        strain_.unit = D * __builtin_sqrt(first_volume_);
-        if constexpr (D == 3) strain_.unit /= __builtin_sqrt(table_.max_sigma);
-    }
+          skin_(skin_of(table_)),
+          strain_(D, box_.volume(D), table_.max_sigma, !AtPressure) {}
 
     Status run() {
         const Status status = minimize();
@@ -48,7 +56,6 @@ class Minimization {
 
   private:
     Status minimize() {
-        const double tolerance_squared = stage_.tolerance * stage_.tolerance;
         double newton_force = stage_.newton.start * table_.max_stiffness * table_.max_sigma;
         bool rebuild = true;
         for (int k = 0; k < w_.length; k += Pack::width) Pack(0.0).store(w_.v + k);
@@ -56,16 +63,10 @@ class Minimization {
             if (rebuild && !build()) return Status::not_finite;
             forces();
             FireSums s = sums<D>(w_);
-            if constexpr (AtPressure) {
-                s.power += strain_.force * strain_velocity_;
-                s.speed_squared += strain_velocity_ * strain_velocity_;
-                s.force_squared += strain_.force * strain_.force;
-            }
-            if (!(s.force_squared + s.speed_squared < 1e300)) return Status::not_finite;
-            if (s.max_force_squared <= tolerance_squared && pressure_reached())
-                return Status::converged;
-            if (steps >= stage_.steps) return Status::step_limit;
-            if ((steps & 31) == 0 && stop_.load(std::memory_order_relaxed))
+            if constexpr (AtPressure) strain_.add_to(s);
+            const Status now = verdict(s, stage_, steps, pressed());
+            if (now != Status::ran) return now;
+            if (looks_for_stop(steps) && stop_.load(std::memory_order_relaxed))
                 return Status::interrupted;
             const double largest =
                 __builtin_sqrt(s.max_force_squared) + __builtin_fabs(strain_.force);
@@ -76,39 +77,25 @@ class Minimization {
                 continue;
             }
             const FireMove move = fire_.decide(s, [this](const FireMove& chosen) {
-                if (!AtPressure) return chosen.dt;
-                constexpr double most = 0.02;  // strain of a step
-                const double speed = chosen.back != 0.0 ? 0.0 : __builtin_fabs(strain_velocity_);
-                return Fire::limited(chosen.dt, chosen, speed, __builtin_fabs(strain_.force),
-                                     most * strain_.unit);
+                return AtPressure ? strain_.limited(chosen) : chosen.dt;
             });
             ++out_.steps;
-            if (move.back != 0.0) {
-                step_back(w_, move.back);
-                if constexpr (AtPressure) {
-                    strain_all(w_, box_, move.back * strain_velocity_ / strain_.unit);
-                    strain_since_ += move.back * strain_velocity_ / strain_.unit;
-                    strain_velocity_ = 0.0;
-                }
-            }
+            if (move.back != 0.0) step_back(w_, move.back);
             if constexpr (AtPressure) {
-                strain_velocity_ = move.keep * (strain_velocity_ + move.dt * strain_.force) +
-                                   move.mix * strain_.force;
-                const double strained = move.dt * strain_velocity_ / strain_.unit;
-                strain_all(w_, box_, strained);
-                strain_since_ += strained;
-                const Status box = check_box();
+                if (move.back != 0.0) strain_all(w_, box_, strain_.back(move));
+                strain_all(w_, box_, strain_.forth(move));
+                const Status box = judge_box();
                 if (box != Status::ran) return box;
             }
-            rebuild = skin_.used_up(advance<D>(w_, move.dt, move.keep, move.mix), strain_since_,
-                                    table_.max_cutoff);
+            const double farthest = __builtin_sqrt(advance<D>(w_, move.dt, move.keep, move.mix));
+            rebuild = skin_.used_up(farthest, strain_.since_built);
         }
     }
 
     bool build() {
         if (!inner_.build_neighbors(w_, box_, table_, skin_.renew())) return false;
-        strain_since_ = 0.0;
-        skin_.built(w_);
+        strain_.since_built = 0.0;
+        skin_.factor = skin_factor(w_);
         ++out_.builds;
         return true;
     }
@@ -118,8 +105,8 @@ class Minimization {
             inner_.measure_forces(w_, box_, table_, out_.energy, out_.virial);
             double trace = 0.0;
             for (int a = 0; a < D; ++a) trace += out_.virial[a];
-            volume_ = box_.volume(D);
-            strain_.force = -(trace + D * stage_.pressure * volume_) / strain_.unit;
+            strain_.volume = box_.volume(D);
+            strain_.pull(D, trace, stage_.pressure);
         } else {
             inner_.compute_forces(w_, box_, table_);
         }
@@ -128,27 +115,21 @@ class Minimization {
     void hessian() {
         inner_.compute_hessian[AtPressure](w_, box_, table_, strain_);
         if constexpr (AtPressure) {
-            volume_ = box_.volume(D);
-            const double work = D * stage_.pressure * volume_;
+            strain_.volume = box_.volume(D);
+            const double work = D * stage_.pressure * strain_.volume;
             strain_.force -= work / strain_.unit;
             strain_.stiffness += D * work / (strain_.unit * strain_.unit);
         }
     }
 
-    bool pressure_reached() const {
-        if constexpr (!AtPressure) return true;
-        if (stage_.pressure == 0.0) return __builtin_fabs(strain_.force) <= stage_.tolerance;
-        const double off = __builtin_fabs(strain_.force) * strain_.unit / (D * volume_);
-        return off <= stage_.pressure_tolerance * __builtin_fabs(stage_.pressure);
-    }
+    bool pressed() const { return !AtPressure || strain_.reached(D, stage_); }
 
-    Status check_box() const {
+    Status judge_box() const {
         double widths[3] = {};
         box_.widths(D, widths);
-        if (!(box_.volume(D) < 1e300)) return Status::not_finite;
-        for (int a = 0; a < D; ++a)
-            if (!(widths[a] >= 2.0 * table_.max_cutoff)) return Status::box_too_small;
-        return box_.volume(D) < 1e3 * first_volume_ ? Status::ran : Status::box_unbounded;
+        double narrowest = widths[0];
+        for (int a = 1; a < D; ++a) narrowest = widths[a] < narrowest ? widths[a] : narrowest;
+        return strain_.judge(box_.volume(D), narrowest, table_.max_cutoff);
     }
 
     // Newton's method from here. Afterwards the particles are at the minimum, or where they were
@@ -178,7 +159,7 @@ class Minimization {
             if (!(max_squared<D>(w_, w_.step) < 0.25 * reach * reach)) break;
             hessian();
             const double now = largest_force();
-            if (now <= stage_.tolerance && pressure_reached()) return true;
+            if (now <= stage_.tolerance && pressed()) return true;
             if (!(now < 0.5 * force)) break;
             force = now;
         }
@@ -205,11 +186,7 @@ class Minimization {
     Outcome& out_;
     Fire fire_;
     Skin skin_;
-    Strain strain_{};
-    double strain_velocity_ = 0.0;
-    double strain_since_ = 0.0;  // the list was built
-    double first_volume_ = 0.0;
-    double volume_ = 0.0;
+    Strain strain_;
 };
 
 }  // namespace amorph::engine::AMORPH_ISA

@@ -361,7 +361,7 @@ class Runner {
                 bond_first_.data() + (batch.bonds_each ? from * (batch.n_particles + 1) : 0);
         batch.bonds = bonds_.data();
         batch.stages = stages_.data();
-        batch.stream.replica += std::uint32_t(from);
+        batch.key = batch.key.of(from);
         batch.trajectory.positions = frames.data();
         batch.trajectory.velocities = frames_v.data();
         batch.positions = positions.data();

@@ -1,7 +1,7 @@
 // The force loop. Part of a kernel: see kernels.cc.
 #pragma once
 
-#include "../potentials/spring.h"
+#include "../../potentials/spring.h"
 #include "neighbors.h"
 
 namespace amorph::engine::AMORPH_ISA {

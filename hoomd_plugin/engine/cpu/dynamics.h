@@ -1,14 +1,10 @@
-// Motion at a given temperature, mass 1. Part of a kernel: see kernels.cc.
-//
-// Langevin dynamics by BAOAB, and its limit of large friction, in which the noise of a step is the
-// mean of two: B. Leimkuhler and C. Matthews, Appl. Math. Res. Express 2013, 34 (2013). Both sample
-// a harmonic well without error in the positions.
+// Motion at a given temperature, mass 1, by the numbers of ../rules/motion.h. Part of a kernel: see
+// kernels.cc.
 #pragma once
 
-#include "inner.h"
-#include "kernels.h"
+#include "../rules/motion.h"
+#include "minimize.h"
 #include "noise.h"
-#include "skin.h"
 
 namespace amorph::engine::AMORPH_ISA {
 
@@ -34,19 +30,15 @@ template <int D>
 class Dynamics {
   public:
     Dynamics(Workspace& w, const Inner& inner, const Task& task, const Stage& stage, Outcome& out,
-             Stage::Kind moved_by, std::int64_t& md_step, std::int64_t& frames)
+             Clock& clock)
         : w_(w),
           inner_(inner),
           task_(task),
           stage_(stage),
           out_(out),
-          moved_by_(moved_by),
-          md_step_(md_step),
-          frames_(frames),
-          skin_(task.table->max_sigma) {
-        const double most = 0.5 * task.table->max_sigma;
-        most_squared_ = most * most;
-    }
+          clock_(clock),
+          skin_(skin_of(*task.table)),
+          most_squared_(farthest_squared(task.table->max_sigma)) {}
 
     Status run() {
         const bool overdamped = stage_.kind == Stage::Kind::brownian;
@@ -56,20 +48,21 @@ class Dynamics {
             draw_velocities();
         Status status = forces(true) ? Status::ran : Status::not_finite;
         for (std::int64_t step = 0; status == Status::ran && step < stage_.steps; ++step) {
-            if ((step & 31) == 0 && task_.stop->load(std::memory_order_relaxed))
+            if (looks_for_stop(step) && task_.stop->load(std::memory_order_relaxed))
                 return Status::interrupted;
             const double temperature = stage_.temperature.at(double(step));
-            ++md_step_;
+            ++clock_.md_step;
             status = overdamped ? brownian_step(temperature) : langevin_step(temperature);
             ++out_.steps;
             if (status != Status::ran) break;
-            if (!forces(skin_.used_up(moved_, 0.0, 0.0))) return Status::not_finite;
+            if (!forces(skin_.used_up(__builtin_sqrt(moved_), 0.0))) return Status::not_finite;
             if (!overdamped) kick();
-            if (task_.trajectory.every > 0 && md_step_ % task_.trajectory.every == 0)
-                keep_frame<D>(w_, *task_.box, task_.trajectory, frames_++, !overdamped);
+            if (task_.trajectory.keeps(clock_.md_step))
+                keep_frame<D>(w_, *task_.box, task_.trajectory, clock_.frames++, !overdamped);
         }
         if (overdamped)  // what stood there was noise
             for (int k = 0; k < w_.length; k += Pack::width) Pack(0.0).store(w_.v + k);
+        clock_.moved_by = stage_.kind;
         return status;
     }
 
@@ -77,7 +70,7 @@ class Dynamics {
     bool forces(bool rebuild) {
         if (rebuild) {
             if (!inner_.build_neighbors(w_, *task_.box, *task_.table, skin_.renew())) return false;
-            skin_.built(w_);
+            skin_.factor = skin_factor(w_);
             ++out_.builds;
         }
         inner_.compute_forces(w_, *task_.box, *task_.table);
@@ -85,20 +78,16 @@ class Dynamics {
     }
 
     void noise(const std::uint32_t* purposes, double* out) {
-        draw_normals<D>(w_, task_.stream, purposes, static_cast<std::uint32_t>(md_step_), out);
+        draw_normals<D>(w_, task_.key, purposes, static_cast<std::uint32_t>(clock_.md_step), out);
     }
 
-    // What the last step of Brownian motion left for the next, or would have. It is kept in place
-    // of the velocities, which follow the particles when the list puts them in another order.
-    // Langevin's last step has used this time's noise up: then it is the velocities'.
-    void first_noise() {
-        noise(moved_by_ == Stage::Kind::langevin ? task_.purposes.velocity : task_.purposes.noise,
-              w_.v);
-    }
+    // In place of the velocities, which follow the particles when the list puts them in another
+    // order, stands the last step's noise.
+    void first_noise() { noise(engine::first_noise(task_.purposes, clock_.moved_by), w_.v); }
 
     void draw_velocities() {
         noise(task_.purposes.velocity, w_.v);
-        const Pack width(__builtin_sqrt(stage_.temperature.at(0.0)));
+        const Pack width(thermal_speed(stage_));
         for (int k = 0; k < w_.length; k += Pack::width)
             (width * Pack::load(w_.v + k)).store(w_.v + k);
     }
@@ -109,26 +98,24 @@ class Dynamics {
             fma(half, Pack::load(w_.f + k), Pack::load(w_.v + k)).store(w_.v + k);
     }
 
-    // Half a kick, half a drift, friction and noise, half a drift: what comes before the forces.
+    // What comes before the forces.
     Status langevin_step(double temperature) {
-        const double decay = __builtin_exp(-stage_.friction * stage_.dt);
-        const double width = __builtin_sqrt(temperature * (1.0 - decay * decay));
-        if (width > 0.0) noise(task_.purposes.noise, w_.noise);
-        const Pack half(0.5 * stage_.dt), keep(decay), heat(width);
+        const LangevinStep step(stage_, temperature);
+        if (step.width > 0.0) noise(task_.purposes.noise, w_.noise);
+        const Pack half(step.half), keep(step.decay), heat(step.width);
         return move([&](int k, Pack x) {
             Pack v = fma(half, Pack::load(w_.f + k), Pack::load(w_.v + k));
             x = fma(half, v, x);
             v = keep * v;
-            if (width > 0.0) v = fma(heat, Pack::load(w_.noise + k), v);
+            if (step.width > 0.0) v = fma(heat, Pack::load(w_.noise + k), v);
             v.store(w_.v + k);
             return fma(half, v, x);
         });
     }
 
-    // x += dt/friction F + sqrt(2 T dt/friction) (R + R')/2, R' the next step's R.
     Status brownian_step(double temperature) {
-        const double mobility = stage_.dt / stage_.friction;
-        const Pack along(mobility), heat(0.5 * __builtin_sqrt(2.0 * temperature * mobility));
+        const BrownianStep step(stage_, temperature);
+        const Pack along(step.mobility), heat(step.heat);
         noise(task_.purposes.noise, w_.noise);
         return move([&](int k, Pack x) {
             const Pack next = Pack::load(w_.noise + k);
@@ -172,9 +159,7 @@ class Dynamics {
     const Task& task_;
     const Stage& stage_;
     Outcome& out_;
-    Stage::Kind moved_by_;
-    std::int64_t& md_step_;
-    std::int64_t& frames_;
+    Clock& clock_;
     Skin skin_;
     double most_squared_;
     double moved_ = 0.0;

@@ -5,8 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../fire_rules.h"
-#include "../kernels.h"
+#include "../../potentials/table.h"
+#include "../rules/motion.h"
+#include "../rules/strain.h"
 #include "team.h"
 
 namespace amorph::engine::device {
@@ -111,7 +112,7 @@ struct Batch {
     Stage stage;                        // the only one, where one minimisation is all
     int n_stages;                       // none: only measure
     const Stage* stages;                // all of them
-    Stream stream;                      // of the first replica
+    RandomKey key;                      // of the first replica
     Purposes purposes;                  //
     Trajectory trajectory;              // of the first replica
     Layout layout;

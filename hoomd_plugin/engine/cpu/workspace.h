@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../potentials/table.h"
+#include "../../potentials/table.h"
 
 namespace amorph::engine {
 

@@ -167,7 +167,7 @@ Packed pack(const Replicas& replicas, const Work& work) {
     batch.bonds_each = bonded && orders;
     batch.n_stages = int(work.stages.size());
     if (batch.n_stages > 0) batch.stage = work.stages.front();
-    batch.stream = {work.seed, work.first_replica, work.design_step};
+    batch.key = work.key;
     batch.purposes = work.purposes;
     batch.trajectory.every = work.trajectory.every;
     batch.trajectory.frames = work.trajectory.frames;

@@ -2,7 +2,7 @@
 // see kernels.cc.
 #pragma once
 
-#include "fire_rules.h"
+#include "../rules/fire.h"
 #include "forces.h"
 #include "kernels.h"
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "../potentials/real.h"
+#include "../../potentials/real.h"
 
 namespace amorph::engine {
 
@@ -79,12 +79,16 @@ struct Stage {
     int steps_left;  // this one included
 };
 
-// Where a replica's random numbers stand; purpose, particle and time step are the rest of their
-// counter.
-struct Stream {
-    std::uint64_t seed;
-    std::uint32_t replica;
-    std::uint32_t design_step;
+// The key of a replica's random numbers; purpose, particle and time step are the rest of their
+// counter. `stream` sets apart what goes on with the same seed and replica.
+struct RandomKey {
+    std::uint64_t seed = 0;
+    std::uint32_t replica = 0;
+    std::uint32_t stream = 0;
+
+    AMORPH_HOSTDEVICE AMORPH_INLINE RandomKey of(std::int64_t further) const {
+        return {seed, replica + static_cast<std::uint32_t>(further), stream};
+    }
 };
 
 // What random numbers are for, as their keys have it.

@@ -2,7 +2,7 @@
 // for boxes with and without tilt and for small and large tables of types.
 #include "kernels.h"
 
-#include "../potentials/potentials.h"
+#include "../../potentials/potentials.h"
 #include "run.h"
 
 namespace amorph::engine {

@@ -1,9 +1,9 @@
 // Normal random numbers for all particles of a replica. Part of a kernel: see kernels.cc.
 #pragma once
 
-#include "philox.h"
+#include "../rules/philox.h"
+#include "../rules/stage.h"
 #include "simd.h"
-#include "stage.h"
 #include "workspace.h"
 
 namespace amorph::engine::AMORPH_ISA {
@@ -94,7 +94,7 @@ struct PhiloxLanes {
 // Independent normal numbers of variance 1 for every component of every particle, by the method of
 // Box and Muller, into `out` (laid out as x). They belong to particles by their ids.
 template <int D>
-void draw_normals(const Workspace& w, const Stream& stream, const std::uint32_t* purposes,
+void draw_normals(const Workspace& w, const RandomKey& key, const std::uint32_t* purposes,
                   std::uint32_t md_step, double* out) {
     constexpr int S = point_stride<D>;
     constexpr int L = PhiloxLanes::count;
@@ -104,8 +104,7 @@ void draw_normals(const Workspace& w, const Stream& stream, const std::uint32_t*
             for (int l = 0; l < L; ++l)
                 first[l] = purposes[half] << 24 |
                            static_cast<std::uint32_t>(w.id[i + l < w.n ? i + l : i]);
-            const PhiloxLanes numbers(stream.seed, first, stream.replica, stream.design_step,
-                                      md_step);
+            const PhiloxLanes numbers(key.seed, first, key.replica, key.stream, md_step);
             alignas(64) double u[L], v[L], x[L], y[L];
             numbers.uniforms(0, u);
             numbers.uniforms(1, v);

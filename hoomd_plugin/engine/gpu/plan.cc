@@ -69,7 +69,7 @@ Plan make_plan(const Shape& shape, const DeviceLimits& limits, int least_capacit
     // A lane takes every second or fourth particle, so many at most.
     const int all = std::max(1, (n + plan.lanes - 1) / plan.lanes);
     // Random starts are as uneven as numbers of chance are; one row in ten thousand may overflow.
-    const double mean = Skin::most_growth * shape.row / plan.lanes;
+    const double mean = most_growth * shape.row / plan.lanes;
     const int roomy = int(std::min(mean + 4.0 * std::sqrt(mean) + 4.0, double(all)));
     const int capacity = std::min(all, std::max(roomy, least_capacity));
 

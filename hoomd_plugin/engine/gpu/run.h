@@ -1,16 +1,10 @@
-// A replica's way through its stages, from the caller's arrays and back: ../run.h for a team.
+// A replica's way through its stages, from the caller's arrays and back: ../cpu/run.h for a team.
 #pragma once
 
+#include "../rules/stages.h"
 #include "dynamics.h"
 
 namespace amorph::engine::device {
-
-// What a replica that failed is given: nothing that could be taken for a result.
-AMORPH_HOSTDEVICE inline void mark_not_finite(Outcome& out) {
-    const double nan = ::nan("");
-    out.energy = out.max_force = nan;
-    for (double& v : out.virial) v = nan;
-}
 
 // One minimisation at fixed volume, or a measurement alone: what most work is, in kernels of its
 // own that need not hold the rest.
@@ -38,51 +32,47 @@ AMORPH_APART AMORPH_HOSTDEVICE void general_measure(Team& team, const Replica<D,
     measure_forces<Formula, true>(team, r, out);
 }
 
-// Any stages, one after another.
+// What moves a replica of a batch.
 template <class Formula, int D, int L, class Team>
-AMORPH_HOSTDEVICE void run_stages(Team& team, const Replica<D, L>& r, const Batch& batch,
-                                  std::int64_t replica, Result& result) {
-    Outcome& out = result.outcome;
-    out.status = Status::ran;
-    Stream stream = batch.stream;
-    stream.replica += std::uint32_t(replica);
-    Trajectory kept = batch.trajectory;
-    const std::int64_t frames = replica * kept.frames * r.n * D;
-    if (kept.positions != nullptr) kept.positions += frames;
-    if (kept.velocities != nullptr) kept.velocities += frames;
-    Progress at;
-    for (int k = 0; k < batch.n_stages; ++k) {
-        const Stage& stage = batch.stages[k];
-        out.stage = k;
-        switch (stage.kind) {
-            case Stage::Kind::minimize:
-                out.status = minimize<Formula, true>(team, r, stage, batch.stop, result);
-                break;
-            case Stage::Kind::langevin:
-            case Stage::Kind::brownian:
-                out.status = move<Formula>(team, r, batch, stage, stream, kept, at, result);
-                break;
-            case Stage::Kind::rescale: {
-                const double volume = StrainMotion::box_volume<D>(r.box);
-                strain_all(team, r, ::log(stage.volume / volume) / (D * stage.steps_left));
-                out.status = Status::ran;
-                break;
-            }
-        }
-        if (result.row_needed > 0) return;
-        if (out.status != Status::ran && out.status != Status::converged) break;
+class Way {
+  public:
+    AMORPH_HOSTDEVICE Way(Team& team, const Replica<D, L>& r, const Batch& batch,
+                          std::int64_t replica, Result& result)
+        : team_(team),
+          r_(r),
+          batch_(batch),
+          result_(result),
+          key_(batch.key.of(replica)),
+          kept_(batch.trajectory) {
+        const std::int64_t frames = replica * kept_.frames * r.n * D;
+        if (kept_.positions != nullptr) kept_.positions += frames;
+        if (kept_.velocities != nullptr) kept_.velocities += frames;
     }
-    const bool failed = out.status == Status::not_finite || out.status == Status::unstable ||
-                        out.status == Status::box_too_small;
-    if (!failed && general_list(team, r, 0.0, result.row_needed) != Built::done) {
-        if (result.row_needed > 0) return;
-        out.status = Status::not_finite;
+    AMORPH_HOSTDEVICE Status minimize(const Stage& stage) {
+        return device::minimize<Formula, true>(team_, r_, stage, batch_.stop, result_);
     }
-    if (failed || out.status == Status::not_finite)
-        mark_not_finite(out);
-    else
-        general_measure<Formula>(team, r, out);
-}
+    AMORPH_HOSTDEVICE Status move(const Stage& stage) {
+        return device::move<Formula>(team_, r_, batch_, stage, key_, kept_, clock_, result_);
+    }
+    AMORPH_HOSTDEVICE void strain(double by) { strain_all(team_, r_, by); }
+    AMORPH_HOSTDEVICE double volume() const { return box_volume<D>(r_.box); }
+    // Where rows outgrow the list the replica runs again, with room for them.
+    AMORPH_HOSTDEVICE bool gave_up() const { return result_.row_needed > 0; }
+    AMORPH_HOSTDEVICE bool measure() {
+        if (general_list(team_, r_, 0.0, result_.row_needed) != Built::done) return false;
+        general_measure<Formula>(team_, r_, result_.outcome);
+        return true;
+    }
+
+  private:
+    Team& team_;
+    const Replica<D, L>& r_;
+    const Batch& batch_;
+    Result& result_;
+    RandomKey key_;
+    Trajectory kept_;
+    Clock clock_{};
+};
 
 // One replica from the caller's arrays and back. `General`: whatever there may be to do; only then
 // may there be bonds.
@@ -122,7 +112,8 @@ AMORPH_HOSTDEVICE void run_replica(Team& team, const Batch& batch, char* shared,
 
     Result result{};
     if constexpr (General)
-        run_stages<Formula>(team, r, batch, replica, result);
+        engine::run_stages(Way<Formula, D, L, Team>(team, r, batch, replica, result), D,
+                           batch.n_stages, batch.stages, result.outcome);
     else
         run_stage<Formula>(team, r, batch, result);
 

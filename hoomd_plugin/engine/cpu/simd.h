@@ -7,7 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "../potentials/table.h"
+#include "../../potentials/table.h"
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>

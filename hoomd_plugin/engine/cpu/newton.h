@@ -4,7 +4,8 @@
 // the forces fall; otherwise nothing is changed. Part of a kernel: see kernels.cc.
 #pragma once
 
-#include "../potentials/dual.h"
+#include "../../potentials/dual.h"
+#include "../rules/strain.h"
 #include "forces.h"
 #include "kernels.h"
 
@@ -48,14 +49,14 @@ void invert_block(double* m) {
                                     : (a == b && trace > 0.0 ? 1.0 / trace : 0.0);
 }
 
-// The volume's degree of freedom at fixed pressure: a logarithmic strain of all lengths, in units
-// that make it as stiff as a particle. `off` leaves it out.
-struct Strain {
+// The volume's degree of freedom at fixed pressure in a linear system; `off` leaves it out.
+struct Strain : StrainMotion {
     bool off;
-    double unit;       // what the strain is multiplied with
-    double force;      // -dH/d(strain) / unit
-    double stiffness;  // d2H/d(strain)2 / unit^2
-    double step, residual, direction;
+    double stiffness = 0.0;  // d2H/d(strain)2 / unit^2
+    double step = 0.0, residual = 0.0, direction = 0.0;
+
+    AMORPH_INLINE Strain(int dimension, double volume, double max_sigma, bool left_out)
+        : StrainMotion(dimension, volume, max_sigma), off(left_out) {}
 };
 
 // -u'(r)/r and its derivative with respect to r^2.

@@ -1,11 +1,10 @@
-// The engine's inner functions, one set of them for each instruction set.
+// How a replica's way through its stages ends, and what is kept on it.
 #pragma once
 
-#include <atomic>
+#include <cmath>
 #include <cstdint>
 
-#include "stage.h"
-#include "workspace.h"
+#include "../../potentials/real.h"
 
 namespace amorph::engine {
 
@@ -31,6 +30,27 @@ struct Outcome {
     double virial[6];  // sum over pairs of u'(r) r_a r_b / r: xx, yy, zz, yz, xz, xy
 };
 
+// Whether the next stage may begin.
+AMORPH_HOSTDEVICE AMORPH_INLINE bool goes_on(Status status) {
+    return status == Status::ran || status == Status::converged;
+}
+
+// Whether there is nothing to measure: where the particles are means nothing.
+AMORPH_HOSTDEVICE AMORPH_INLINE bool has_failed(Status status) {
+    return status == Status::not_finite || status == Status::unstable ||
+           status == Status::box_too_small;
+}
+
+// What a replica that failed is given: nothing that could be taken for a result.
+AMORPH_HOSTDEVICE AMORPH_INLINE void mark_not_finite(Outcome& out) {
+    const double nan = ::nan("");
+    out.energy = out.max_force = nan;
+    for (double& v : out.virial) v = nan;
+}
+
+// Every so many steps the caller's wish to stop is looked at.
+AMORPH_HOSTDEVICE AMORPH_INLINE bool looks_for_stop(std::int64_t step) { return (step & 31) == 0; }
+
 // What is kept of a replica on its way through stages with a time step: every `every` steps the
 // positions (unwrapped) and velocities, (frames, n, dimension) in the order of the ids.
 struct Trajectory {
@@ -38,38 +58,10 @@ struct Trajectory {
     std::int64_t frames = 0;
     double* positions = nullptr;
     double* velocities = nullptr;
+
+    AMORPH_HOSTDEVICE AMORPH_INLINE bool keeps(std::int64_t md_step) const {
+        return every > 0 && md_step % every == 0;
+    }
 };
-
-struct Task {
-    Box* box;  // changed at fixed pressure and by rescaling
-    const PairTable* table;
-    const Stage* stages;
-    int n_stages;
-    Stream stream;
-    Purposes purposes;
-    Trajectory trajectory;
-    const std::atomic<bool>* stop;
-};
-
-// Take the workspace's particles through the stages, and leave them there.
-using RunKernel = Outcome (*)(Workspace&, const Task&);
-// Energy, virial and forces at the workspace's positions (Outcome's steps are 0).
-using MeasureKernel = Outcome (*)(Workspace&, const Task&);
-// Energy and -u'(r)/r of single pairs of types (0, 0) at n distances.
-using PairKernel = void (*)(const PairTable&, std::int64_t n, const double* r, double* energy,
-                            double* force_over_r);
-
-struct PotentialKernels {
-    RunKernel run[2];  // [dimension - 2]
-    MeasureKernel measure[2];
-    PairKernel pairs;
-};
-
-// By index in potentials::All.
-const PotentialKernels& kernels_generic(int potential);
-#ifdef AMORPH_X86_KERNELS
-const PotentialKernels& kernels_avx2(int potential);
-const PotentialKernels& kernels_avx512(int potential);
-#endif
 
 }  // namespace amorph::engine
