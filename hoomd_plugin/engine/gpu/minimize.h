@@ -2,9 +2,9 @@
 // decisions of ../rules. Where ../cpu/minimize.h tries Newton's method once forces are small, FIRE
 // goes all the way here. There it saves 7 to 21 % of a quench to 1e-10 (N = 64 to 2,048, by
 // newton={"start": 0}), with the pairs' second derivatives kept from product to product. Here they
-// have no place beside the lists (24 or 48 bytes a pair for 2), so that a product would take a force
-// loop and more, and two reductions over the block where FIRE's step has one. It is left out until
-// it can be timed on a GPU.
+// have no place beside the lists (24 or 48 bytes a pair for 2), so that a product would take a
+// force loop and more, and two reductions over the block where FIRE's step has one. It is left out
+// until it can be timed on a GPU.
 #pragma once
 
 #include "forces.h"
