@@ -8,7 +8,7 @@ small to move anything; what they take without pairs is timed on particles too f
 touch. Pairs are counted with a k-d tree.
 
 The floor: the arithmetic of one pair was counted by hand in the engine's AVX-512 kernel for two
-dimensions (``engine/cpu/forces.h``, ``engine/cpu/simd.h``, ``potentials/*.h``), in vector instructions
+dimensions (``engine/cpu/forces.h``, ``simd.h``, ``potentials/*.h``), in vector instructions
 for eight pairs, and the instructions a second are those of the best matrix product that NumPy's
 BLAS makes on one core, which is nothing but multiply-adds. That takes every instruction to cost
 as much as a multiply-add, and all registers to be full. "With moves" has the instructions that

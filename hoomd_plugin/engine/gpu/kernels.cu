@@ -9,7 +9,7 @@ namespace amorph::engine::device {
 
 namespace {
 
-__device__ unsigned long long nanoseconds() {
+[[maybe_unused]] __device__ unsigned long long nanoseconds() {
     unsigned long long t = 0;
 #ifndef AMORPH_EMULATED_BLOCK
     asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
