@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from amorph import bridge, ensemble
 from amorph.bridge.matter.registered import POTENTIAL_CLASSES
 from amorph.ensemble.stages import MAX_STEPS, TOLERANCE
-from amorph.handover import FrameError, read_gsd
+from amorph.handover import FrameError, count_frames, read_gsd
 
 __all__ = [
     "Beginning",
@@ -205,6 +205,7 @@ class Preparation(Table):
     dimension: Literal[2, 3] = 2
     n_particles: Count | None = None
     density: Positive | None = None
+    open: bool = False  # no box: clusters, which have no density
     composition: list[Number] | None = None
     order: Literal["in_order", "random"] = "in_order"
     replicas: Count | None = None
@@ -233,14 +234,19 @@ class Preparation(Table):
             made = ("n_particles", "density", "composition", "replicas")
             for name in (n for n in made if getattr(self, n) is not None):
                 raise ValueError(f"{name} is the file's own with start = 'file': leave it out.")
+            if self.open:
+                raise ValueError("open is for clusters that are made: a file has boxes or none.")
         else:
             if self.start != "random" and self.start not in ensemble.LATTICES:
                 raise ValueError(
                     unknown("start", self.start, ["random", "file", *ensemble.LATTICES])
                 )
-            for name in ("n_particles", "density"):
-                if getattr(self, name) is None:
-                    raise ValueError(f"{name} is missing.")
+            if self.n_particles is None:
+                raise ValueError("n_particles is missing.")
+            if self.density is None and not self.open:
+                raise ValueError("density is missing; open = true is for clusters in open space.")
+            if self.density is not None and self.open:
+                raise ValueError("open = true: clusters in open space have no density.")
             for name in (n for n in ("file", "frames") if getattr(self, n) is not None):
                 raise ValueError(f"{name} is for start = 'file' alone.")
         for method, names in _METHODS.items():
@@ -260,13 +266,22 @@ class Preparation(Table):
     @property
     def n_replicas(self) -> int:
         """The number of replicas; of a file, that of its frames."""
-        return len(self._file(None)) if self.start == "file" else (self.replicas or 1)
+        return len(self._frames()) if self.start == "file" else (self.replicas or 1)
 
-    def _file(self, bonds: Bonds | None) -> ensemble.Start:
+    def _frames(self) -> range:
+        """The file's frames that are meant."""
+        chosen = frames_slice(self.frames) or slice(None)
+        return range(count_frames(str(self.file)))[chosen]
+
+    def _file(self, bonds: Bonds | None, first: int, count: int) -> ensemble.Start:
         listed = bonds is not None and (bonds.pairs is not None or bonds.within is not None)
+        part = self._frames()[first : first + count]
+        if not part:
+            raise ValueError(f"{self.file}: there are no frames {first} to {first + count - 1}.")
+        stop = part.stop if part.stop >= 0 else None  # of a range that runs down to 0
         return ensemble.read_start(
             str(self.file),
-            frames_slice(self.frames),
+            slice(part.start, stop, part.step),
             # Of the file's own bonds; where others are listed these do not matter.
             stiffness=1.0 if listed else (bonds.stiffness if bonds is not None else None),
             length=bonds.length if bonds is not None and not listed else None,
@@ -274,16 +289,19 @@ class Preparation(Table):
 
     def begin(
         self,
-        potential: "Potential | bridge.PairPotential | None",
+        potential: Any,
         bonds: Bonds | None,
         first: int,
         count: int,
         stream: int = 0,
     ) -> "Beginning":
-        """The potential, start and springs of replicas first, first + 1, ..."""
+        """The potential, start and springs of replicas first, first + 1, ...
+
+        Of a `Potential`, or of one as the bridge or the engine has it; or of none.
+        """
         theta = potential.theta() if isinstance(potential, Potential) else potential
         if self.start == "file":
-            start = self._file(bonds)[first : first + count]
+            start = self._file(bonds, first, count)
             springs = start.bonds if bonds is None else bonds.of(start, self.file)
             if potential is None and not start.parameters and not springs:
                 raise ValueError(
@@ -295,7 +313,6 @@ class Preparation(Table):
         if potential is None and bonds is None:
             raise ValueError("[potential] is missing.")
         assert self.n_particles is not None
-        assert self.density is not None
         start = ensemble.make_start(
             theta,
             self.n_particles,
@@ -331,7 +348,8 @@ class Preparation(Table):
 
     def check(self, potential: Potential | None, bonds: Bonds | None = None) -> None:
         """Raise `AmorphError` or `ValueError` for what only shows beside potential and bonds."""
-        begin = self.begin(potential, bonds, 0, 1)
+        # Of a file all frames: what differs among them shows before work.
+        begin = self.begin(potential, bonds, 0, self.n_replicas if self.start == "file" else 1)
         ensemble.check(
             begin.theta,
             begin.start.positions,

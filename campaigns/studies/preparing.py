@@ -6,6 +6,7 @@ from os import PathLike
 from amorph import bridge, ensemble
 from amorph.bridge.matter.files import theta_of
 from amorph.bridge.minima.responses import round_off_force
+from amorph.ensemble.engine import tables
 from amorph.handover import InputError
 
 from ..errors import RecordError
@@ -34,7 +35,10 @@ def prepare_ensemble(
     """
     first = replica or 0
     number = preparation.n_replicas if replica is None else replicas
-    begin = preparation.begin(potential, bonds, first, number, stream)
+    theta = potential.theta() if isinstance(potential, Potential) else potential
+    # Checked and laid out once; it is passed on as it is.
+    table = None if theta is None else tables(theta)
+    begin = preparation.begin(table, bonds, first, number, stream)
     return ensemble.prepare(
         begin.theta,
         begin.start.positions,

@@ -124,22 +124,17 @@ def tabulated(theta: Parameters) -> Parameters:
     return made
 
 
-def all_tabulated(
-    theta: Parameters | Sequence[Parameters],
-) -> Parameters | Sequence[Parameters]:
-    """The same of one potential, or of one for each replica."""
-    if isinstance(theta, str) or not isinstance(theta, Sequence):
-        return tabulated(theta)
-    return [tabulated(own) for own in theta]
-
-
-def tables(theta: Parameters | Sequence[Parameters]) -> Tables:
+def tables(theta: Parameters | Sequence[Parameters] | Tables) -> Tables:
     """Check a potential's parameters, or those of each replica, and lay them out for the engine.
+
+    What is laid out already is passed on as it is.
 
     Raises `UnknownPotentialError` for a potential the engine lacks, `InputError` for what is no
     potential, for parameters that are missing, of wrong length or out of bounds, and for replicas
     that differ in potential or number of types.
     """
+    if isinstance(theta, Tables):
+        return theta
     each = [theta] if isinstance(theta, str) or not isinstance(theta, Sequence) else list(theta)
     if not each:
         raise InputError("there are no parameters: give a potential, or one for each replica.")

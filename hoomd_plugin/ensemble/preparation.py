@@ -22,7 +22,7 @@ Progress = Callable[[int, int], object]
 
 
 def prepare(
-    theta: Parameters | Sequence[Parameters] | None,
+    theta: Parameters | Sequence[Parameters] | Tables | None,
     positions: ArrayLike,
     typeid: ArrayLike,
     box: ArrayLike | None,
@@ -50,7 +50,7 @@ def prepare(
     theta:
         A potential, or one for each replica; None for particles that meet through bonds alone. Of
         a formula that the engine lacks a table (`amorph.handover.PairTable`), or whatever has one
-        by its ``table()``.
+        by its ``table()``; or what `amorph.ensemble.engine.tables` laid out of any of these.
     positions:
         (R, N, d), or (N, d) for one replica; they are not changed.
     typeid:
@@ -186,7 +186,7 @@ def _as_engine_takes(springs: tuple[CheckedBonds, ...]) -> EngineBonds | None:
 
 
 def check(
-    theta: Parameters | Sequence[Parameters] | None,
+    theta: Parameters | Sequence[Parameters] | Tables | None,
     positions: ArrayLike,
     typeid: ArrayLike,
     box: ArrayLike | None,
@@ -200,7 +200,7 @@ def check(
 
 
 def _checked(
-    theta: Parameters | Sequence[Parameters] | None,
+    theta: Parameters | Sequence[Parameters] | Tables | None,
     positions: ArrayLike,
     typeid: ArrayLike,
     box: ArrayLike | None,

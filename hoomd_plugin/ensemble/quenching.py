@@ -9,7 +9,7 @@ from amorph.handover import InputError
 from amorph.handover.arguments import check_choice
 
 from .devices import chosen_device
-from .engine import Parameters, Tables, all_tabulated, tables, thread_count
+from .engine import Parameters, Tables, tables, thread_count
 from .preparation import Progress, check_stages_in, prepare
 from .result import Ensemble
 from .stages import (
@@ -33,7 +33,7 @@ __all__ = [
     "quench_stages",
 ]
 
-AnyParameters = Parameters | Sequence[Parameters]
+AnyParameters = Parameters | Sequence[Parameters] | Tables
 
 
 def minimize(
@@ -92,7 +92,7 @@ def minimize(
 def quench(
     theta: Parameters,
     n_particles: int,
-    density: float,
+    density: float | None,
     dimension: int = 2,
     replicas: int = 1,
     seed: int = 0,
@@ -124,7 +124,8 @@ def quench(
     n_particles:
         N, in each replica.
     density:
-        Number density N/V; at fixed pressure that of the start.
+        Number density N/V; at fixed pressure that of the start. None: no box, for clusters in open
+        space (see `make_start`).
     dimension:
         2 or 3.
     replicas:
@@ -147,16 +148,16 @@ def quench(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
-    taken = all_tabulated(theta)
+    table = tables(theta)
     return _from_start(
-        taken,
+        table,
         n_particles,
         density,
         dimension,
         replicas,
         seed,
         quench_stages(
-            taken,
+            table,
             dimension,
             tolerance=tolerance,
             max_steps=max_steps,
@@ -177,7 +178,7 @@ def quench(
 def anneal(
     theta: Parameters,
     n_particles: int,
-    density: float,
+    density: float | None,
     dimension: int = 2,
     replicas: int = 1,
     seed: int = 0,
@@ -222,16 +223,16 @@ def anneal(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
-    taken = all_tabulated(theta)
+    table = tables(theta)
     return _from_start(
-        taken,
+        table,
         n_particles,
         density,
         dimension,
         replicas,
         seed,
         anneal_stages(
-            taken,
+            table,
             dimension,
             temperature=temperature,
             steps=steps,
@@ -294,16 +295,16 @@ def compress(
     InputError, BoxTooSmallError, UnknownPotentialError, DeviceError
         For what cannot be prepared, before work starts.
     """
-    taken = all_tabulated(theta)
+    table = tables(theta)
     return _from_start(
-        taken,
+        table,
         n_particles,
         density,
         dimension,
         replicas,
         seed,
         compress_stages(
-            taken,
+            table,
             dimension,
             final_density=final_density,
             increments=increments,
@@ -366,12 +367,12 @@ def anneal_stages(
         raise InputError(
             "without a potential there is no unit of force: give the stages one by one."
         )
-    theta = all_tabulated(theta)
+    table = tables(theta)
     return [
-        Minimize(0.01 * tables(theta).max_force, max_steps),
+        Minimize(0.01 * table.max_force, max_steps),
         kinds[dynamics](steps, dt, temperature, schedule, temperature_at, friction=friction),
         *quench_stages(
-            theta,
+            table,
             dimension,
             tolerance=tolerance,
             max_steps=max_steps,
@@ -398,9 +399,9 @@ def compress_stages(
 
 
 def _from_start(
-    theta: AnyParameters,
+    table: Tables,
     n_particles: int,
-    density: float,
+    density: float | None,
     dimension: int,
     replicas: int,
     seed: int,
@@ -415,11 +416,11 @@ def _from_start(
     progress: Progress | None,
     first_replica: int,
 ) -> Ensemble:
-    table = tables(theta)
     thread_count(threads)
     chosen_device(device)
-    box = start_box(start, n_particles, density, dimension)
-    check_stages_in(stages, table, n_particles, dimension, box[None])
+    cluster = density is None
+    box = start_box(start, n_particles, 1.0 if density is None else density, dimension)
+    check_stages_in(stages, table, n_particles, dimension, box[None], open_space=cluster)
     begin = make_start(
         table,
         n_particles,
@@ -434,7 +435,7 @@ def _from_start(
         first_replica=first_replica,
     )
     return prepare(
-        theta,
+        table,
         begin.positions,
         begin.typeid,
         begin.box,

@@ -359,7 +359,7 @@ def _compact(total: float, sides: NDArray[np.float64]) -> list[int]:
 def make_start(
     theta: Parameters | Tables | None,
     n_particles: int,
-    density: float,
+    density: float | None,
     dimension: int,
     replicas: int,
     seed: int,
@@ -371,13 +371,14 @@ def make_start(
     first_replica: int = 0,
     stream: int = 0,
 ) -> Start:
-    """Replicas in a cubic (square) box at random, or on a lattice.
+    """Replicas in a cubic (square) box or in open space at random, or on a lattice.
 
     Parameters
     ----------
     theta, n_particles, density, dimension, replicas, seed, first_replica:
         As in `amorph.ensemble.quench`; theta None for particles that meet through bonds alone, of
-        as many types as the composition has, or one.
+        as many types as the composition has, or one. Without a density (None) there is no box: the
+        particles begin at random in a cube (square) of (largest diameter)^d for each.
     start:
         ``random``: uniform, independent positions; or a lattice's name: see `lattice`.
     noise:
@@ -399,7 +400,10 @@ def make_start(
         shares = () if composition is None else real_numbers("composition", composition)
         theta = no_pairs(max(1, np.size(shares)), 1.0)
     table = theta if isinstance(theta, Tables) else tables(theta)
-    box = start_box(start, n_particles, density, dimension)
+    unit = float(table.sigma.max()) ** -dimension if dimension in (2, 3) else 1.0
+    box = start_box(start, n_particles, unit if density is None else density, dimension)
+    if density is None and start != "random":
+        raise InputError(f"start = {start!r}: a lattice needs a density, which clusters have not.")
     n = count("n_particles", n_particles, below=2**24)
     r = count("replicas", replicas)
     key = random_key(seed, first_replica, stream, replicas=r)
@@ -417,8 +421,11 @@ def make_start(
     if start == "random":
         if noise:
             raise InputError(f"noise = {noise!r}: random starts have no lattice sites to leave.")
-        boxes_for(box, table, 1, dimension)
-        return Start(_random_positions(n, box, r, key), types, box[None])
+        if density is not None:
+            boxes_for(box, table, 1, dimension)
+        positions = _random_positions(n, box, r, key)
+        return Start(positions, types, None if density is None else box[None])
+    assert density is not None
     sites, box = _lattice_of(start, n, density, dimension)
     positions = np.repeat(sites[None], r, axis=0)
     if noise:

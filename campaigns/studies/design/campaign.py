@@ -152,11 +152,10 @@ class Campaign(StudyFile):
 
     @model_validator(mode="after")
     def _fits(self) -> "Campaign":
+        if self.bonds is not None:
+            raise ValueError("[bonds]: a design changes a pair potential; it has no springs.")
         if self.preparation.start == "file":
-            raise ValueError(
-                "preparation.start = 'file': a campaign prepares its packings itself; start at "
-                "random or on a lattice."
-            )
+            self._fits_file()
         if self.preparation.engine == "hoomd":
             from ..hoomd_preparing import check_hoomd
 
@@ -186,6 +185,10 @@ class Campaign(StudyFile):
                     f"feature {feature.name!r} is not defined in {self.preparation.dimension} "
                     "dimensions."
                 )
+            if feature.needs_box and self.preparation.open:
+                raise ValueError(
+                    f"feature {feature.name!r} needs a volume, which clusters have not."
+                )
             if not (feature.differentiable and feature.scalar):
                 raise ValueError(
                     f"feature {feature.name!r} is no differentiable scalar: a design needs one."
@@ -205,6 +208,39 @@ class Campaign(StudyFile):
                     stacklevel=2,
                 )
         return self
+
+    def _fits_file(self) -> None:
+        """Raise `ValueError` for what packings of a file cannot be asked for."""
+        frames, packings = self.preparation.n_replicas, self.design.n_packings
+        begin = self.preparation.begin(self.potential, None, 0, 1)
+        if begin.bonds:
+            raise ValueError(f"{self.preparation.file} has springs: a design has none.")
+        if (d := begin.start.positions.shape[2]) != self.preparation.dimension:
+            raise ValueError(
+                f"preparation.dimension = {self.preparation.dimension}, but "
+                f"{self.preparation.file} has {d}: say dimension = {d}."
+            )
+        if packings > frames:
+            raise ValueError(
+                f"design.packings = {packings}: {self.preparation.file} has {frames} frames."
+            )
+        if self.design.kind == "ensemble" and self.design.starts != "common":
+            raise ValueError(
+                "preparation.start = 'file' has no fresh packings for each step: give "
+                "design.starts = 'common', or start at random."
+            )
+        if self.validation:
+            raise ValueError(
+                "[[validation]] prepares fresh packings, which a file does not have: leave it out."
+            )
+
+    @property
+    def n_designs(self) -> int:
+        """The number of designs at a point of the sweep; of a file, as many as its frames make."""
+        replicas = self.preparation.n_replicas
+        if self.preparation.start == "file":
+            return replicas // self.design.n_packings if self.design.kind == "individual" else 1
+        return replicas
 
     @property
     def adds_jump_terms(self) -> bool:

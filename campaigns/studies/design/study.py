@@ -72,7 +72,7 @@ class DesignStudy(Study[Campaign]):
         values = [f"{o.feature} → {o.target:g}" for o in self.file.objective]
         swept = self.task.chosen.items()
         values += [f"{p} = {v}" for p, v in swept if not p.endswith(".target")]
-        if self.file.preparation.n_replicas > 1:
+        if self.file.n_designs > 1:
             values.append(f"replica {self.task.replica}")
         return ", ".join(values)
 
@@ -82,7 +82,7 @@ class DesignStudy(Study[Campaign]):
         return [
             (chosen, point, replica)
             for chosen, point in file.points()
-            for replica in range(point.preparation.n_replicas)
+            for replica in range(point.n_designs)
         ]
 
     @classmethod

@@ -72,7 +72,7 @@ class GradientFile(Campaign):
     @property
     def n_packings(self) -> int:
         """The number of packings."""
-        every = self.preparation.n_replicas * self.design.n_packings
+        every = self.n_designs * self.design.n_packings
         return self.gradient.packings or (every if self.followed else 1000)
 
     @property
