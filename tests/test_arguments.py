@@ -188,6 +188,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
 FINE: dict[tuple[str, str], Callable[[Any], bool]] = {
     ("make_start", "theta"): lambda v: v is None,  # bonds alone
     ("quench_stages", "theta"): lambda v: v is None,
+    **{(f, "density"): lambda v: v is None for f in ("make_start", "quench", "anneal")},  # no box
     ("compress_stages", "theta"): lambda v: True,  # does not matter
     # Stages are checked where they are used.
     ("quench_stages", "tolerance"): lambda v: True,

@@ -88,20 +88,23 @@ def test_brownian_clusters_stay_together_when_cold() -> None:
     assert (moved.energy < done.energy + 30 * 0.05).all()
 
 
+THREE = bridge.HarmonicMorse(diameters=[1.0], binding=0.1, stiffness=5.0, alpha=6.0)
+
+
 def test_clusters_begin_without_a_box(morse: Any) -> None:
     start = ensemble.make_start(morse, 12, None, 3, 4, seed=5)
     assert start.boxes is None
     assert np.abs(start.positions).max() <= 0.5 * 12 ** (1 / 3)
     # Three sticky discs: in the lowest of their minima each touches both others.
-    found = ensemble.quench(morse, 3, None, 2, 40, seed=2)
+    found = ensemble.quench(THREE, 3, None, 2, 40, seed=2)
     assert found.boxes is None
     assert found.converged.all()
     assert found.energy.min() == pytest.approx(-0.3, abs=1e-12)
     assert found.energy.min() == pytest.approx(found.energy[found.energy < -0.25].max(), abs=1e-9)
-    again = ensemble.quench(morse, 3, None, 2, 10, seed=2, first_replica=30)
+    again = ensemble.quench(THREE, 3, None, 2, 10, seed=2, first_replica=30)
     np.testing.assert_array_equal(again.positions, found.positions[30:])
     for refused in (
-        lambda: ensemble.quench(morse, 3, None, 2, pressure=0.1),
+        lambda: ensemble.quench(THREE, 3, None, 2, pressure=0.1),
         lambda: ensemble.make_start(morse, 9, None, 2, 1, 0, start="square"),
     ):
         with pytest.raises(InputError, match=r"open boundaries|needs a density"):

@@ -76,6 +76,7 @@ def packings(theta: Any, n: int, density: float, dimension: int) -> Any:
                 continue
 
 
+@pytest.mark.slow
 def test_mirror_images_are_sheared_the_other_way() -> None:
     theta = bridge.HarmonicMorse([0.85, 1.1], 0.1, 5.0, 11.0)
     packing = next(packings(theta, 48, 1.4, 2))

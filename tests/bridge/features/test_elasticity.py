@@ -59,6 +59,7 @@ def test_symmetries_and_moduli(
     assert bridge.pressure(theta, packing) == pytest.approx(-np.trace(v["stress"]) / d, rel=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_against_jax_md(
     dimension: int, theta2: Any, solid: Packing, spheres3: Any, solid3: Packing

@@ -205,7 +205,6 @@ ORDINARY = {
     ("jacfwd", "cluster", "dense"),
     ("jacrev", "springs", "direct"),
     ("jvp", "space", "direct"),
-    ("hessian", "pairs and springs", "dense"),
     ("jit", "own potential", "dense"),
     ("vmap over theta", "plane", "dense"),
     ("vmap over packings", "cluster", "dense"),
@@ -253,6 +252,7 @@ def elastic(theta: Any, packing: Packing) -> Any:
     return jnp.sum(state.nonaffine**2) + bridge.feature("poisson_ratio").function(theta, state)
 
 
+@pytest.mark.slow
 def test_of_fixed_particles(systems: Any) -> None:
     s = systems("plane")
     rest = s.packings[0]
@@ -368,7 +368,7 @@ def test_a_loop_compiles_once(systems: Any) -> None:
     assert again() == 0
 
 
-@pytest.mark.parametrize("name", ["plane", "cluster"])
+@pytest.mark.parametrize("name", [pytest.param("plane", marks=pytest.mark.slow), "cluster"])
 def test_modes_follow(name: str, systems: Any) -> None:
     s = systems(name)
     packing, f = s.packings[0], bridge.feature("frequencies_4")

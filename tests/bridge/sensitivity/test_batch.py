@@ -18,7 +18,7 @@ def single(x: Any, types: Any, box: Any, theta: Any, gradients: list[str]) -> An
     return bridge.measure(theta, packing, FEATURES, gradients)
 
 
-@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("dimension", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_as_single_packings(dimension: int, theta2: Any, spheres3: Any) -> None:
     theta, n, density = (theta2, 48, 1.4) if dimension == 2 else (spheres3, 40, 1.6)
     batch = ensemble.quench(theta, n, density, dimension, 7, seed=5, tolerance=1e-5, threads=1)
@@ -44,6 +44,7 @@ def test_as_single_packings(dimension: int, theta2: Any, spheres3: Any) -> None:
     assert found.single < 5, "most go the fast way"
 
 
+@pytest.mark.slow
 def test_chunks_do_not_matter(theta2: Any) -> None:
     batch = ensemble.quench(theta2, 48, 1.4, 2, 6, seed=8, tolerance=1e-6, threads=1)
     runs = [

@@ -17,7 +17,11 @@ REDUCED = bridge.HarmonicMorseReduced(
     diameters=[0.9, 1.0, 1.1], binding=[0.1, 0.2, 0.05, 0.1, 0.3, 0.02], stiffness=4.0, alpha=10.0
 )
 SOFT = bridge.SoftSphere(diameters=[1.0, 1.4], stiffness=1.0)
-CASES = [(MORSE, 2, 64, 1.6), (REDUCED, 3, 150, 1.6), (SOFT, 2, 64, 1.0)]
+CASES = [
+    (MORSE, 2, 64, 1.6),
+    pytest.param(REDUCED, 3, 150, 1.6, marks=pytest.mark.slow),
+    (SOFT, 2, 64, 1.0),
+]
 
 
 def quenched(theta: PairPotential, d: int, n: int, density: float, seed: int) -> Packing:

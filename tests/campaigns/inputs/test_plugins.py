@@ -254,6 +254,7 @@ def frames_on_disk(directory: Path) -> int:
     return manifest.read_bytes().count(b"\n") if manifest.exists() else 0
 
 
+@pytest.mark.slow
 def test_on_two_ranks_killed_and_resumed_it_ends_as_alone(folder: Path, amorph: Any) -> None:
     pytest.importorskip("mpi4py")
     mpiexec = shutil.which("mpiexec") or str(Path(sys.executable).parent / "mpiexec")

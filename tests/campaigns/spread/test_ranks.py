@@ -310,7 +310,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.parametrize(
     "faults",
-    [("SIGTERM", "rank", "SIGINT"), pytest.param(("SIGUSR1", "all"), marks=pytest.mark.slow)],
+    [
+        ("rank",),
+        pytest.param(("SIGTERM", "rank", "SIGINT"), marks=pytest.mark.slow),
+        pytest.param(("SIGUSR1", "all"), marks=pytest.mark.slow),
+    ],
 )
 def test_stopped_and_killed_under_mpiexec_and_resumed(
     faults: tuple[str, ...], alone: bytes, tmp_path: Path

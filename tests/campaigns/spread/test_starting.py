@@ -85,6 +85,7 @@ def test_a_process_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     assert doctor._tried("import os; os._exit(7)") == ("", "the process ended with status 7")
 
 
+@pytest.mark.slow
 def test_results_are_the_same_with_and_without_compiled_code(
     tmp_path: Path, reference_folder: Path, amorph: Command
 ) -> None:

@@ -83,7 +83,7 @@ def killed_runs(directory: Path, kills: int, seed: int) -> None:
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL, cwd=directory.parent)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_killed_and_resumed_is_as_never_killed(
     tmp_path: Path, undisturbed: list[str], kills: int
 ) -> None:
