@@ -93,7 +93,13 @@ def kept_campaign(directory: Path) -> Any:
             "-o of `amorph run`."
         )
     try:
-        return load_campaign(kept, named=False)
+        campaign = load_campaign(kept, named=False)
+        if study_of(campaign).table == "design" and (directory / "gradient.json").exists():
+            raise RecordError(
+                f"{directory}: is a check of gradients that an earlier version made: its result is "
+                "gradient.json. Run it anew in another directory for a status or a report."
+            )
+        return campaign
     except CampaignFileError as error:
         wanted = [p.name for p in kept_in(directory) if p not in loaded()]
         if not wanted:

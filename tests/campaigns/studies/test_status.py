@@ -183,3 +183,10 @@ def test_once_it_is_to_stop_no_design_is_begun(tmp_path: Path) -> None:
         run_campaign(parse_campaign(CAMPAIGN, "x"), CAMPAIGN, run, until=After(0))
     assert [d.status for d in read_status(run)] == ["waiting", "waiting"]
     assert not any(path.is_dir() for path in run.iterdir())
+
+
+def test_a_check_of_an_earlier_version_is_no_design(tmp_path: Path) -> None:
+    (tmp_path / "campaign.toml").write_text(CAMPAIGN.split("[sweep]")[0])
+    (tmp_path / "gradient.json").write_text("{}")
+    with pytest.raises(RecordError, match="an earlier version"):
+        read_status(tmp_path)
