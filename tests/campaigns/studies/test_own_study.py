@@ -20,9 +20,11 @@ from amorph.campaigns.errors import CampaignFileError, RecordError, RunningError
 from amorph.campaigns.inputs import plugins
 from amorph.campaigns.inputs.plugins import load_plugins
 from amorph.campaigns.spread.stopping import Until
+from amorph.campaigns.spread.teams import OneRank
 from amorph.campaigns.store.durable import locked
+from amorph.campaigns.store.parts import Parts
 from amorph.campaigns.store.row_files import read_table
-from amorph.campaigns.studies import study
+from amorph.campaigns.studies import rows, study
 from amorph.campaigns.studies.files import parse_campaign
 from amorph.handover import InputError, OutputExistsError
 
@@ -47,9 +49,9 @@ packings = 10
 """
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def plugged() -> Iterator[None]:
-    """The plug-in, for as long as a test lasts."""
+    """The plug-in, for these tests alone."""
     before, known = dict(plugins._LOADED), dict(study._STUDIES)
     load_plugins(PLUGIN)
     yield
@@ -63,8 +65,7 @@ def run(directory: Path, text: str = FILE, **settings: Any) -> list[dict[str, An
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    load_plugins(PLUGIN)
+def whole(plugged: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("energies") / "run"
     run(directory)
     return directory
@@ -117,6 +118,24 @@ def test_it_is_stopped_and_goes_on_where_it_was(whole: Path, tmp_path: Path) -> 
     assert (tmp_path / "run" / "rows.csv").stat().st_mtime_ns == changed
     with pytest.raises(RecordError, match="another campaign file"):
         run(tmp_path / "run", FILE.replace("= 10", "= 9"), resume=True)
+
+
+def test_rows_that_come_in_any_order_stand_in_their_own(tmp_path: Path) -> None:
+    class Backwards(OneRank):
+        def each(self, function: Any, shared: Any, items: Any, *, stopping: Any = None) -> Any:
+            order = [3, 2, 9, 0, 1, 8, 7, 4, 6, 5]
+            yield from ((k, function(shared, items[k])) for k in order)
+
+    team, table = Backwards(), tmp_path / "t.csv"
+    made = list(range(100, 110))
+    with Parts(table, {}) as parts:
+        rows.compute_rows(parts, squared, None, made, team, "x", lambda done, total: None)
+        found = [row["square"] for several in parts.rows() for row in several]
+    assert found == [k * k for k in made]
+
+
+def squared(shared: None, item: int) -> dict[str, Any]:
+    return {"square": item * item, "failure": ""}
 
 
 def test_one_process_at_a_time(whole: Path) -> None:
@@ -221,5 +240,5 @@ def test_ranks_killed_and_resumed_give_the_same_rows(commanded: Path, tmp_path: 
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    rows = (tmp_path / "run" / "rows.csv").read_bytes()
-    assert rows == (commanded / "run" / "rows.csv").read_bytes()
+    made = (tmp_path / "run" / "rows.csv").read_bytes()
+    assert made == (commanded / "run" / "rows.csv").read_bytes()
