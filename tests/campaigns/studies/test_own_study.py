@@ -120,7 +120,11 @@ def test_it_is_stopped_and_goes_on_where_it_was(whole: Path, tmp_path: Path) -> 
         run(tmp_path / "run", FILE.replace("= 10", "= 9"), resume=True)
 
 
-def test_rows_that_come_in_any_order_stand_in_their_own(tmp_path: Path) -> None:
+def test_rows_that_come_in_any_order_stand_in_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "ROWS_TOGETHER", 4)
+
     class Backwards(OneRank):
         def each(self, function: Any, shared: Any, items: Any, *, stopping: Any = None) -> Any:
             order = [3, 2, 9, 0, 1, 8, 7, 4, 6, 5]
