@@ -219,7 +219,9 @@ def message_bytes(n: int, packings: int) -> dict[str, int]:
     theta = campaign.potential.theta()
     order = (fresh_member, Order(campaign, theta, theta, 1), range(packings))
     box = (n / 1.6) ** 0.5 * np.eye(2)
-    packing = Packing.of(np.zeros((n, 2)), np.zeros(n, dtype=int), box, images=np.zeros((n, 2)))
+    packing = Packing.of(
+        np.zeros((n, 2)), np.zeros(n, dtype=int), box, images=np.zeros((n, 2), int)
+    )
     slopes = {"diameters": np.zeros((1, 2)), "binding": np.zeros((1, 3))}
     results = {
         "the first packing's result": Member(packing, np.zeros(1), slopes),

@@ -28,6 +28,7 @@ from amorph.campaigns.inputs import formats
 from amorph.campaigns.studies import files
 from amorph.campaigns.studies.analyze import rows as analysis
 from amorph.campaigns.studies.design import at_a_glance, history
+from amorph.ensemble.quenching import Begin
 from amorph.handover import AmorphError, Frame, InputError
 
 THETA = bridge.HarmonicMorse(diameters=[0.8, 1.0], binding=0.1, stiffness=5.0, alpha=12.0)
@@ -237,12 +238,24 @@ def functions() -> Iterator[tuple[str, str, Callable[..., Any]]]:
         yield f"{found.__module__.removeprefix('amorph.')}.{name}", name, found
 
 
+def taken(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of a function; of ``**begin`` those that it stands for."""
+    out = dict(inspect.signature(function).parameters)
+    if out.pop("begin", None) is not None:
+        kind = inspect.Parameter.KEYWORD_ONLY
+        usual = {"start": "random", "noise": 0.0, "order": "in_order", "device": "cpu"}
+        for name in Begin.__annotations__:
+            default = 0 if name == "first_replica" else usual.get(name)
+            out[name] = inspect.Parameter(name, kind, default=default)
+    return out
+
+
 def cases() -> Iterator[Any]:
     for label, name, function in functions():
         if isinstance(function, type) and function.__name__ not in ("GSDReader", "GSDWriter"):
             continue  # results are made by functions; the others have tests of their own
         try:
-            parameters = inspect.signature(function).parameters
+            parameters = taken(function)
         except ValueError:
             continue
         for argument in parameters:
@@ -268,7 +281,7 @@ def test_a_wrong_argument_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    parameters = inspect.signature(function).parameters.values()
+    parameters = taken(function).values()
     given = {p.name: GOOD[p.name] for p in parameters if p.default is inspect.Parameter.empty}
     if "modes" in given and argument != "modes":
         given["modes"] = Modes(np.ones(1), np.ones((4, 2, 1)), 2, THETA, PACKING)
@@ -284,6 +297,11 @@ def test_a_wrong_argument_is_refused_by_name(
         assert len(str(caught.value)) > 20, wrong
         assert not isinstance(caught.value.__cause__, (AttributeError, KeyError)), wrong
     assert not list(tmp_path.iterdir())
+
+
+def test_a_keyword_that_is_none_is_refused_by_the_function_that_was_called() -> None:
+    with pytest.raises(TypeError, match=r"quench\(\) got an unexpected keyword argument 'strat'"):
+        ensemble.quench(THETA, 32, 1.0, strat="square")  # type: ignore[call-arg]
 
 
 def test_all_functions_with_packings_take_part() -> None:

@@ -1,7 +1,7 @@
 """The usual preparations, by name: quenches, annealing, compression."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 from numpy.typing import ArrayLike
 
@@ -24,6 +24,7 @@ from .stages import (
 from .starts import Order, make_start, start_box
 
 __all__ = [
+    "Begin",
     "anneal",
     "anneal_stages",
     "compress",
@@ -33,6 +34,33 @@ __all__ = [
     "quench_stages",
 ]
 
+
+class Begin(TypedDict, total=False):
+    """What `quench`, `anneal` and `compress` have besides, by keyword.
+
+    Attributes
+    ----------
+    start, noise:
+        ``random`` (the default), or a lattice and the noise on it: see `make_start`.
+    composition, order:
+        The share of each type, by default all equal, and who has which: see `typeids`.
+    first_replica:
+        The number of the first replica, so that a later call can go on with further ones.
+    device, threads, progress:
+        As in `prepare`.
+    """
+
+    start: str
+    noise: float
+    composition: Sequence[float] | None
+    order: Order
+    first_replica: int
+    device: str
+    threads: int | None
+    progress: Progress | None
+
+
+_STARTS = ("start", "noise", "composition", "order")
 AnyParameters = Parameters | Sequence[Parameters] | Tables
 
 
@@ -99,16 +127,9 @@ def quench(
     *,
     pressure: float | None = None,
     pressure_tolerance: float = 1e-6,
-    start: str = "random",
-    noise: float = 0.0,
-    composition: Sequence[float] | None = None,
-    order: Order = "in_order",
     tolerance: float = TOLERANCE,
     max_steps: int = MAX_STEPS,
-    device: str = "cpu",
-    threads: int | None = None,
-    progress: Progress | None = None,
-    first_replica: int = 0,
+    **begin: Unpack[Begin],
 ) -> Ensemble:
     """Quench replicas from random positions (infinite temperature) to the nearest minimum.
 
@@ -134,14 +155,8 @@ def quench(
         0 to 2^64 - 1.
     pressure, pressure_tolerance, tolerance, max_steps:
         As in `Minimize`.
-    start, noise:
-        ``random``, or a lattice and the noise on it: see `make_start`.
-    composition, order:
-        The share of each type, by default all equal, and who has which: see `typeids`.
-    first_replica:
-        The number of the first replica, so that a later call can go on with further ones.
-    device, threads, progress:
-        As in `prepare`.
+    begin:
+        Where replicas start and who computes: see `Begin`.
 
     Raises
     ------
@@ -150,6 +165,7 @@ def quench(
     """
     table = tables(theta)
     return _from_start(
+        "quench",
         table,
         n_particles,
         density,
@@ -164,14 +180,7 @@ def quench(
             pressure=pressure,
             pressure_tolerance=pressure_tolerance,
         ),
-        start=start,
-        noise=noise,
-        composition=composition,
-        order=order,
-        device=device,
-        threads=threads,
-        progress=progress,
-        first_replica=first_replica,
+        **begin,
     )
 
 
@@ -192,16 +201,9 @@ def anneal(
     dynamics: Literal["langevin", "brownian"] = "langevin",
     pressure: float | None = None,
     pressure_tolerance: float = 1e-6,
-    start: str = "random",
-    noise: float = 0.0,
-    composition: Sequence[float] | None = None,
-    order: Order = "in_order",
     tolerance: float = TOLERANCE,
     max_steps: int = MAX_STEPS,
-    device: str = "cpu",
-    threads: int | None = None,
-    progress: Progress | None = None,
-    first_replica: int = 0,
+    **begin: Unpack[Begin],
 ) -> Ensemble:
     """Let replicas move at a temperature that changes by a schedule, then quench them.
 
@@ -214,8 +216,7 @@ def anneal(
         As in `quench`; the pressure is that of the final quench.
     temperature, schedule, temperature_at, steps, dt, friction:
         As in `Langevin`, or `Brownian` where ``dynamics`` says so.
-    start, noise, composition, order, tolerance, max_steps, device, threads, progress, \
-    first_replica:
+    tolerance, max_steps, begin:
         As in `quench`.
 
     Raises
@@ -225,6 +226,7 @@ def anneal(
     """
     table = tables(theta)
     return _from_start(
+        "anneal",
         table,
         n_particles,
         density,
@@ -246,14 +248,7 @@ def anneal(
             pressure=pressure,
             pressure_tolerance=pressure_tolerance,
         ),
-        start=start,
-        noise=noise,
-        composition=composition,
-        order=order,
-        device=device,
-        threads=threads,
-        progress=progress,
-        first_replica=first_replica,
+        **begin,
     )
 
 
@@ -267,16 +262,9 @@ def compress(
     seed: int = 0,
     *,
     increments: int = 100,
-    start: str = "random",
-    noise: float = 0.0,
-    composition: Sequence[float] | None = None,
-    order: Order = "in_order",
     tolerance: float = TOLERANCE,
     max_steps: int = MAX_STEPS,
-    device: str = "cpu",
-    threads: int | None = None,
-    progress: Progress | None = None,
-    first_replica: int = 0,
+    **begin: Unpack[Begin],
 ) -> Ensemble:
     """Quench replicas at a density, and bring them to another in steps, minimising after each.
 
@@ -286,8 +274,7 @@ def compress(
         As in `quench`.
     final_density, increments:
         N/V at the end, and the number of steps to it: see `Compress`.
-    start, noise, composition, order, tolerance, max_steps, device, threads, progress, \
-    first_replica:
+    tolerance, max_steps, begin:
         As in `quench`.
 
     Raises
@@ -297,6 +284,7 @@ def compress(
     """
     table = tables(theta)
     return _from_start(
+        "compress",
         table,
         n_particles,
         density,
@@ -311,14 +299,7 @@ def compress(
             tolerance=tolerance,
             max_steps=max_steps,
         ),
-        start=start,
-        noise=noise,
-        composition=composition,
-        order=order,
-        device=device,
-        threads=threads,
-        progress=progress,
-        first_replica=first_replica,
+        **begin,
     )
 
 
@@ -399,6 +380,7 @@ def compress_stages(
 
 
 def _from_start(
+    name: str,
     table: Tables,
     n_particles: int,
     density: float | None,
@@ -406,45 +388,35 @@ def _from_start(
     replicas: int,
     seed: int,
     stages: Sequence[Stage],
-    *,
-    start: str,
-    noise: float,
-    composition: Sequence[float] | None,
-    order: Order,
-    device: str,
-    threads: int | None,
-    progress: Progress | None,
-    first_replica: int,
+    **begin: Unpack[Begin],
 ) -> Ensemble:
-    thread_count(threads)
-    chosen_device(device)
-    cluster = density is None
-    box = start_box(start, n_particles, 1.0 if density is None else density, dimension)
-    check_stages_in(stages, table, n_particles, dimension, box[None], open_space=cluster)
-    begin = make_start(
-        table,
-        n_particles,
-        density,
-        dimension,
-        replicas,
-        seed,
-        start=start,
-        noise=noise,
-        composition=composition,
-        order=order,
-        first_replica=first_replica,
+    for key in begin.keys() - Begin.__annotations__.keys():
+        raise TypeError(
+            f"{name}() got an unexpected keyword argument {key!r}; besides its own there are "
+            f"{', '.join(Begin.__annotations__)}"
+        )
+    thread_count(begin.get("threads"))
+    chosen_device(begin.get("device", "cpu"))
+    made = {k: begin[k] for k in _STARTS if k in begin}  # type: ignore[literal-required]
+    first = begin.get("first_replica", 0)
+    box = start_box(
+        begin.get("start", "random"), n_particles, 1.0 if density is None else density, dimension
+    )
+    check_stages_in(stages, table, n_particles, dimension, box[None], open_space=density is None)
+    started = make_start(
+        table, n_particles, density, dimension, replicas, seed, first_replica=first, **made
     )
     return prepare(
         table,
-        begin.positions,
-        begin.typeid,
-        begin.box,
+        started.positions,
+        started.typeid,
+        started.box,
         stages,
         seed=seed,
-        first_replica=first_replica,
-        device=device,
-        threads=threads,
-        progress=progress,
+        first_replica=first,
+        device=begin.get("device", "cpu"),
+        threads=begin.get("threads"),
+        progress=begin.get("progress"),
     )
 
 
