@@ -27,6 +27,10 @@ def test_imports_go_only_where_they_may() -> None:
             "amorph.campaigns.cli",
             ["jax", "numpy", "rich", "matplotlib", "pandas", "mpi4py", "hoomd"],
         ),
+        (
+            "amorph.campaigns.studies.design.study, amorph.campaigns.studies.gradient.study",
+            ["matplotlib", "pandas", "mpi4py", "hoomd", "PIL"],
+        ),
         ("amorph", ["importlib.metadata", "numpy"]),
     ],
 )

@@ -20,8 +20,6 @@ from amorph.handover import AmorphError, InputError, NotFiniteError
 
 from ..inputs.files import StudyFile, checked
 from ..inputs.tables import Preparation
-from ..report import html
-from ..report.output import Output
 from ..spread.teams import Team
 from ..store.parts import Parts, begun, parts_directory, rows_finished
 from ..store.row_files import read_table, write_table
@@ -31,6 +29,8 @@ from .study import UNFINISHED, End, Progress, Study, Task, Work
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
+
+    from ..report.output import Output
 
 __all__ = ["RowStudy", "compute_rows", "read_rows"]
 
@@ -188,8 +188,12 @@ class RowStudy(Study[File]):
         return Progress(done, total, last_sign=last)
 
     @classmethod
-    def page(cls, root: Path, tasks: Sequence[Task[File]], output: Output) -> tuple[str, list[str]]:
+    def page(
+        cls, root: Path, tasks: Sequence[Task[File]], output: "Output"
+    ) -> tuple[str, list[str]]:
         """As `Study.page`: the tasks and what they found, the pictures, the table."""
+        from ..report import html
+
         tables = [(task, task.directory / cls.rows) for task in tasks]
         tables = [(task, path) for task, path in tables if path.exists()]
         if not tables:

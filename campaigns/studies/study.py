@@ -14,15 +14,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from amorph.handover import InputError
 
 from ..errors import RecordError
 from ..inputs.files import StudyFile
-from ..report.output import Output
 from ..spread.teams import Team
 from ..store.durable import write_json
+
+if TYPE_CHECKING:  # pictures are loaded where they are asked for
+    from ..report.output import Output
 
 __all__ = [
     "UNFINISHED",
@@ -271,7 +273,9 @@ class Study(ABC, Generic[File]):
 
     @classmethod
     @abstractmethod
-    def page(cls, root: Path, tasks: Sequence[Task[File]], output: Output) -> tuple[str, list[str]]:
+    def page(
+        cls, root: Path, tasks: Sequence[Task[File]], output: "Output"
+    ) -> tuple[str, list[str]]:
         """The title and the body of a run's page; pictures go through `output`.
 
         Raises `InputError` where there is nothing to report yet.

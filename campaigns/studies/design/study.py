@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from amorph.handover import AmorphError, GSDReader
 
-from ...report.output import Output
 from ...store.durable import remove_partials
 from ...store.manifest import lines_in
 from ...store.parts import rows_finished
@@ -18,10 +17,11 @@ from ..study import UNFINISHED, End, Progress, Study, Task, Work, register_study
 from .campaign import Campaign
 from .confirming import why_not
 from .designs import Design, Step, Verdict
-from .entries import read_entries, with_history
 from .outcomes import KEPT, read_design
-from .page import many_page, single_page
 from .validation import read_validations, validate
+
+if TYPE_CHECKING:
+    from ...report.output import Output
 
 __all__ = ["DesignStudy"]
 
@@ -257,9 +257,12 @@ class DesignStudy(Study[Campaign]):
 
     @classmethod
     def page(
-        cls, root: Path, tasks: Sequence[Task[Campaign]], output: Output
+        cls, root: Path, tasks: Sequence[Task[Campaign]], output: "Output"
     ) -> tuple[str, list[str]]:
         """As `Study.page`; of a design's own directory too."""
+        from .entries import read_entries, with_history
+        from .page import many_page, single_page
+
         single, entries = read_entries(root)
         if single:
             entry = with_history(entries[0])

@@ -14,8 +14,6 @@ from amorph import bridge
 from amorph.handover import AmorphError, InputError
 
 from ...inputs.tables import Table
-from ...report import html
-from ...report.output import Output, png, write
 from ...store.durable import write_json
 from ..design.campaign import Campaign
 from ..design.members import Order, follow_member, fresh_member, fresh_value
@@ -26,6 +24,8 @@ from .check import GradientCheck
 
 if TYPE_CHECKING:
     import pandas
+
+    from ...report.output import Output
 
 __all__ = ["CHANGES", "GradientFile", "GradientSettings", "GradientStudy", "read_check"]
 
@@ -109,6 +109,7 @@ class GradientStudy(RowStudy[GradientFile]):
 
     def summary(self, table: "pandas.DataFrame") -> Mapping[str, Any]:
         """As `RowStudy.summary`; ``gradient.json`` and ``gradient.png`` are written from it."""
+        from ...report.output import png, write
         from .pictures import gradient
 
         found = check_of(self.file, table)
@@ -118,9 +119,10 @@ class GradientStudy(RowStudy[GradientFile]):
 
     @classmethod
     def page(
-        cls, root: Path, tasks: Sequence[Task[GradientFile]], output: Output
+        cls, root: Path, tasks: Sequence[Task[GradientFile]], output: "Output"
     ) -> tuple[str, list[str]]:
         """As `Study.page`."""
+        from ...report import html
         from .pictures import gradient
 
         found = read_check(root, tasks[0].file)
