@@ -70,8 +70,8 @@ def _run_root(
     ranks: "Team",
     plugins: Sequence[Path] = (),
     added: str = "",
-) -> None:
-    """Run a file, with a text added to it, and say what came out."""
+) -> list[dict[str, Any]]:
+    """Run a file, with a text added to it, and say what came out; returns the outcomes."""
     from ..inputs.files import file_text, run_plugins_of
     from ..inputs.plugins import run_installed
     from ..studies.files import parse_campaign, study_of
@@ -91,6 +91,7 @@ def _run_root(
             campaign, source, output, resume=resume, watcher=Bars(progress), ranks=ranks
         )
     _say_outcomes(study_of(campaign), outcomes)
+    return outcomes
 
 
 def gradient(
@@ -130,7 +131,9 @@ def gradient(
 
             release_ranks(ranks)
             raise
-        _run_root(campaign, output, resume, ranks, plugin or (), added)
+        (outcome,) = _run_root(campaign, output, resume, ranks, plugin or (), added)
+    if outcome["status"] != "done":
+        raise typer.Exit(1)
     names = ("gradient.json", "packings.csv", "gradient.png")
     say(f"{', '.join(str(output / name) for name in names)}.")
 

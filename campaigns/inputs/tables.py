@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from amorph import bridge, ensemble
 from amorph.bridge.matter.registered import POTENTIAL_CLASSES
 from amorph.ensemble.stages import MAX_STEPS, TOLERANCE
-from amorph.handover import FrameError, count_frames, read_gsd
+from amorph.handover import FrameError, InputError, count_frames, read_gsd
 
 __all__ = [
     "Beginning",
@@ -277,7 +277,9 @@ class Preparation(Table):
         listed = bonds is not None and (bonds.pairs is not None or bonds.within is not None)
         part = self._frames()[first : first + count]
         if not part:
-            raise ValueError(f"{self.file}: there are no frames {first} to {first + count - 1}.")
+            raise InputError(
+                f"{self.file}: there is no packing {first}: {len(self._frames())} frames are meant."
+            )
         stop = part.stop if part.stop >= 0 else None  # of a range that runs down to 0
         return ensemble.read_start(
             str(self.file),

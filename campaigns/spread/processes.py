@@ -121,8 +121,9 @@ class Processes(Team):
     def _started(self, function: Callable[..., Any], shared: Any) -> "list[_Hand]":
         hands: list[_Hand] = []
         context = multiprocessing.get_context("spawn")
-        # Ctrl-C reaches every process of a terminal: blocked in the workers, it is ours to act on.
-        held = {signal.SIGINT}
+        # What ends a run between items may reach every process of its group, as Ctrl-C does those
+        # of a terminal: blocked in the workers, it is ours to act on.
+        held = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
         try:
             for _ in range(self.size):

@@ -143,10 +143,13 @@ class MPIRanks(Team):
 
     def _tell(self, value: Any) -> Any:
         """The root's value, on every rank; plug-ins that it may need are run before."""
-        self._meet()
         if self.is_root:
-            self._comm.bcast((loaded(), pickle.dumps(value, pickle.HIGHEST_PROTOCOL)), 0)
+            # What cannot be pickled raises before the others are met, and go on waiting.
+            data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+            self._meet()
+            self._comm.bcast((loaded(), data), 0)
             return value
+        self._meet()
         plugins, data = self._comm.bcast(None, 0)
         run_all(plugins)
         return pickle.loads(data)

@@ -1,6 +1,6 @@
 """Run directories: made for one file, or found to be of the same one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from amorph.handover import OutputError, OutputExistsError
@@ -15,7 +15,12 @@ SOURCE = "campaign.toml"
 
 
 def open_directory(
-    directory: Path, source: str, *, resume: bool, same: Callable[[Path, str], bool]
+    directory: Path,
+    source: str,
+    *,
+    resume: bool,
+    same: Callable[[Path, str], bool],
+    apart: Sequence[str] = (),
 ) -> bool:
     """Make a run directory, or check that it belongs to the file that is resumed.
 
@@ -27,6 +32,8 @@ def open_directory(
         Whether a directory in use is gone on with.
     same:
         same(kept file, text) tells whether both are of the same run.
+    apart:
+        The tables in which they may differ.
 
     Returns whether it was in use.
 
@@ -43,9 +50,10 @@ def open_directory(
         )
     kept = directory / SOURCE
     if used and kept.exists() and not same(kept, source):
+        more = f", which differs in more than {_listed(apart)}" if apart else ""
         raise RecordError(
-            f"{directory}: was started from another campaign file (its copy is {kept}), which "
-            "differs in more than [stop]: resume with that one, or choose another directory."
+            f"{directory}: was started from another campaign file (its copy is {kept}){more}: "
+            "resume with that one, or choose another directory."
         )
     if used and not kept.exists():
         raise RecordError(
@@ -68,3 +76,7 @@ def keep_source(directory: Path, source: str) -> None:
                 partial.write_text(source, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{directory}: cannot be written: {error.strerror}.") from error
+
+
+def _listed(tables: Sequence[str]) -> str:
+    return ", ".join(f"[{name}]" for name in tables)

@@ -83,6 +83,8 @@ class Parts:
         Go on with parts that are there, if they are.
     discard:
         Remove parts that are there.
+    cure:
+        What to do, in the words of whoever is asked to, where the parts are of something else.
 
     Attributes
     ----------
@@ -114,7 +116,9 @@ class Parts:
         *,
         resume: bool = False,
         discard: bool = False,
+        cure: str = "Begin anew with --force.",
     ) -> None:
+        self._cure = cure
         self.directory = parts_directory(output)
         self.parts: list[Part] = []
         self.n_rows = self.n_failed = 0
@@ -255,14 +259,14 @@ class Parts:
         if not isinstance(header, dict) or not header:
             raise RecordError(
                 f"{self._manifest.path}: is damaged: its first line cannot be read, so that nobody "
-                "knows what the parts belong to. Discard them by --force."
+                f"knows what the parts belong to. {self._cure}"
             )
         differences = list(_differences(header, wanted))
         if differences:
             raise RecordError(
                 f"{self.directory}: the analysis there is another than the one asked for: "
                 + "; ".join(differences)
-                + ". Ask for the same, or begin anew with --force."
+                + f". Ask for the same; else: {self._cure}"
             )
         end = 0
         for part in sorted((p for p in listed if isinstance(p, Part)), key=lambda p: p.first):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -173,7 +174,8 @@ def _write_parquet(path: Path, batches: Batches) -> None:
 def read_table(path: Path) -> "pandas.DataFrame":
     """A CSV table that `write_table` wrote, to the last bit of its numbers.
 
-    Numbers that are missing are NaN, and so is a column of nothing; missing texts are empty.
+    Numbers and truths that are missing are NaN, and so is a column of nothing; missing texts are
+    empty. A column of texts that are all numbers is one of numbers.
     """
     import pandas
 
@@ -183,14 +185,21 @@ def read_table(path: Path) -> "pandas.DataFrame":
     return pandas.DataFrame({n: _read(cells) for n, cells in zip(names, columns, strict=True)})
 
 
+_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+_FLOAT = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[-+]?\d+)?")  # as Python writes them
+
+
 def _read(cells: list[str]) -> list[Any]:
-    """A column's values, by what all of its cells can be."""
-    truths = {"True": True, "False": False}
-    if cells and all(cell in truths for cell in cells):
-        return [truths[cell] for cell in cells]
-    for kind in (int, lambda cell: float(cell or "nan")):
-        try:
-            return [kind(cell) for cell in cells]
-        except ValueError:
-            continue
+    """A column's values, by what all of its cells can be, as `write_table` writes them."""
+    truths: dict[str, Any] = {"True": True, "False": False}
+    there = [cell for cell in cells if cell]
+    whole = len(there) == len(cells)
+    if there and all(cell in truths for cell in there):
+        if whole:
+            return [truths[cell] for cell in cells]
+        return [float(truths[cell]) if cell else float("nan") for cell in cells]
+    if whole and all(_INTEGER.fullmatch(cell) for cell in cells):
+        return [int(cell) for cell in cells]
+    if all(_FLOAT.fullmatch(cell) for cell in there):
+        return [float(cell or "nan") for cell in cells]
     return cells

@@ -6,8 +6,9 @@ too, in ``figures/``.
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
-from amorph.handover import FileMissingError, InputError
+from amorph.handover import AmorphError, FileMissingError, InputError
 from amorph.handover.arguments import file_path
 
 from ..report.html import document
@@ -16,9 +17,11 @@ from ..store.directories import SOURCE
 from ..store.durable import os_errors_named
 from .files import study_called, study_of
 from .status import kept_campaign
-from .study import plan
+from .study import Study, Task, plan
 
 __all__ = ["write_report"]
+
+KEPT = "design.json"
 
 
 def write_report(directory: str | PathLike[str], *, overwrite: bool = False) -> Path:
@@ -55,11 +58,25 @@ def write_report(directory: str | PathLike[str], *, overwrite: bool = False) -> 
         page = root / "report.html"
         check_output(page, overwrite)
         output = Output(root)
-        if (root / SOURCE).exists():
-            campaign = kept_campaign(root)
-            kind = study_of(campaign)
-            title, body = kind.page(root, plan(kind, campaign, root), output)
-        else:  # one design of several, or what an earlier version left
-            title, body = study_called("design").page(root, (), output)
+        kind, tasks = _run_in(root)
+        title, body = kind.page(root, tasks, output)
         write(page, document(title, body).encode("utf-8"))
     return page
+
+
+def _run_in(root: Path) -> tuple[type[Study[Any]], list[Task[Any]]]:
+    """The study and the tasks of a run directory.
+
+    Designs tell of themselves in their records: for them the campaign's file, and what it needs
+    (plug-ins, HOOMD-blue, a file to start from), may be missing, and so may the directory of all.
+    """
+    designs = (root / KEPT).exists() or any(root.glob(f"*/{KEPT}"))
+    if (root / SOURCE).exists():
+        try:
+            campaign = kept_campaign(root)
+            kind = study_of(campaign)
+            return kind, plan(kind, campaign, root)
+        except AmorphError:
+            if not designs:
+                raise
+    return study_called("design"), []

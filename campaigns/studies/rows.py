@@ -8,7 +8,7 @@ import json
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -21,10 +21,11 @@ from amorph.handover import AmorphError, InputError, NotFiniteError
 from ..inputs.files import StudyFile, checked
 from ..inputs.tables import Preparation
 from ..spread.teams import Team
+from ..store.durable import remove_partials
 from ..store.parts import Parts, begun, parts_directory, rows_finished
 from ..store.row_files import read_table, write_table
 from .preparing import packing_of
-from .study import UNFINISHED, End, Progress, Study, Task, Work
+from .study import UNFINISHED, End, Progress, Study, Task, Work, last_sign
 
 if TYPE_CHECKING:
     import pandas
@@ -135,11 +136,12 @@ class RowStudy(Study[File]):
         if before is not None and ended and table.exists() and not begun(table):
             self._summary = dict(before.get("summary", {}))
             return End(before["status"], before["message"], idle=True)
-        header = {
-            "study": self.table,
-            "file": json.loads(self.file.model_dump_json(exclude=_APART)),
-        }
-        self._parts = Parts(table, header, resume=begun(table))
+        # Without defaults, so that a later version may have further keys.
+        apart = {"name", "plugins", "sweep", *self.may_change}
+        file = json.loads(self.file.model_dump_json(exclude=apart, exclude_defaults=True))
+        remove_partials(self.task.directory, self.rows)
+        header = {"study": self.table, "file": file}
+        self._parts = Parts(table, header, resume=begun(table), cure=_CURE)
         for note in self._parts.notes:
             work.note(note)
         return None
@@ -157,12 +159,14 @@ class RowStudy(Study[File]):
         found = read_rows(table)
         failed = found["failure"] != ""
         if failed.all():
-            self._parts.remove()
-            return End("failed", f"no row could be computed: {found['failure'].iloc[0]}")
-        self._summary = plain(self.summary(found))
+            end = End("failed", f"no row could be computed: {found['failure'].iloc[0]}")
+        else:
+            self._summary = plain(self.summary(found))
+            several = f"{int(failed.sum())} of {len(found)} rows failed, the first because of "
+            end = End("done", several + found["failure"][failed].iloc[0] if failed.any() else "")
+        work.save(end)  # before the parts go, of which a kill would leave nothing but the table
         self._parts.remove()
-        several = f"{int(failed.sum())} of {len(found)} rows failed, the first because of "
-        return End("done", several + found["failure"][failed].iloc[0] if failed.any() else "")
+        return end
 
     def close(self) -> None:
         """As `Study.close`."""
@@ -180,11 +184,7 @@ class RowStudy(Study[File]):
         table, total = directory / self.rows, len(self.items())
         unfinished = begun(table)
         done = rows_finished(parts_directory(table)) if unfinished else total * table.exists()
-        files = [directory / self.kept, *parts_directory(table).glob("*")]
-        last = 0.0
-        for path in files:
-            with suppress(OSError):
-                last = max(last, path.stat().st_mtime)
+        last = last_sign([directory / self.kept, *parts_directory(table).glob("*")])
         return Progress(done, total, last_sign=last)
 
     @classmethod
@@ -234,8 +234,7 @@ class RowStudy(Study[File]):
         return name, body
 
 
-# What two files may differ in and still be of the same rows.
-_APART = {"name", "plugins", "sweep"}
+_CURE = "Go on with the version that began it, or run it anew in another directory."
 
 
 def _tried_row(study: RowStudy[Any], item: Any) -> Row:
@@ -244,7 +243,8 @@ def _tried_row(study: RowStudy[Any], item: Any) -> Row:
     except bridge.errors.PrecisionError:
         raise  # of the process, not of the item
     except AmorphError as error:
-        return {"failure": f"{type(error).__name__}: {error}"}
+        # On one line, however the message is broken.
+        return {"failure": " ".join(f"{type(error).__name__}: {error}".split())}
 
 
 def plain(named: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,6 +255,8 @@ def plain(named: Mapping[str, Any]) -> dict[str, Any]:
     out = {}
     for name, value in named.items():
         own = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        if isinstance(own, str):
+            own = own.replace("\r", " ")  # which ends a line for some readers of tables
         try:
             json.dumps(own, allow_nan=False)
         except ValueError:

@@ -5,17 +5,21 @@ a group that has ended a task takes the next. Within a group the items of a task
 comes out does not depend on the number of ranks.
 """
 
+import hashlib
+import json
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from amorph.handover import AmorphError, OutputError
+from amorph.handover import AmorphError, InputError, OutputError
 from amorph.handover.arguments import check_kind, file_path
 
-from ..errors import CampaignFileError, StoppedError
+from ..errors import CampaignFileError, RecordError, StoppedError
 from ..inputs.files import StudyFile, file_text
 from ..inputs.plugins import check_kept, keep
 from ..spread.stopping import Until
@@ -25,17 +29,23 @@ from ..store.durable import locked, os_errors_named, remove_partials, write_json
 from .files import parse_campaign, study_of
 from .study import UNFINISHED, End, Study, Task, Watcher, Work, plan
 
+# How often the summary is brought up to date while tasks go on, s.
+SUMMARY_EVERY = 5.0
+
 __all__ = ["prepare_directory", "release_ranks", "run_campaign", "serve_campaign"]
 
 
-def prepare_directory(directory: Path, source: str, *, resume: bool) -> None:
+def prepare_directory(
+    directory: Path, source: str, kind: type[Study[Any]], *, resume: bool
+) -> None:
     """Make a run directory, or check that it belongs to the campaign that is resumed.
 
     The text of the campaign's file and its plug-ins are kept in it. Raises `OutputExistsError` for
     a directory in use unless `resume`, `RecordError` if it was started from a campaign that differs
-    in more than ``[stop]``, `OutputError` if it cannot be made.
+    in more than the study allows, `OutputError` if it cannot be made.
     """
-    if open_directory(directory, source, resume=resume, same=_goes_on):
+    apart = kind.may_change
+    if open_directory(directory, source, resume=resume, same=_goes_on, apart=apart):
         check_kept(directory)
     else:
         keep_source(directory, source)
@@ -159,8 +169,11 @@ def run_campaign(
         directory = file_path("directory", directory)
         kind = study_of(campaign)
         with os_errors_named(directory):
-            prepare_directory(directory, source, resume=resume)
             tasks = plan(kind, campaign, directory)
+            if not tasks:
+                raise InputError("the campaign has no tasks: there is nothing to run.")
+            prepare_directory(directory, source, kind, resume=resume)
+            _check_inputs(directory, tasks)
             with locked(directory, ".campaign.lock"):
                 remove_partials(directory, "campaign.toml", "summary.json")
                 # Where [stop] has changed; not before the lock is ours.
@@ -168,18 +181,37 @@ def run_campaign(
                 groups = min(len(tasks), team.size)
                 leaders, group = team.divided(groups)
                 run = _Run(directory, kind, tasks, watcher or Watcher())
+                found: dict[int, dict[str, Any]] = {}
+                written = time.monotonic()
                 try:
-                    if leaders is None:
-                        return [_run_task(run, k, group) for k in range(len(tasks))]
-                    return leaders.map(_run_task, run, range(len(tasks)))
+                    with closing(_each(run, leaders, group)) as outcomes:
+                        for number, outcome in outcomes:
+                            found[number] = outcome
+                            if time.monotonic() - written > SUMMARY_EVERY:
+                                write_summary(directory, kind, tasks)
+                                written = time.monotonic()
                 finally:
-                    write_summary(directory, kind, tasks)
-                    if leaders is not None:
-                        leaders.dismiss()
-                    group.dismiss()
+                    try:
+                        write_summary(directory, kind, tasks)
+                    finally:
+                        if leaders is not None:
+                            leaders.dismiss()
+                        group.dismiss()
+                return [found[k] for k in range(len(tasks))]
     finally:
         if groups == 0:  # nothing began, and the others wait to be told
             release_ranks(team)
+
+
+def _each(
+    run: _Run, leaders: Team | None, group: Team
+) -> Generator[tuple[int, dict[str, Any]], None, None]:
+    """The outcomes of all tasks, by their numbers, as they end."""
+    if leaders is not None:
+        yield from leaders.each(_run_task, run, range(len(run.tasks)))
+        return
+    for number in range(len(run.tasks)):
+        yield number, _run_task(run, number, group)
 
 
 def release_ranks(ranks: Team) -> None:
@@ -195,6 +227,34 @@ def serve_campaign(ranks: Team) -> None:
         group.dismiss()
     else:
         group.serve()
+
+
+INPUTS = "inputs.json"
+
+
+def _check_inputs(directory: Path, tasks: Sequence[Task[Any]]) -> None:
+    """Keep what files a run starts from, or raise `RecordError` where one has changed since."""
+    files = dict.fromkeys(str(f) for t in tasks if (f := t.file.preparation.file) is not None)
+    now = {name: _checksum(Path(name)) for name in files}
+    kept = directory / INPUTS
+    if kept.exists():
+        try:
+            before = dict(json.loads(kept.read_text(encoding="utf-8"))["files"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RecordError(f"{kept}: cannot be read as a list of files: {error}.") from error
+        for name, checksum in now.items():
+            if before.get(name, checksum) != checksum:
+                raise RecordError(
+                    f"{name}: is not what the run in {directory} was started with, by its checksum "
+                    f"in {kept.name}: put the file back, or choose another directory."
+                )
+    elif now:
+        write_json(kept, {"files": now})
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_summary(directory: Path, kind: type[Study[Any]], tasks: Sequence[Task[Any]]) -> None:

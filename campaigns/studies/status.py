@@ -167,7 +167,7 @@ def _status_of(study: Study[Any], root: Path) -> TaskStatus:
         if status == "running":
             # It was written when the task began or went on; what is finished is newer.
             took = progress.last_sign - kept.stat().st_mtime
-            gone = progress.done - int(outcome.get(study.unit, 0) or 0)
+            gone = progress.done - int(outcome.get("done", outcome.get("steps", 0)) or 0)
             rate = gone / took if took > 0 and gone > 0 else None
     left = progress.total - progress.done
     return TaskStatus(

@@ -11,7 +11,8 @@ import json
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -34,6 +35,7 @@ __all__ = [
     "Task",
     "Watcher",
     "Work",
+    "last_sign",
     "plan",
     "read_outcome",
     "register_study",
@@ -173,6 +175,7 @@ class Work:
             "seed": task.file.preparation.seed,
             "replica": task.replica,
             "seconds": seconds if end.idle else round(seconds, 3),
+            "done": self._study.progress().done,
             **self._study.told(),
         }
         write_json(self._path, outcome)
@@ -194,6 +197,8 @@ class Study(ABC, Generic[File]):
         The file with a task's outcome, in its directory.
     one, many, unit:
         What a task, several of them, and the parts of one are called.
+    may_change:
+        Tables and keys of the file in which a run that goes on may differ.
     """
 
     table: ClassVar[str]
@@ -203,6 +208,7 @@ class Study(ABC, Generic[File]):
     one: ClassVar[str] = "task"
     many: ClassVar[str] = "tasks"
     unit: ClassVar[str] = "items"
+    may_change: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, task: Task[File]) -> None:
         self.task = task
@@ -221,11 +227,11 @@ class Study(ABC, Generic[File]):
 
     @classmethod
     def continues(cls, before: File, file: File) -> bool:
-        """Whether a run of one file goes on as one of another: by default where they are the same.
+        """Whether a run of one file goes on as one of another: where they are the same.
 
-        Their names and plug-ins may differ; plug-ins are compared by themselves.
+        But for `may_change`, their names, and their plug-ins, which are compared by themselves.
         """
-        apart = {"plugins", "name"}
+        apart = {"plugins", "name", *cls.may_change}
         # As text: the order in which values are swept numbers the tasks.
         return before.model_dump_json(exclude=apart) == file.model_dump_json(exclude=apart)
 
@@ -280,6 +286,15 @@ class Study(ABC, Generic[File]):
 
         Raises `InputError` where there is nothing to report yet.
         """
+
+
+def last_sign(files: Iterable[Path]) -> float:
+    """When the youngest of some files was written; those that are gone by now are passed over."""
+    last = 0.0
+    for path in files:
+        with suppress(OSError):
+            last = max(last, path.stat().st_mtime)
+    return last
 
 
 def plan(kind: type[Study[File]], file: File, directory: Path) -> list[Task[File]]:

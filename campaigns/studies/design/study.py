@@ -13,7 +13,7 @@ from ...store.durable import remove_partials
 from ...store.manifest import lines_in
 from ...store.parts import rows_finished
 from ...store.records import FRAMES_PER_SHARD, RunRecord
-from ..study import UNFINISHED, End, Progress, Study, Task, Work, register_study
+from ..study import UNFINISHED, End, Progress, Study, Task, Work, last_sign, register_study
 from .campaign import Campaign
 from .confirming import why_not
 from .designs import Design, Step, Verdict
@@ -58,6 +58,7 @@ class DesignStudy(Study[Campaign]):
     one: ClassVar[str] = "design"
     many: ClassVar[str] = "designs"
     unit: ClassVar[str] = "steps"
+    may_change: ClassVar[tuple[str, ...]] = ("stop",)
 
     def __init__(self, task: Task[Campaign]) -> None:
         super().__init__(task)
@@ -84,12 +85,6 @@ class DesignStudy(Study[Campaign]):
             for chosen, point in file.points()
             for replica in range(point.n_designs)
         ]
-
-    @classmethod
-    def continues(cls, before: Campaign, file: Campaign) -> bool:
-        """As `Study.continues`: a run may go on to another ``[stop]``."""
-        first, second = (f.model_copy(update={"stop": before.stop}) for f in (before, file))
-        return super().continues(first, second)
 
     def open(self, work: Work) -> End | None:
         """As `Study.open`: from wherever the record stands."""
@@ -218,8 +213,7 @@ class DesignStudy(Study[Campaign]):
             "value": "–" if value is None else ", ".join(f"{v:.4f}" for v in value),
             "": ", ".join(words),
         }
-        last_sign = max((p.stat().st_mtime for p in files), default=0.0)
-        return Progress(steps, self.file.stop.steps, own, shown, last_sign)
+        return Progress(steps, self.file.stop.steps, own, shown, last_sign(files))
 
     @classmethod
     def outcome_in(cls, directory: Path) -> dict[str, Any]:

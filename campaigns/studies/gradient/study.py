@@ -62,6 +62,11 @@ class GradientFile(Campaign):
             raise ValueError("a gradient is checked at one point: take [sweep] out of the file.")
         if self.design.kind == "ensemble" and self.n_packings < 2:
             raise ValueError(f"gradient.packings = {self.n_packings}: an error needs two at least.")
+        frames = self.preparation.n_replicas
+        if self.preparation.start == "file" and self.n_packings > frames:
+            raise ValueError(
+                f"gradient.packings = {self.n_packings}: {self.preparation.file} has {frames}."
+            )
         return self
 
     @property
@@ -73,7 +78,10 @@ class GradientFile(Campaign):
     def n_packings(self) -> int:
         """The number of packings."""
         every = self.n_designs * self.design.n_packings
-        return self.gradient.packings or (every if self.followed else 1000)
+        if self.preparation.start == "file":
+            every = self.preparation.n_replicas
+        few = self.followed or self.preparation.start == "file"
+        return self.gradient.packings or (every if few else 1000)
 
     @property
     def parts(self) -> tuple[float, ...]:
@@ -92,6 +100,7 @@ class GradientStudy(RowStudy[GradientFile]):
     one: ClassVar[str] = "check"
     many: ClassVar[str] = "checks"
     unit: ClassVar[str] = "packings"
+    may_change: ClassVar[tuple[str, ...]] = ("stop", "optimizer", "validation")
 
     def __init__(self, task: Task[GradientFile]) -> None:
         super().__init__(task)

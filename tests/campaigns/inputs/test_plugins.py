@@ -21,7 +21,7 @@ from amorph.campaigns.cli import main, options
 from amorph.campaigns.errors import CampaignFileError, PluginError, RecordError
 from amorph.campaigns.inputs import plugins
 from amorph.campaigns.inputs.plugins import load_plugins
-from amorph.campaigns.studies.files import load_campaign, load_preparation
+from amorph.campaigns.studies.files import load_campaign, load_preparation, study_called
 from amorph.campaigns.studies.running import prepare_directory
 
 PLUGIN = '''
@@ -185,27 +185,27 @@ def test_files_that_are_no_plugins(tmp_path: Path) -> None:
 def test_a_run_keeps_its_plugins_and_goes_on_with_no_other(folder: Path) -> None:
     out, file = folder / "out", folder / "shoulder.py"
     load_campaign(folder / "x.toml")
-    prepare_directory(out, CAMPAIGN, resume=False)
+    prepare_directory(out, CAMPAIGN, study_called("design"), resume=False)
     assert (out / "plugins" / "shoulder.py").read_text() == PLUGIN
     (listed,) = json.loads((out / "plugins.json").read_text())["plugins"]
     assert listed["name"] == "shoulder.py"
     # The kept one serves where the file is gone.
     file.unlink()
     load_campaign(folder / "x.toml", kept=out)
-    prepare_directory(out, CAMPAIGN, resume=True)
+    prepare_directory(out, CAMPAIGN, study_called("design"), resume=True)
     file.write_text(PLUGIN + "\n")
     with pytest.raises(RecordError, match=r"shoulder\.py is not the file that the run was started"):
         load_campaign(folder / "x.toml", kept=out)
     load_plugins(file)
     with pytest.raises(RecordError, match=r"shoulder\.py is not the plug-in that the run was st"):
-        prepare_directory(out, CAMPAIGN, resume=True)
+        prepare_directory(out, CAMPAIGN, study_called("design"), resume=True)
     (out / "plugins" / "shoulder.py").write_text("x = 1")
     with pytest.raises(RecordError, match=r"is not what the run was started with, by its checksum"):
         load_campaign(folder / "x.toml", kept=out)
     plugins._LOADED.clear()
     (out / "plugins" / "shoulder.py").write_text(PLUGIN)
     with pytest.raises(RecordError, match=r"the plug-in shoulder\.py, not named now"):
-        prepare_directory(out, CAMPAIGN, resume=True)
+        prepare_directory(out, CAMPAIGN, study_called("design"), resume=True)
 
 
 def test_an_installed_plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

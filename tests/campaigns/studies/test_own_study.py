@@ -15,7 +15,7 @@ import numpy as np
 import pandas
 import pytest
 
-from amorph import bridge, campaigns
+from amorph import bridge, campaigns, ensemble
 from amorph.campaigns.errors import CampaignFileError, RecordError, RunningError, StoppedError
 from amorph.campaigns.inputs import plugins
 from amorph.campaigns.inputs.plugins import load_plugins
@@ -246,3 +246,81 @@ def test_ranks_killed_and_resumed_give_the_same_rows(commanded: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     made = (tmp_path / "run" / "rows.csv").read_bytes()
     assert made == (commanded / "run" / "rows.csv").read_bytes()
+
+
+def test_a_kill_after_the_table_is_whole_costs_nothing(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_directory = tmp_path / "run"
+    shutil.copytree(whole, run_directory)
+    computed: list[int] = []
+    kind = study.registered_studies()["energy"]
+    own = kind.row  # type: ignore[attr-defined]
+    monkeypatch.setattr(kind, "row", lambda self, item: computed.append(item) or own(self, item))
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Parts) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "remove", killed)
+        with pytest.raises(Killed):
+            run(tmp_path / "other")
+    assert len(computed) == 20
+    (outcome,) = run(tmp_path / "other", resume=True)
+    assert len(computed) == 20
+    assert outcome["status"] == "done"
+    assert not list((tmp_path / "other").glob(".rows*"))
+
+
+def test_how_fast_it_goes_is_told(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        run(tmp_path / "run", until=After(8))
+    kept = tmp_path / "run" / "task.json"
+    outcome = json.loads(kept.read_text())
+    assert outcome["done"] == 7
+    # As it is while the rest is computed: what was found is not counted, what is new is.
+    kept.write_text(json.dumps({**outcome, "status": "running", "done": 2}))
+    os.utime(kept, (time.time() - 10, time.time() - 10))
+    with locked(tmp_path / "run"):
+        (status,) = campaigns.read_status(tmp_path / "run")
+    assert status.per_second == pytest.approx(0.5, rel=0.2)
+    assert status.seconds_left == pytest.approx(26, rel=0.2)
+
+
+def test_a_file_to_start_from_may_not_change_meanwhile(tmp_path: Path) -> None:
+    theta = bridge.SoftSphere([0.8, 1.0], 1.0)
+    file = tmp_path / "s.gsd"
+    ensemble.quench(theta, 24, 2.0, 2, 3, seed=1).write(file)
+    preparation = f'[preparation]\nstart = "file"\nfile = "{file}"\n'
+    text = FILE.split("[preparation]")[0] + preparation
+    text += "[energy]\npackings = 2\ndensities = [2.0]"
+    (outcome,) = run(tmp_path / "one", text)
+    assert outcome["status"] == "failed"
+    assert "density is the file's own" in outcome["message"]
+    ensemble.quench(theta, 24, 2.0, 2, 3, seed=2).write(file, overwrite=True)
+    with pytest.raises(RecordError, match=r"s\.gsd: is not what the run .* was started with"):
+        run(tmp_path / "one", text, resume=True)
+
+
+@pytest.mark.skipif(not Path(MPIEXEC).exists(), reason="there is no mpiexec")
+def test_what_cannot_be_sent_to_ranks_ends_them_all(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py")
+    script = tmp_path / "s.py"
+    script.write_text(
+        "from amorph.campaigns.spread.ranks import world\n"
+        "ranks = world()\n"
+        "if ranks.is_root:\n"
+        "    try:\n"
+        "        ranks.map(abs, lambda: 0, [1, 2])\n"
+        "    finally:\n"
+        "        ranks.dismiss()\n"
+        "else:\n"
+        "    ranks.serve()\n"
+    )
+    command = [MPIEXEC, "-n", "2", sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "pickle" in done.stderr

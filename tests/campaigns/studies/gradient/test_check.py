@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from amorph.campaigns.cli import main
+from amorph.campaigns.errors import RecordError
+from amorph.campaigns.studies.design import members
 from amorph.campaigns.studies.files import parse_campaign
 from amorph.campaigns.studies.gradient.check import GradientCheck
 from amorph.campaigns.studies.gradient.pictures import gradient as gradient_picture
@@ -155,6 +157,27 @@ def test_a_check_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "b" / "check" / "packings.csv").read_bytes() == (
         tmp_path / "a" / "check" / "packings.csv"
     ).read_bytes()
+
+
+def test_a_packing_that_fails_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = members.packing_of
+
+    def failing(theta: Any, preparation: Any, replica: int, **more: Any) -> Any:
+        if replica == 1:
+            raise RecordError("replica 1: not\rtoday")
+        return prepared(theta, preparation, replica, **more)
+
+    monkeypatch.setattr(members, "packing_of", failing)
+    found = check(tmp_path, changes=[1e-5])
+    assert (len(found.value), found.failed) == (2, 1)
+    assert found.rearranged.dtype == bool
+    outcome = json.loads((tmp_path / "check" / "task.json").read_text())
+    assert outcome["message"].endswith("RecordError: replica 1: not today")
+
+
+def test_a_check_may_go_on_with_another_end_of_its_design(tmp_path: Path) -> None:
+    check(tmp_path, changes=[1e-5])
+    check(tmp_path, CAMPAIGN + "\n[stop]\nsteps = 7\n", changes=[1e-5], resume=True)
 
 
 @pytest.mark.parametrize(
