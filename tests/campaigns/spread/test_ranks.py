@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from amorph import bridge, ensemble
 from amorph.campaigns.spread.ranks import world
 from amorph.campaigns.spread.teams import OneRank
 from amorph.campaigns.studies.design.validation import read_validations
@@ -278,6 +279,17 @@ def test_results_do_not_depend_on_the_number_of_ranks(
         kept = [list(read_validations(tmp_path / str(k))) for k in sizes]
         assert all(k == kept[0] for k in kept)
         assert [(v.step, v.n_particles) for v in kept[0]] == [(0, 64), (3, 64), (6, 48), (6, 64)]
+
+
+def test_frames_are_analysed_by_ranks_as_by_one(tmp_path: Path) -> None:
+    theta = bridge.HarmonicMorse([0.8, 1.0], 0.1, 5.0, 10.0)
+    ensemble.quench(theta, 48, 1.4, 2, 7, seed=3).write(tmp_path / "p.gsd")
+    command = (sys.executable, "-m", "amorph", "analyze", "p.gsd", "--features", "pressure", "-o")
+    run(1, *command, "one.csv", "--workers", "1", cwd=tmp_path)
+    run(2, *command, "two.csv", cwd=tmp_path)
+    assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+    done = run(2, *command, "no.csv", "--workers", "2", cwd=tmp_path, status=2)
+    assert done.stderr.count("under mpiexec ranks compute") == 1
 
 
 def test_faults_are_told_once(tmp_path: Path) -> None:
