@@ -130,9 +130,7 @@ class MPIRanks(Team):
         try:
             return tried(interrupt, function, shared, item, *self._group)
         except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-            self._comm.Abort(1)
+            self._end_all()
             raise
 
     def _meet(self) -> None:
@@ -151,8 +149,18 @@ class MPIRanks(Team):
             return value
         self._meet()
         plugins, data = self._comm.bcast(None, 0)
-        run_all(plugins)
-        return pickle.loads(data)
+        try:
+            run_all(plugins)
+            return pickle.loads(data)
+        except BaseException:
+            self._end_all()
+            raise
+
+    def _end_all(self) -> None:
+        """End the job, with the traceback of what has no name here, before anybody waits for it."""
+        traceback.print_exc()
+        sys.stderr.flush()
+        self._comm.Abort(1)
 
     def told(self, value: Item) -> Item:
         """As `Team.told`."""

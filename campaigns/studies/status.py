@@ -101,7 +101,8 @@ def kept_campaign(directory: Path) -> Any:
             )
         return campaign
     except CampaignFileError as error:
-        wanted = [p.name for p in kept_in(directory) if p not in loaded()]
+        here = {(p.name, p.checksum) for p in loaded()}
+        wanted = [p.name for p in kept_in(directory) if (p.name, p.checksum) not in here]
         if not wanted:
             raise
         raise RecordError(
