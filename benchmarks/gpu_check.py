@@ -61,7 +61,7 @@ def potential(kind: str = "harmonic_morse", alpha: float = 6.0) -> Any:
 
 
 def step_first_call(small: bool) -> Found:
-    """What a process's first call takes: loading the code, compiling PTX where that is not kept."""
+    """The time of a process's first call: loading the code, compiling PTX where it is not kept."""
     from amorph import ensemble
 
     out: Found = {"gpus": [repr(g) for g in ensemble.gpus()]}
@@ -295,7 +295,7 @@ class Check:
 
 
 def machine() -> Found:
-    """What there is."""
+    """The device, the compiler, the host and the commit, as they name themselves."""
 
     def said(*command: str) -> str:
         try:

@@ -1,1 +1,1 @@
-"""What users give: TOML files, their tables, plug-ins, and trajectories of several formats."""
+"""Inputs of users: TOML files, their tables, plug-ins, and trajectories of several formats."""

@@ -38,7 +38,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class StudyFile(Table):
-    """What the file of every study may have: its name, who is prepared and how, and a sweep."""
+    """The part every study's file shares: its name, who is prepared and how, and a sweep."""
 
     name: str = "campaign"
     plugins: list[str] = Field(default_factory=list)

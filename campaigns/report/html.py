@@ -21,7 +21,7 @@ STATUS = {
     "running": "unfinished",
     "stopped": "stopped",
 }
-"""What the statuses of tasks are called."""
+"""The statuses of tasks, and the words a page has for them."""
 
 
 def badge(status: str) -> str:

@@ -236,7 +236,7 @@ class _Desk:
                 self._taken += 1
 
     def results(self) -> Iterator[tuple[int, Any]]:
-        """What has come since the last call."""
+        """The results that have come since the last call, with their items' numbers."""
         while self._results:
             yield self._results.popleft()
 

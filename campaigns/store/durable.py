@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ from amorph.handover import AmorphError, OutputError
 from ..errors import RecordError, RunningError
 
 __all__ = [
+    "file_checksum",
     "flushed",
     "held",
     "locked",
@@ -50,6 +52,12 @@ def write_json(path: Path, content: Any) -> None:
     with written_whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, allow_nan=False)
         file.write("\n")
+
+
+def file_checksum(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flushed(file: IO[Any]) -> None:

@@ -248,7 +248,7 @@ class Parts:
 
     @property
     def notes(self) -> list[str]:
-        """What was found damaged and set aside."""
+        """Messages about what was found damaged and set aside."""
         return self._manifest.notes
 
     def _recover(self, wanted: Mapping[str, Any]) -> None:

@@ -136,10 +136,10 @@ def _down_to_rest(near: bridge.PairPotential | None, preparation: Preparation) -
     The last two decades cost the engine nothing; the relaxation would make a factorisation of them.
     """
     n, density = preparation.n_particles, preparation.density
-    known = near is not None and n and density
-    if preparation.method != "quench" or preparation.pressure is not None or not known:
+    if near is None or not n or not density:
         return preparation
-    assert near is not None and n and density  # noqa: PT018
+    if preparation.method != "quench" or preparation.pressure is not None:
+        return preparation
     length = (n / density) ** (1 / preparation.dimension)
     rest = float(round_off_force(near.max_stiffness(), length))
     return preparation.model_copy(update={"tolerance": min(preparation.tolerance, rest)})

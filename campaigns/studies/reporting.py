@@ -21,8 +21,6 @@ from .study import Study, Task, plan
 
 __all__ = ["write_report"]
 
-KEPT = "design.json"
-
 
 def write_report(directory: str | PathLike[str], *, overwrite: bool = False) -> Path:
     """Write ``report.html`` and ``figures/*.png`` into a run directory; returns the page's path.
@@ -70,7 +68,8 @@ def _run_in(root: Path) -> tuple[type[Study[Any]], list[Task[Any]]]:
     Designs tell of themselves in their records: for them the campaign's file, and what it needs
     (plug-ins, HOOMD-blue, a file to start from), may be missing, and so may the directory of all.
     """
-    designs = (root / KEPT).exists() or any(root.glob(f"*/{KEPT}"))
+    design = study_called("design")
+    designs = (root / design.kept).exists() or any(root.glob(f"*/{design.kept}"))
     if (root / SOURCE).exists():
         try:
             campaign = kept_campaign(root)
@@ -79,4 +78,4 @@ def _run_in(root: Path) -> tuple[type[Study[Any]], list[Task[Any]]]:
         except AmorphError:
             if not designs:
                 raise
-    return study_called("design"), []
+    return design, []

@@ -5,7 +5,6 @@ a group that has ended a task takes the next. Within a group the items of a task
 comes out does not depend on the number of ranks.
 """
 
-import hashlib
 import json
 import time
 import warnings
@@ -25,7 +24,7 @@ from ..inputs.plugins import check_kept, keep
 from ..spread.stopping import Until
 from ..spread.teams import OneRank, Team
 from ..store.directories import keep_source, open_directory
-from ..store.durable import locked, os_errors_named, remove_partials, write_json
+from ..store.durable import file_checksum, locked, os_errors_named, remove_partials, write_json
 from .files import parse_campaign, study_of
 from .study import UNFINISHED, End, Study, Task, Watcher, Work, plan
 
@@ -235,7 +234,7 @@ INPUTS = "inputs.json"
 def _check_inputs(directory: Path, tasks: Sequence[Task[Any]]) -> None:
     """Keep what files a run starts from, or raise `RecordError` where one has changed since."""
     files = dict.fromkeys(str(f) for t in tasks if (f := t.file.preparation.file) is not None)
-    now = {name: _checksum(Path(name)) for name in files}
+    now = {name: file_checksum(Path(name)) for name in files}
     kept = directory / INPUTS
     if kept.exists():
         try:
@@ -250,11 +249,6 @@ def _check_inputs(directory: Path, tasks: Sequence[Task[Any]]) -> None:
                 )
     elif now:
         write_json(kept, {"files": now})
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_summary(directory: Path, kind: type[Study[Any]], tasks: Sequence[Task[Any]]) -> None:

@@ -5,7 +5,6 @@ alone, never on how many processes there are or which of them computed it.
 """
 
 import glob
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -28,6 +27,7 @@ from ...inputs.plugins import loaded
 from ...spread.processes import Processes, WorkerDied, available_cores
 from ...spread.stopping import Until
 from ...spread.teams import OneRank, Team
+from ...store.durable import file_checksum
 from ...store.parts import Parts, begun
 from ...store.row_files import check_output, columns_of, write_table
 from .rows import (
@@ -211,11 +211,7 @@ def _identity(path: Path) -> dict[str, Any]:
     status = path.stat()
     if status.st_size > CHECKSUM_LIMIT:
         return {"size": status.st_size, "modified_ns": status.st_mtime_ns}
-    with path.open("rb") as file:
-        return {
-            "size": status.st_size,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
+    return {"size": status.st_size, "sha256": file_checksum(path)}
 
 
 def _header(selection: Selection, request: Request) -> dict[str, Any]:
