@@ -164,9 +164,12 @@ class RowStudy(Study[File]):
             self._summary = plain(self.summary(found))
             several = f"{int(failed.sum())} of {len(found)} rows failed, the first because of "
             end = End("done", several + found["failure"][failed].iloc[0] if failed.any() else "")
-        work.save(end)  # before the parts go, of which a kill would leave nothing but the table
-        self._parts.remove()
         return end
+
+    def settle(self) -> None:
+        """As `Study.settle`: the table has all that the parts had."""
+        assert self._parts is not None
+        self._parts.remove()
 
     def close(self) -> None:
         """As `Study.close`."""

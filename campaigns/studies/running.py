@@ -112,8 +112,10 @@ def _ended(study: Study[Any], work: Work) -> dict[str, Any]:
         except (AmorphError, FloatingPointError) as error:
             if isinstance(error, OutputError):
                 raise
-            end = End("failed", str(error))
-        return work.save(end)
+            return work.save(End("failed", str(error)))
+        outcome = work.save(end)
+        study.settle()
+        return outcome
     finally:
         study.close()
 

@@ -247,6 +247,10 @@ class Study(ABC, Generic[File]):
         for `OutputError`, which ends the run, and `StoppedError`.
         """
 
+    def settle(self) -> None:
+        """Remove what only a run that goes on needs; called once the outcome of `run` is safe."""
+        return
+
     def close(self) -> None:
         """Let go of what `open` took up."""
         return
