@@ -38,6 +38,8 @@ class Purpose(enum.IntEnum):
     """A particle's displacement from its lattice site in z."""
     TYPE_ORDER = 8
     """A particle's rank (the first number of the two) where types are assigned at random."""
+    DESIGN_STEP = 9
+    """A design's step across a jump: a free parameter's part of its direction."""
 
 
 class RandomKey(NamedTuple):

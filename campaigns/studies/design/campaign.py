@@ -2,12 +2,12 @@
 
 import warnings
 from inspect import signature
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import optax
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from amorph import bridge
 from amorph.bridge.features.kinds import check_scalar
@@ -19,14 +19,18 @@ from ...inputs.tables import Number, Positive, Potential, Table, unknown
 __all__ = [
     "Campaign",
     "Clip",
+    "Descent",
     "DesignSettings",
+    "GaussNewton",
     "Objective",
-    "Optimizer",
     "Schedule",
     "Stop",
     "Validation",
     "component_groups",
 ]
+
+# The parameter that is a length of every potential.
+DIAMETERS = "diameters"
 
 
 class DesignSettings(Table):
@@ -96,13 +100,13 @@ class Clip(Table):
     limit: Positive
 
 
-class Optimizer(Table):
-    """``[optimizer]``: an optax optimiser, its learning rate, and the rate's own."""
+class Descent(Table):
+    """``[optimizer]`` of first order: an optax optimiser, its learning rate, and the rate's own."""
 
     kind: Literal[
         "rmsprop", "adam", "sgd", "adabelief", "adagrad", "adamax", "amsgrad", "lion", "nadam",
         "radam", "yogi",
-    ] = "rmsprop"  # fmt: skip
+    ]  # fmt: skip
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     meta_learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3e-3
     options: dict[str, bool | Number] = Field(default_factory=dict)
@@ -110,12 +114,25 @@ class Optimizer(Table):
     clip: Clip | None = None
 
     @model_validator(mode="after")
-    def _known(self) -> "Optimizer":
+    def _known(self) -> "Descent":
         known = [k for k in signature(getattr(optax, self.kind)).parameters if k != "learning_rate"]
         for name in self.options:
             if name not in known:
                 raise ValueError(unknown(f"option of {self.kind}", name, known))
         return self
+
+
+class GaussNewton(Table):
+    """``[optimizer]`` of second order: Gauss-Newton steps in a trust region.
+
+    `scales`: for each parameter, which change of it counts as 1; by default a twentieth of their
+    mean for diameters, the mean itself for others. `radius`: how far the first step goes, in these
+    units.
+    """
+
+    kind: Literal["gauss_newton"]
+    scales: dict[str, Positive] = Field(default_factory=dict)
+    radius: Positive = 0.1
 
 
 class Stop(Table):
@@ -146,9 +163,26 @@ class Campaign(StudyFile):
     potential: Potential
     design: DesignSettings
     objective: Annotated[list[Objective], Field(min_length=1)]
-    optimizer: Optimizer = Optimizer()
+    optimizer: Annotated[Descent | GaussNewton, Field(discriminator="kind")]
     stop: Stop = Stop()
     validation: list[Validation] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _optimized(cls, given: Any) -> Any:
+        """The optimiser of a file that has none, by what the design is of."""
+        if isinstance(given, dict) and "optimizer" not in given:
+            design = given.get("design")
+            ensemble = isinstance(design, dict) and design.get("kind") == "ensemble"
+            return {**given, "optimizer": {"kind": "rmsprop" if ensemble else "gauss_newton"}}
+        return given
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _of_a_kind(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "kind" not in given:
+            raise ValueError("say which kind: 'gauss_newton', or one of first order as 'rmsprop'.")
+        return given
 
     @model_validator(mode="after")
     def _fits(self) -> "Campaign":
@@ -178,6 +212,15 @@ class Campaign(StudyFile):
                     f"design.bounds.{name} = [{low}, {high}]: {name} must be {known[name].bounds}."
                 )
         component_groups(self)
+        if isinstance(self.optimizer, GaussNewton):
+            if self.design.kind == "ensemble":
+                raise ValueError(
+                    "optimizer.kind = 'gauss_newton' is for kind = 'individual': an ensemble's "
+                    "mean is known with an error."
+                )
+            for name in self.optimizer.scales:
+                if name not in self.design.parameters:
+                    raise ValueError(unknown("parameter", name, self.design.parameters))
         for objective in self.objective:
             feature = bridge.feature(objective.feature)
             if self.preparation.dimension not in feature.dimensions:
@@ -272,6 +315,14 @@ class Campaign(StudyFile):
         # Not as far as a bound that is none of the values.
         closed = own.zero_allowed or own.low != 0
         return (own.low if closed else 1e-3), own.high
+
+    def scales(self) -> dict[str, float]:
+        """Which change of each designed parameter counts as 1: see `GaussNewton`."""
+        given = self.optimizer.scales if isinstance(self.optimizer, GaussNewton) else {}
+        values = self.potential.theta().arrays()
+        means = {name: float(np.abs(values[name]).mean()) for name in self.design.parameters}
+        own = {k: 0.05 * v if k == DIAMETERS else v for k, v in means.items()}
+        return {k: given.get(k, v if v > 0 else 1.0) for k, v in own.items()}
 
     def components(self, parameter: str) -> list[str]:
         """The names of a parameter's components: types (A, B) or pairs (AA, AB, BB)."""

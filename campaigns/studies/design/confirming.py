@@ -2,8 +2,9 @@
 
 A packing's moduli jump wherever a pair crosses a distance at which u'' jumps (σ, r_on, r_cut). A
 loss below its threshold may therefore be a passing touch between two such crossings. So a design
-has converged only where its values stay within the threshold when the last step is taken a tenth
-further, and a tenth back.
+has converged only where its values stay within the threshold when the parameters are changed a
+little, on and back: by a tenth of the last step, or by half of what would move the values by their
+tolerance (`amorph.campaigns.studies.design.optimizer.Along`).
 """
 
 import json
@@ -22,7 +23,6 @@ from .campaign import Campaign
 from .members import Member, Order, follow_member, unmeasured
 
 __all__ = [
-    "PART",
     "WITHIN",
     "Confirmation",
     "Crossed",
@@ -35,10 +35,8 @@ __all__ = [
     "why_not",
 ]
 
-PART = 0.1
-"""By which part of the last step the parameters are changed, in both senses."""
 WITHIN = 1.0
-"""As far as this part of the last step the next pair crossing is looked for."""
+"""As far as this part of the change that is probed the next pair crossing is looked for."""
 # Just before and just beyond a crossing a packing is measured: so far, as a part of the way there.
 BESIDE = 1e-3
 # Iterations to find its place.
@@ -93,12 +91,12 @@ def next_crossed(order: Order, packing: bridge.Packing) -> Crossed | None:
 def _next(order: Order, packing: bridge.Packing, part: float, there: Any) -> float:
     """The part of the way at which the next pair crosses, extrapolated from `part`."""
     start, end = (order.before, packing), (_on_the_way(order, part), there)
-    return part * next_crossing(start, end, WITHIN / PART / part)
+    return part * next_crossing(start, end, order.reach / part)
 
 
 def _followed(order: Order, packing: bridge.Packing, part: float) -> Member | None:
     """The packing at a part of the way, or None if that is too far or it rearranges."""
-    if part > WITHIN / PART:
+    if part > order.reach:
         return None
     member = follow_member(replace(order, theta=_on_the_way(order, part)), packing)
     return None if member.rearranged else member
@@ -118,7 +116,7 @@ class Probe:
     Attributes
     ----------
     part:
-        How far along the last step, in parts of it; negative: back.
+        How far along the change, in parts of it; negative: back.
     value:
         Of each objective the mean over packings, (n_objectives,); None where none was measured.
     each:
@@ -135,7 +133,7 @@ class Probe:
         Of an individual design, where in this sense the next pair crosses a distance at which the
         jump is no small one (``part``; see `next_crossing`), of which of its packings
         (``packing``), and what each objective of this packing is just beyond (``value``); None
-        where there is none within a whole step, or none was looked for.
+        where there is none within the whole change, or none was looked for.
     """
 
     part: float
@@ -157,9 +155,11 @@ class Confirmation:
     holds:
         Whether it does at both probes.
     along:
-        Along what the parameters were changed: ``last step``; where no step was taken, or it
-        changed nothing, ``next step``, the one that the optimiser would take; where that is nothing
-        either, ``all parameters``, each by a thousandth of itself.
+        Along what the parameters were changed. Of the optimisers of first order the ``last step``;
+        where no step was taken, or it changed nothing, ``next step``, the one that the optimiser
+        would take; where that is nothing either, ``all parameters``, each by a thousandth of
+        itself. Of Gauss-Newton ``tolerance``, the shortest change that by linear response moves
+        the values by their tolerance.
     tolerance:
         How far a value may be from its target, by objective: see `tolerances`.
     probes:
@@ -226,9 +226,10 @@ def _known(values: Any) -> tuple[float | None, ...]:
 
 # A confirmation's `along` in words.
 _OF: Mapping[str, str] = {
-    "last step": "of the last step",
-    "next step": "of the step that would be next",
-    "all parameters": "of a change of all parameters by 0.1 %",
+    "last step": "a small part of the last step",
+    "next step": "a small part of the step that would be next",
+    "all parameters": "a small part of a change of all parameters by 0.1 %",
+    "tolerance": "half of what would move the values by their tolerance",
 }
 
 
@@ -250,7 +251,7 @@ def why_not(confirmation: Mapping[str, Any], target: Sequence[float]) -> str:
     )
     return (
         f"The loss is below its threshold, but does not stay there when the parameters are changed "
-        f"by a small part {_OF[confirmation['along']]}: {'; '.join(sides)}. Asked for was {aims}. "
+        f"by {_OF[confirmation['along']]}: {'; '.join(sides)}. Asked for was {aims}. "
         "More steps may find a value that holds."
     )
 

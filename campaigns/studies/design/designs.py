@@ -10,7 +10,7 @@ Everything a step needs stands in its frame, so that a run goes on from any fram
 never stopped. The packings of a step are spread over ranks; sums over them go in their order.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ...errors import DesignError, NotFiniteError
 from ...spread.teams import OneRank, Team
 from .campaign import Campaign
 from .confirming import (
-    PART,
+    WITHIN,
     Confirmation,
     nearest,
     next_crossed,
@@ -32,72 +32,16 @@ from .confirming import (
     probe_member,
     tolerances,
 )
+from .descent import DescentOptimizer
+from .gauss_newton import GaussNewtonOptimizer
 from .members import Member, Order, first_member, follow_numbered, fresh_member
-from .optimizers import Moved, Optimization
+from .optimizer import Optimizer
+from .steps import Arrays, Step, Verdict
 
-__all__ = ["Design", "Step", "Verdict"]
+__all__ = ["Design"]
 
-Arrays = dict[str, Any]
 # An ensemble's step needs this part of its packings.
 LEAST_MEASURED = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """A design after some steps: the packings at rest at its parameters, and the optimiser.
-
-    Attributes
-    ----------
-    number:
-        How many steps were taken.
-    packings:
-        Followed packings; of an ensemble the first that was measured.
-    theta:
-        The interactions.
-    loss, value:
-        The loss, and each objective's value, (n_objectives,), the mean over packings.
-    each:
-        Each packing's values (n_packings, n_objectives), NaN where it could not be measured.
-    gradient:
-        dloss/dparameter, by parameter.
-    learning_rate:
-        Of the step that follows.
-    state:
-        Of the optimiser.
-    rearranged, crossings, moved:
-        Of each packing, what happened in the step that led here: see `amorph.bridge.follow`.
-    limited:
-        Of each packing, whether its gradient was cut to the campaign's limit.
-    before:
-        The interactions one step before; None at step 0.
-    """
-
-    number: int
-    packings: tuple[bridge.Packing, ...]
-    theta: bridge.PairPotential
-    loss: float
-    value: NDArray[np.float64]
-    each: NDArray[np.float64]
-    gradient: Arrays
-    learning_rate: float
-    state: Moved
-    rearranged: NDArray[np.bool_]
-    crossings: NDArray[np.int64]
-    moved: NDArray[np.float64]
-    limited: NDArray[np.bool_]
-    before: bridge.PairPotential | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a design ends with a step.
-
-    `ended` is ``converged``, ``step_limit``, or None while there is more to do; `confirmation` says
-    whether a loss below the threshold holds, and is None where the loss is not below it.
-    """
-
-    ended: str | None
-    confirmation: Confirmation | None = None
 
 
 class Design:
@@ -123,7 +67,9 @@ class Design:
         n = campaign.design.n_packings
         self.replicas = range(replica * n, (replica + 1) * n)
         self._followed = campaign.design.kind == "individual"
-        self._optimization = Optimization(campaign)
+        kinds = {"gauss_newton": GaussNewtonOptimizer}
+        made: type[Optimizer[Any]] = kinds.get(campaign.optimizer.kind, DescentOptimizer)
+        self._optimizer = made(campaign, replica)
         self._ranks = ranks or OneRank()
 
     def start(self) -> Step:
@@ -133,7 +79,7 @@ class Design:
         `amorph.bridge.measure` do.
         """
         theta = self.campaign.potential.theta()
-        state = self._optimization.start(theta)
+        state = self._optimizer.start(theta)
         order = Order(self.campaign, theta, theta, 0)
         if self._followed:
             members = self._ranks.map(first_member, order, self.replicas)
@@ -148,28 +94,25 @@ class Design:
         `NotFiniteError` if a value, the loss or the gradient is not finite.
         """
         self._check_gradient(step.number, step.gradient)  # a frame may hold an earlier version's
-        theta, state = self._optimization.step(step.number, step.theta, step.gradient, step.state)
+        theta, state = self._optimizer.propose(step)
         number = step.number + 1
         if self._followed:
             order = Order(self.campaign, theta, step.theta, 0)
+            numbered = list(zip(self.replicas, step.packings, strict=True))
             try:
-                members = self._ranks.map(
-                    follow_numbered, order, list(zip(self.replicas, step.packings, strict=True))
-                )
-            except NotFiniteError as error:
-                raise NotFiniteError(f"step {number}: {error}") from error
+                members = self._ranks.map(follow_numbered, order, numbered)
             except (
+                NotFiniteError,
                 bridge.errors.RelaxationError,
                 bridge.errors.NotAMinimumError,
                 bridge.errors.RattlerError,
             ) as error:
-                raise DesignError(
-                    f"step {number}: no packing to go on from at the new parameters: {error}"
-                ) from error
+                return self._optimizer.refused(step, state, error)
         else:
             common = self.campaign.design.starts == "common"
             members = self._fresh(Order(self.campaign, theta, theta, 0 if common else number))
-        return self._step(number, theta, members, state, before=step.theta)
+        trial = self._step(number, theta, members, state, before=step.theta)
+        return self._optimizer.judge(step, trial)
 
     def verdict(self, step: Step) -> Verdict:
         """Whether a step is the last, and whether its loss below the threshold holds.
@@ -181,13 +124,17 @@ class Design:
         """
         threshold = self.campaign.threshold
         at_limit = step.number >= self.campaign.stop.steps
-        if threshold is None or not step.loss < threshold:
-            return Verdict("step_limit" if at_limit else None)
-        along, change = self._along(step)
-        thetas = [self._changed(step.theta, change, part) for part in (PART, -PART)]
+        ended = "step_limit" if at_limit else None
+        below = threshold is not None and step.loss < threshold
+        # Where nothing was taken, the last verdict stands: what is below does not hold.
+        if not below or not (step.accepted or at_limit):
+            return Verdict(ended)
+        along = self._optimizer.along(step)
+        parts = (along.part, -along.part)
+        thetas = [self._changed(step.theta, along.change, part) for part in parts]
         probes = [
             probe(part, self._probed(step, theta), self.campaign, LEAST_MEASURED)
-            for part, theta in zip((PART, -PART), thetas, strict=True)
+            for part, theta in zip(parts, thetas, strict=True)
         ]
         holds = all(p.holds for p in probes)
         ended = "converged" if holds else "step_limit" if at_limit else None
@@ -198,34 +145,20 @@ class Design:
             ]
         first, second = probes
         tolerance = tolerances(self.campaign)
-        return Verdict(ended, Confirmation(holds, along, tolerance, (first, second)))
+        return Verdict(ended, Confirmation(holds, along.name, tolerance, (first, second)))
 
-    def _along(self, step: Step) -> tuple[str, Arrays]:
-        """A change of the free parameters, and its name: the last step, or one in place of it."""
-        now = _plain(self._optimization.free.of(step.theta))
-
-        def change(other: bridge.PairPotential) -> Arrays:
-            return {k: v - now[k] for k, v in _plain(self._optimization.free.of(other)).items()}
-
-        if step.before is not None:
-            last = {k: -v for k, v in change(step.before).items()}
-            if any(v.any() for v in last.values()):
-                return "last step", last
-        if all(np.isfinite(g).all() for g in step.gradient.values()):
-            theta, _ = self._optimization.step(step.number, step.theta, step.gradient, step.state)
-            following = change(theta)
-            if any(v.any() for v in following.values()):
-                return "next step", following
-        return "all parameters", {k: 1e-3 * v for k, v in now.items()}
+    def reason(self, step: Step) -> str:
+        """Why a step may be as far as its optimiser comes; empty where there is nothing to say."""
+        return self._optimizer.reason(step)
 
     def _changed(
         self, theta: bridge.PairPotential, change: Arrays, part: float
     ) -> bridge.PairPotential:
         """Parameters moved by a part of a change, within their bounds."""
-        free = self._optimization.free
-        now = _plain(free.of(theta))
+        free = self._optimizer.free
         moved = {
-            k: np.clip(v + part * change[k], *self.campaign.bounds_of(k)) for k, v in now.items()
+            k: np.clip(v + part * change[k], *self.campaign.bounds_of(k))
+            for k, v in free.of(theta).items()
         }
         return free.put(moved, theta)
 
@@ -241,7 +174,7 @@ class Design:
     def _next_crossing(
         self, step: Step, theta: bridge.PairPotential, part: float
     ) -> dict[str, Any] | None:
-        order = Order(self.campaign, theta, step.theta, 0)
+        order = Order(self.campaign, theta, step.theta, 0, reach=WITHIN / abs(part))
         return nearest(self._ranks.map(next_crossed, order, step.packings), part)
 
     def frame(self, step: Step) -> Frame:
@@ -252,15 +185,18 @@ class Design:
             "value": step.value,
             "target": self.target,
             "weight": self.weight,
-            "learning_rate": step.learning_rate,
+            self._optimizer.pace_name: step.pace,
             "each": step.each.ravel(),
             "rearranged": step.rearranged,
             "crossings": step.crossings,
             "moved": step.moved,
             "limited": step.limited,
         }
+        if self._optimizer.needs_slopes:
+            log["accepted"] = step.accepted
+            log.update({f"slopes/{k}": v.ravel() for k, v in step.slopes.items()})
         log.update({f"gradient/{k}": v for k, v in step.gradient.items()})
-        log.update(self._optimization.log(step.state))
+        log.update(self._optimizer.log(step.state))
         if self._followed and len(step.packings) > 1:
             log["packings/positions"] = np.concatenate([p.positions for p in step.packings])
             log["packings/images"] = np.concatenate([_images(p) for p in step.packings])
@@ -285,6 +221,12 @@ class Design:
                     strict=True,
                 )
             )
+        # First, since it tells a frame of another optimiser.
+        state = self._optimizer.restored(theta, log)
+        slopes = {}
+        if self._optimizer.needs_slopes:
+            shape = (len(self.replicas), len(self.features), -1)
+            slopes = {k: log[f"slopes/{k}"].reshape(shape) for k in self.parameters}
         return Step(
             number=int(log["step"][0]),
             packings=packings,
@@ -293,13 +235,15 @@ class Design:
             value=log["value"],
             each=log["each"].reshape(len(self.replicas), -1),
             gradient={k: log[f"gradient/{k}"] for k in self.parameters},
-            learning_rate=float(log["learning_rate"][0]),
-            state=self._optimization.restored(theta, log),
+            pace=float(log[self._optimizer.pace_name][0]),
+            state=state,
             rearranged=log["rearranged"].astype(bool),
             crossings=log["crossings"],
             moved=log["moved"],
             limited=log["limited"].astype(bool),
             before=before,
+            slopes=slopes,
+            accepted=bool(log["accepted"][0]) if "accepted" in log else True,
         )
 
     def _fresh(self, order: Order) -> list[Member]:
@@ -317,7 +261,7 @@ class Design:
         number: int,
         theta: bridge.PairPotential,
         members: list[Member],
-        state: Moved,
+        state: Any,
         *,
         before: bridge.PairPotential | None = None,
     ) -> Step:
@@ -336,15 +280,16 @@ class Design:
         else:
             off = value - self.target
             pulls = np.where(measured[:, None], 2.0 * self.weight * off / measured.sum(), 0.0)
+        own = {name: np.stack([m.slope(name) for m in members]) for name in self.parameters}
         # By packing and parameter; summed in the packings' order.
         slopes = {
             name: np.stack(
                 [
-                    pull @ m.slope(name) if good else np.zeros(m.slopes[name].shape[1])
-                    for pull, m, good in zip(pulls, members, measured, strict=True)
+                    pull @ one if good else np.zeros(one.shape[1])
+                    for pull, one, good in zip(pulls, ones, measured, strict=True)
                 ]
             )
-            for name in self.parameters
+            for name, ones in own.items()
         }
         with np.errstate(over="ignore"):
             loss = float(np.sum(self.weight * off**2))
@@ -356,8 +301,6 @@ class Design:
         limited = self._limit(slopes, measured)
         gradient = {name: np.add.reduce(parts, axis=0) for name, parts in slopes.items()}
         self._check_gradient(number, gradient, slopes)
-        if before is not None:
-            state = self._optimization.learn(gradient, state)
         kept = [m.packing for m in members if m.packing is not None]
         return Step(
             number=number,
@@ -367,13 +310,14 @@ class Design:
             value=value,
             each=each,
             gradient=gradient,
-            learning_rate=self._optimization.learning_rate(state.eta, number),
+            pace=self._optimizer.pace(state, number),
             state=state,
             rearranged=np.array([m.rearranged for m in members]),
             crossings=np.array([m.crossings for m in members]),
             moved=np.array([m.moved for m in members]),
             limited=limited,
             before=before,
+            slopes=own if self._optimizer.needs_slopes else {},
         )
 
     def _check_gradient(self, number: int, gradient: Arrays, slopes: Arrays | None = None) -> None:
@@ -412,10 +356,6 @@ class Design:
         for parts in slopes.values():
             parts[limited] *= (longest / length[limited])[:, None]
         return limited
-
-
-def _plain(values: Arrays) -> Arrays:
-    return {name: np.asarray(v) for name, v in values.items()}
 
 
 def _images(packing: bridge.Packing) -> NDArray[np.int32]:

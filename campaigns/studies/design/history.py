@@ -19,6 +19,7 @@ from amorph.handover.showing import numbers_shown, shown
 from ...errors import RecordError
 from ...store.records import FRAMES_PER_SHARD
 from .outcomes import read_design
+from .steps import PACES
 from .validation import Validated
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ __all__ = ["History", "history_table", "read_history"]
 
 Floats = NDArray[np.float64]
 
-_LOGGED = ("step", "loss", "learning_rate", "rearranged", "crossings", "moved", "each")
+_LOGGED = ("step", "loss", "rearranged", "crossings", "moved", "each")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +54,10 @@ class History:
         Every parameter of the potential by its name, (S, n_types) or (S, n_pairs).
     gradient:
         dloss/dparameter of the designed parameters by name, in the same shapes.
-    learning_rate:
-        (S,).
+    pace:
+        (S,) how far the optimiser's next step goes, by its own measure.
+    paced_by:
+        What that is: ``learning_rate``, or ``radius`` of a trust region.
     rearranged:
         (S,) bool: a minimum was lost on the way to this step, and its packing jumped.
     crossings:
@@ -82,7 +85,8 @@ class History:
     weight: Floats
     parameters: dict[str, Floats]
     gradient: dict[str, Floats]
-    learning_rate: Floats
+    pace: Floats
+    paced_by: str
     rearranged: NDArray[np.bool_]
     crossings: NDArray[np.int64]
     moved: Floats
@@ -153,6 +157,7 @@ def _logged(frame: Frame, key: str) -> NDArray[Any]:
 def _collected(frame: Frame) -> dict[str, NDArray[Any]]:
     """All that a frame adds to the history, as vectors."""
     row = {key: _logged(frame, key) for key in (*_LOGGED, "value", "target", "weight")}
+    row |= {name: _logged(frame, name) for name in PACES if name in frame.log}
     row |= {key: _logged(frame, key) for key in sorted(frame.log) if key.startswith("gradient/")}
     return row | {f"parameter/{name}": values for name, values in frame.parameters.items()}
 
@@ -220,6 +225,12 @@ def _history(
                 f"{source}: there are {n_objectives} values, but {columns[key].shape[1]} of "
                 f"log/amorph/{key}: a design has one of each for every objective."
             )
+    paced_by = next((name for name in PACES if name in columns), None)
+    if paced_by is None:
+        raise CorruptFrameError(
+            f"{source}: has none of {', '.join(f'log/amorph/{name}' for name in PACES)}: a frame "
+            "of a design has the one of its optimiser."
+        )
     names = tuple(feature) if feature is not None else ()
     if len(names) != n_objectives:
         names = tuple(f"objective {k}" for k in range(n_objectives))
@@ -244,7 +255,8 @@ def _history(
         weight=columns["weight"][-1].astype(np.float64),
         parameters=floats("parameter/"),
         gradient=floats("gradient/"),
-        learning_rate=column("learning_rate", np.float64),
+        pace=column(paced_by, np.float64),
+        paced_by=paced_by,
         rearranged=np.asarray(columns["rearranged"].any(axis=1)),
         crossings=columns["crossings"].sum(axis=1).astype(np.int64),
         moved=columns["moved"].max(axis=1).astype(np.float64),
@@ -270,11 +282,12 @@ def history_table(directory: str | PathLike[str]) -> "pandas.DataFrame":
     Returns
     -------
     A row a step, step 0 (the start) included, with the columns: ``design``, its directory, where
-    there are several; ``step``; ``loss``; the objectives by their features' names (mean over the
-    packings), and ``target.FEATURE``; ``learning_rate``; every parameter by its component, such as
-    ``diameters.A`` and ``binding.AB``, and ``gradient.diameters.A`` where the loss was
-    differentiated by it; ``rearranged``, whether a minimum was lost on the way to the step;
-    ``crossings`` and ``moved``, how many pairs crossed a distance where u'' jumps, and the largest
+    there are several; ``step``; ``loss``; the objectives by their features' names (mean over
+    the packings), and ``target.FEATURE``; ``learning_rate``, or ``radius`` of a trust region;
+    every parameter by its component, such as ``diameters.A`` and ``binding.AB``, and
+    ``gradient.diameters.A`` where the loss was differentiated by it; ``rearranged``, whether a
+    minimum was lost on the way to the step; ``crossings`` and ``moved``, how many pairs crossed
+    a distance where u'' jumps, and the largest
     displacement. Of an objective whose feature another has too the name ends with its number:
     ``pressure.1``.
 
@@ -345,7 +358,7 @@ def _columns(history: History) -> dict[str, NDArray[Any]]:
     out: dict[str, NDArray[Any]] = {"step": history.step, "loss": history.loss}
     out |= {name: history.value[:, k] for k, name in enumerate(names)}
     out |= {f"target.{name}": steps * history.target[k] for k, name in enumerate(names)}
-    out["learning_rate"] = history.learning_rate
+    out[history.paced_by] = history.pace
     for prefix, arrays in (("", history.parameters), ("gradient.", history.gradient)):
         for parameter, values in arrays.items():
             for label, column in zip(history.labels(parameter), values.T, strict=True):

@@ -42,6 +42,8 @@ class Order:
         Which random numbers fresh packings start from.
     shown:
         The one fresh packing that is wanted itself, not its values alone; None for every one.
+    reach:
+        How far beyond, in units of the way to `theta`, the next pair crossing is looked for.
     """
 
     campaign: Campaign
@@ -49,6 +51,7 @@ class Order:
     before: bridge.PairPotential
     number: int
     shown: int | None = None
+    reach: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from .confirming import signed
 from .entries import WHY_UNFINISHED, Entry, choose, last_packing, tried_history, views_of
 from .history import History
 from .localisation import localisation
+from .steps import PACES
 
 # Up to how many designs an overview shows.
 MAX_OVERVIEW = 4
@@ -229,7 +230,7 @@ def _design_section(entry: Entry, output: Output, why: str) -> list[str]:
         f"{folder}parameters",
         lambda: pictures.parameters(history),
         "The interaction parameters against the design step, by type and by pair of types (those "
-        "that the design changed), and the learning rate.",
+        f"that the design changed), and the {PACES[history.paced_by]}.",
     )
     out.append(_parameter_table(history))
     try:

@@ -16,8 +16,9 @@ from ...store.records import FRAMES_PER_SHARD, RunRecord
 from ..study import UNFINISHED, End, Progress, Study, Task, Work, last_sign, register_study
 from .campaign import Campaign
 from .confirming import why_not
-from .designs import Design, Step, Verdict
+from .designs import Design
 from .outcomes import KEPT, read_design
+from .steps import Step, Verdict
 from .validation import read_validations, validate
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ class DesignStudy(Study[Campaign]):
             if record.frames and not record.failed:
                 record.publish()
         message, self._confirmation = _told(verdict, design)
+        if verdict.ended == "step_limit":
+            message = " ".join(filter(None, (message, design.reason(step))))
         return End(verdict.ended, message)
 
     def _checked(self, step: Step, work: Work) -> Verdict:

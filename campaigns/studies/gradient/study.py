@@ -16,8 +16,8 @@ from amorph.handover import AmorphError, InputError
 from ...inputs.tables import Table
 from ...store.durable import write_json
 from ..design.campaign import Campaign
+from ..design.free import Free
 from ..design.members import Order, follow_member, fresh_member, fresh_value
-from ..design.optimizers import Free
 from ..rows import RowStudy, read_rows
 from ..study import Task, register_study
 from .check import GradientCheck

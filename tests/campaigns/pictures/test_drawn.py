@@ -271,9 +271,7 @@ def test_parameters_have_every_step_at_its_number(history: History) -> None:
         shown = [history.step, 100 * (values[:, k] / values[0, k] - 1)]
         np.testing.assert_allclose(line_of(relative, name), shown, rtol=1e-12)
     rate = panel(figure, "learning rate")
-    np.testing.assert_array_equal(
-        line_of(rate, colour="#6E6E6E"), [history.step, history.learning_rate]
-    )
+    np.testing.assert_array_equal(line_of(rate, colour="#6E6E6E"), [history.step, history.pace])
 
 
 def test_paths_have_every_step_at_its_number_and_end_in_a_dot(history: History) -> None:

@@ -32,6 +32,7 @@ from ....pictures.style import (
     styled,
 )
 from ..history import History
+from ..steps import PACES
 
 PARAMETERS: Mapping[str, str] = {
     "diameters": "diameter $D$",
@@ -251,7 +252,7 @@ def _arrow(first: float, last: float) -> str:
 
 @styled
 def parameters(history: History) -> Figure:
-    """The diameters, the pair parameters that changed, and the learning rate against the step.
+    """The diameters, the pair parameters that changed, and the optimiser's pace against the step.
 
     A parameter whose components lie too far apart for their changes to be seen is shown by its
     relative change; the legends have the first and the last values.
@@ -268,13 +269,13 @@ def parameters(history: History) -> Figure:
         many = history.parameters[name].shape[1] > 8
         outside_legend(axes, fontsize=7 if many else 9, labelspacing=0.2 if many else 0.5)
     _mark_rearrangements(rate, history)
-    rate.plot(history.step, history.learning_rate, color=GREY, **_marker(history))
-    low, high = float(history.learning_rate.min()), float(history.learning_rate.max())
+    rate.plot(history.step, history.pace, color=GREY, **_marker(history))
+    low, high = float(history.pace.min()), float(history.pace.max())
     if low > 0 and high > 3 * low:
         rate.set_yscale("log")
     elif high - low < 1e-9 * high:
         rate.set_ylim(0, 2 * high)
-    rate.set_ylabel("learning rate")
+    rate.set_ylabel(PACES[history.paced_by])
     rate.set_xlabel("design step")
     outside_legend(rate, rearrangement_handle(history))
     _limits_of_steps(rate, history)

@@ -12,8 +12,10 @@ import pytest
 
 from amorph import bridge
 from amorph.campaigns.spread.teams import OneRank
-from amorph.campaigns.studies.design.confirming import PART, tolerances
-from amorph.campaigns.studies.design.designs import Design, Step
+from amorph.campaigns.studies.design.confirming import tolerances
+from amorph.campaigns.studies.design.designs import Design
+from amorph.campaigns.studies.design.optimizer import PART
+from amorph.campaigns.studies.design.steps import Step
 from amorph.campaigns.studies.files import parse_campaign
 from amorph.campaigns.studies.reporting import write_report
 from amorph.campaigns.studies.running import run_campaign
@@ -41,6 +43,9 @@ parameters = ["diameters"]
 feature = "FEATURE"
 target = TARGET
 weight = 4.0
+
+[optimizer]
+kind = "rmsprop"
 
 [stop]
 loss = LOSS

@@ -103,7 +103,7 @@ def test_a_run_is_a_table_in_one_call(made: Path, history: histories.History) ->
         assert np.array_equal(table["gradient.diameters.A"], history.gradient["diameters"][:, 0])
         assert table["rearranged"].tolist() == [k == 3 for k in range(STEPS + 1)]
         assert table["crossings"].tolist() == history.crossings.tolist()
-        assert np.array_equal(table["learning_rate"], history.learning_rate)
+        assert np.array_equal(table["learning_rate"], history.pace)
         assert "design" not in table
     # A file alone does not know what its objectives are called; its run does.
     assert np.array_equal(history_table(made)["pressure"], history.value[:, 1])

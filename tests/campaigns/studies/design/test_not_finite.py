@@ -13,7 +13,8 @@ from amorph.bridge.matter.mechanics import pressure_of
 from amorph.campaigns.errors import DesignError, NotFiniteError
 from amorph.campaigns.spread.teams import OneRank
 from amorph.campaigns.studies.design import members
-from amorph.campaigns.studies.design.designs import Design, Step
+from amorph.campaigns.studies.design.designs import Design
+from amorph.campaigns.studies.design.steps import Step
 from amorph.campaigns.studies.design.validation import validate
 from amorph.campaigns.studies.files import parse_campaign
 from amorph.campaigns.studies.gradient.check import GradientCheck
@@ -37,6 +38,9 @@ parameters = ["diameters"]
 [[objective]]
 feature = "pressure"
 target = 0.3
+
+[optimizer]
+kind = "rmsprop"
 
 [[validation]]
 packings = 3

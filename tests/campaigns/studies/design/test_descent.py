@@ -1,4 +1,4 @@
-"""Free, held and shared parameters; optimisers, schedules, clipping, the learned rate."""
+"""Optimisers of first order: their options, schedules, clipping, the learned rate; free numbers."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ import pytest
 
 from amorph.campaigns.errors import CampaignFileError
 from amorph.campaigns.studies.design.campaign import Campaign
-from amorph.campaigns.studies.design.optimizers import Free, Optimization
+from amorph.campaigns.studies.design.descent import DescentOptimizer
+from amorph.campaigns.studies.design.free import Free
 from amorph.campaigns.studies.files import parse_campaign
 
 BASE = """
@@ -37,7 +38,7 @@ OPTIMIZER
 """
 
 
-def campaign(design: str = "", optimizer: str = "") -> Campaign:
+def campaign(design: str = "", optimizer: str = 'kind = "rmsprop"') -> Campaign:
     return parse_campaign(BASE.replace("DESIGN", design).replace("OPTIMIZER", optimizer), "x")
 
 
@@ -98,7 +99,7 @@ def test_as_optax_alone(kind: str) -> None:
         "bounds.diameters = [0.5, 2.0]\nbounds.binding = [0.0, 10.0]",
         f'kind = "{kind}"\nlearning_rate = 0.01\nmeta_learning_rate = 0',
     )
-    run = Optimization(c)
+    run = DescentOptimizer(c)
     theta = c.potential.theta()
     state = run.start(theta)
     rule = getattr(optax, kind)(0.01)
@@ -124,7 +125,7 @@ def test_options_reach_the_optimiser() -> None:
     )
     ends = []
     for c in (plain, heavy):
-        run, theta = Optimization(c), c.potential.theta()
+        run, theta = DescentOptimizer(c), c.potential.theta()
         state = run.start(theta)
         for number in range(2):
             theta, state = run.step(number, theta, gradient_of(c), state)
@@ -142,10 +143,11 @@ def test_options_reach_the_optimiser() -> None:
     ],
 )
 def test_schedules(schedule: str, shares: dict[int, float]) -> None:
-    run = Optimization(campaign(optimizer=f"learning_rate = 0.01\nschedule = {schedule}"))
-    eta = run.start(campaign().potential.theta()).eta
+    rate = f'kind = "rmsprop"\nlearning_rate = 0.01\nschedule = {schedule}'
+    run = DescentOptimizer(campaign(optimizer=rate))
+    state = run.start(campaign().potential.theta())
     for number, share in shares.items():
-        assert run.learning_rate(eta, number) == pytest.approx(0.01 * share, rel=1e-6)
+        assert run.pace(state, number) == pytest.approx(0.01 * share, rel=1e-6)
 
 
 def test_clipping() -> None:
@@ -155,7 +157,7 @@ def test_clipping() -> None:
             f'kind = "sgd"\nlearning_rate = 0.01\nmeta_learning_rate = 0\n'
             f'clip = {{kind = "{kind}", limit = 0.5}}',
         )
-        run, theta = Optimization(c), c.potential.theta()
+        run, theta = DescentOptimizer(c), c.potential.theta()
         gradient = {"diameters": np.array([3.0, 4.0, 12.0]), "binding": np.zeros(6)}
         new, _ = run.step(0, theta, gradient, run.start(theta))
         moved = (theta.arrays()["diameters"] - new.arrays()["diameters"]) / 0.01
@@ -165,7 +167,7 @@ def test_clipping() -> None:
 def test_learned_rate_follows_the_loss() -> None:
     """On a quadratic bowl the rate rises while steps are too short; its slope is the true one."""
     c = campaign(optimizer='kind = "sgd"\nlearning_rate = 1e-3\nmeta_learning_rate = 0.1')
-    run, theta = Optimization(c), c.potential.theta()
+    run, theta = DescentOptimizer(c), c.potential.theta()
     state = run.start(theta)
     target = {k: 1.1 * v for k, v in theta.arrays().items()}
 
@@ -189,7 +191,7 @@ def test_learned_rate_follows_the_loss() -> None:
 
 def test_state_from_its_log() -> None:
     c = campaign(optimizer='kind = "adam"')
-    run, theta = Optimization(c), c.potential.theta()
+    run, theta = DescentOptimizer(c), c.potential.theta()
     state = run.start(theta)
     for number in range(3):
         theta, state = run.step(number, theta, gradient_of(c, number), state)

@@ -1,4 +1,4 @@
-"""Free parameters, the optimiser that moves them, and its learning rate.
+"""Optimisers of first order: those of optax, and their learning rate.
 
 The learning rate is itself learned, as in the published code of Zu and Goodrich, Commun. Mater. 5
 (2024): it is sigmoid(η); after each step the loss at the new parameters is differentiated by η
@@ -6,7 +6,7 @@ through the step, and Adam moves η.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -18,43 +18,12 @@ from numpy.typing import NDArray
 
 from amorph import bridge
 
-from .campaign import Campaign, Clip, Optimizer, Schedule, component_groups
+from ...errors import RecordError
+from .campaign import Campaign, Clip, Descent, Schedule
+from .optimizer import Optimizer
+from .steps import Arrays, Step
 
-__all__ = ["Free", "Moved", "Optimization"]
-
-Arrays = dict[str, Any]
-
-
-class Free:
-    """The free numbers behind a campaign's parameters: some are held, some stand for several."""
-
-    def __init__(self, campaign: Campaign) -> None:
-        self.places = component_groups(campaign)
-        self._first = {
-            name: np.array([np.flatnonzero(where == k)[0] for k in range(where.max() + 1)])
-            for name, where in self.places.items()
-        }
-
-    def of(self, theta: bridge.PairPotential) -> Arrays:
-        """The free numbers of some parameters, by parameter."""
-        arrays = theta.arrays()
-        return {name: jnp.asarray(arrays[name][first]) for name, first in self._first.items()}
-
-    def put(self, free: Arrays, theta: bridge.PairPotential) -> bridge.PairPotential:
-        """The parameters with their free numbers replaced; those held stay."""
-        arrays = theta.arrays()
-        new = {}
-        for name, where in self.places.items():
-            new[name] = np.where(where >= 0, np.asarray(free[name])[where], arrays[name])
-        return theta.replace(**new)
-
-    def gathered(self, gradient: Mapping[str, NDArray[np.float64]]) -> Arrays:
-        """A gradient by the free numbers: components that are one add up."""
-        out = {}
-        for name, where in self.places.items():
-            free = where >= 0
-            out[name] = np.bincount(where[free], gradient[name][free], len(self._first[name]))
-        return out
+__all__ = ["DescentOptimizer", "Moved"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +39,7 @@ class Moved:
 class _Rules:
     """An optimiser and its learning rate's own, compiled."""
 
-    def __init__(self, settings: Optimizer, bounds: Mapping[str, tuple[float, float]]) -> None:
+    def __init__(self, settings: Descent, bounds: Mapping[str, tuple[float, float]]) -> None:
         make: Callable[..., Any] = getattr(optax, settings.kind)
         self.optimizer = optax.inject_hyperparams(make, static_args=tuple(settings.options))(
             learning_rate=settings.learning_rate, **settings.options
@@ -114,39 +83,50 @@ class _Rules:
 @cache
 def _rules(settings: str, bounds: tuple[tuple[str, tuple[float, float]], ...]) -> _Rules:
     """The rules of a table (its JSON): compiled once for all the designs of a sweep."""
-    return _Rules(Optimizer.model_validate_json(settings), dict(bounds))
+    return _Rules(Descent.model_validate_json(settings), dict(bounds))
 
 
-class Optimization:
-    """The optimiser that a campaign describes."""
+class DescentOptimizer(Optimizer[Moved]):
+    """An optimiser of optax, with a learning rate that may be learned or follow a schedule."""
 
-    def __init__(self, campaign: Campaign) -> None:
-        self.free = Free(campaign)
+    pace_name = "learning_rate"
+
+    def __init__(self, campaign: Campaign, replica: int = 0) -> None:
+        super().__init__(campaign, replica)
+        assert isinstance(campaign.optimizer, Descent)
         self._settings = campaign.optimizer
         bounds = tuple((name, campaign.bounds_of(name)) for name in self.free.places)
         self._rules = _rules(self._settings.model_dump_json(), bounds)
 
     def start(self, theta: bridge.PairPotential) -> Moved:
-        """The state before the first step."""
+        """As `Optimizer.start`."""
         rate = self._settings.learning_rate
         eta = float(np.log(rate / (1.0 - rate)))
-        values = self.free.of(theta)
+        values = _on_jax(self.free.of(theta))
         nothing = {name: np.zeros(v.shape) for name, v in values.items()}
         rules = self._rules
         return Moved(eta, rules.optimizer.init(values), rules.meta.init(jnp.asarray(eta)), nothing)
 
-    def learning_rate(self, eta: float, number: int) -> float:
-        """The rate of the step that follows step `number`."""
-        return float(self._rules.rate(eta, number))
+    def pace(self, state: Moved, number: int) -> float:
+        """As `Optimizer.pace`: the learning rate."""
+        return float(self._rules.rate(state.eta, number))
+
+    def propose(self, step: Step) -> tuple[bridge.PairPotential, Moved]:
+        """As `Optimizer.propose`."""
+        return self.step(step.number, step.theta, step.gradient, step.state)
 
     def step(
         self, number: int, theta: bridge.PairPotential, gradient: Arrays, state: Moved
     ) -> tuple[bridge.PairPotential, Moved]:
         """The parameters after step `number`, and the state but for η, which `learn` moves."""
-        new, slope, rule = self._rules.update(
-            state.eta, number, self.free.of(theta), self.free.gathered(gradient), state.optimizer
-        )
+        values, gradient = _on_jax(self.free.of(theta)), self.free.gathered(gradient)
+        new, slope, rule = self._rules.update(state.eta, number, values, gradient, state.optimizer)
         return self.free.put(new, theta), Moved(state.eta, rule, state.meta, slope)
+
+    def judge(self, step: Step, trial: Step) -> Step:
+        """As `Optimizer.judge`: every step is taken, and the rate learns from it."""
+        state = self.learn(trial.gradient, trial.state)
+        return replace(trial, state=state, pace=self.pace(state, trial.number))
 
     def learn(self, gradient: Arrays, state: Moved) -> Moved:
         """η moved by the loss's gradient at the new parameters."""
@@ -158,7 +138,7 @@ class Optimization:
         return Moved(float(eta), state.optimizer, meta, state.slope)
 
     def log(self, state: Moved) -> Arrays:
-        """The state as a frame records it."""
+        """As `Optimizer.log`."""
         out: Arrays = {"eta": state.eta}
         for name, tree in (("optimizer", state.optimizer), ("meta", state.meta)):
             for k, leaf in enumerate(jax.tree_util.tree_leaves(tree)):
@@ -166,7 +146,12 @@ class Optimization:
         return out
 
     def restored(self, theta: bridge.PairPotential, log: Mapping[str, NDArray[Any]]) -> Moved:
-        """The state that a frame recorded, to the last bit."""
+        """As `Optimizer.restored`."""
+        if "eta" not in log:
+            raise RecordError(
+                f"its frames are not of a design with [optimizer] kind = {self._settings.kind!r}: "
+                "go on with the campaign that began it."
+            )
         start = self.start(theta)
         return Moved(
             float(log["eta"][0]),
@@ -174,6 +159,10 @@ class Optimization:
             _filled(start.meta, log, "meta"),
             start.slope,
         )
+
+
+def _on_jax(values: Arrays) -> Arrays:
+    return {name: jnp.asarray(v) for name, v in values.items()}
 
 
 def clipping(settings: Clip | None) -> optax.GradientTransformation:
