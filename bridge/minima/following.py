@@ -1,5 +1,6 @@
 """Following one minimum while parameters change, and noticing when it is lost."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -326,6 +327,7 @@ def follow(
     new_theta: Theta,
     *,
     tolerance: float | None = None,
+    descend: Callable[[Theta, Packing], Packing] | None = None,
 ) -> Followed:
     """The minimum that a packing's minimum becomes while its parameters change.
 
@@ -344,6 +346,9 @@ def follow(
         The new one, of the same kind and number of types.
     tolerance:
         As in `relax`.
+    descend:
+        What brings a packing whose minimum was lost downhill, as descend(theta, packing); `relax`
+        goes on from there. By default `relax` does it all, by FIRE.
 
     Raises
     ------
@@ -381,7 +386,8 @@ def follow(
             part *= 0.5
         else:
             rearranged = True
-            here = relaxation(new_theta, here, tolerance=limit).packing
+            downhill = here if descend is None else descend(new_theta, here)
+            here = relaxation(new_theta, downhill, tolerance=limit).packing
             break
     moved = largest(here.positions - packing.positions)
     counted = min(moved, 0.5 * SKIN * theta.size_range()[1])  # as `crossings` counts

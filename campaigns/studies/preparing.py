@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from os import PathLike
 
+import numpy as np
+
 from amorph import bridge, ensemble
 from amorph.bridge.matter.files import theta_of
 from amorph.bridge.minima.responses import round_off_force
@@ -12,7 +14,7 @@ from amorph.handover import InputError
 from ..errors import RecordError
 from ..inputs.tables import Bonds, Potential, Preparation
 
-__all__ = ["packing_of", "prepare_ensemble", "prepare_to_gsd"]
+__all__ = ["descended", "packing_of", "prepare_ensemble", "prepare_to_gsd"]
 
 Progress = Callable[[int, int], object]
 
@@ -128,6 +130,30 @@ def packing_of(
     theta = theta_of(frame, near)
     packing = bridge.Packing.of(frame.positions, frame.typeid, frame.box, bonds=frame.bonds)
     return theta, bridge.relax(theta, packing)
+
+
+def descended(theta: bridge.Theta, packing: bridge.Packing) -> bridge.Packing:
+    """A packing that the engine brought downhill, near its minimum; itself where that fails.
+
+    What `amorph.bridge.follow` is given where a minimum is lost: the engine needs milliseconds.
+    """
+    near, rest = theta.near, bridge.default_tolerance(theta, packing)
+    if near is None or near is not theta:  # springs are the bridge's own
+        return packing
+    batch = ensemble.prepare(
+        near,
+        packing.positions,
+        packing.typeid,
+        packing.box,
+        [ensemble.Minimize(tolerance=rest)],
+        threads=1,
+    )
+    if not batch.converged.all():
+        return packing
+    change = next(batch.frames()).positions - packing.positions
+    if packing.box is not None:
+        change = change - np.rint(np.linalg.solve(packing.box, change.T)).T @ packing.box.T
+    return packing.with_positions(packing.positions + change)
 
 
 def _down_to_rest(near: bridge.PairPotential | None, preparation: Preparation) -> Preparation:

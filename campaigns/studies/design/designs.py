@@ -101,12 +101,7 @@ class Design:
             numbered = list(zip(self.replicas, step.packings, strict=True))
             try:
                 members = self._ranks.map(follow_numbered, order, numbered)
-            except (
-                NotFiniteError,
-                bridge.errors.RelaxationError,
-                bridge.errors.NotAMinimumError,
-                bridge.errors.RattlerError,
-            ) as error:
+            except self._optimizer.refusals as error:
                 return self._optimizer.refused(step, state, error)
         else:
             common = self.campaign.design.starts == "common"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amorph import bridge
-from amorph.handover import AmorphError
+from amorph.handover import AmorphError, BoxTooSmallError
 from amorph.handover.random_keys import Purpose, uniforms
 
 from ...errors import RecordError
@@ -81,6 +81,11 @@ class GaussNewtonOptimizer(Optimizer[Region]):
 
     pace_name = "radius"
     needs_slopes = True
+    refusals = (
+        *Optimizer.refusals,
+        BoxTooSmallError,
+        bridge.errors.DegenerateModesError,
+    )
 
     def __init__(self, campaign: Campaign, replica: int = 0) -> None:
         super().__init__(campaign, replica)

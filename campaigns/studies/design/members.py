@@ -13,7 +13,7 @@ from amorph import bridge
 from amorph.handover import AmorphError
 
 from ...errors import NotFiniteError
-from ..preparing import packing_of
+from ..preparing import descended, packing_of
 from .campaign import Campaign
 
 __all__ = [
@@ -138,7 +138,7 @@ def follow_member(order: Order, packing: bridge.Packing) -> Member:
     Raises `RelaxationError`, `NotAMinimumError` or `RattlerError` where there is nothing to go on
     from, `NotFiniteError` as `amorph.bridge.measure` does.
     """
-    followed = bridge.follow(order.before, packing, order.theta)
+    followed = bridge.follow(order.before, packing, order.theta, descend=descended)
     return replace(
         _measured(order, followed.packing),
         rearranged=followed.rearranged,

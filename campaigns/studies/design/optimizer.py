@@ -45,10 +45,18 @@ class Optimizer(ABC, Generic[State]):
         What a step's `pace` is: how far the rule goes, by its own measure.
     needs_slopes:
         Whether it needs each packing's derivatives of each objective, which frames then keep.
+    refusals:
+        The errors of a packing at the parameters that are tried which `refused` is told of.
     """
 
     pace_name: ClassVar[str]
     needs_slopes: ClassVar[bool] = False
+    refusals: ClassVar[tuple[type[AmorphError], ...]] = (
+        NotFiniteError,
+        bridge.errors.RelaxationError,
+        bridge.errors.NotAMinimumError,
+        bridge.errors.RattlerError,
+    )
 
     def __init__(self, campaign: Campaign, replica: int = 0) -> None:
         self.campaign = campaign

@@ -50,6 +50,25 @@ def test_a_large_change_rearranges(theta2: Any, solid: Packing) -> None:
     assert force < 1e-11
 
 
+def test_who_brings_it_downhill_may_be_chosen(theta2: Any, solid: Packing) -> None:
+    new = theta2.replace(diameters=theta2.diameters[::-1])
+    asked = []
+
+    def nudged(theta: Any, packing: Packing) -> Packing:
+        asked.append(theta)
+        return packing.with_positions(packing.positions + 1e-3)
+
+    found = bridge.follow(theta2, solid, new, descend=nudged)
+    assert found.rearranged
+    assert asked == [new]
+    assert np.abs(bridge.forces(new, found.packing)).max() < 1e-11
+    # Only where a minimum is lost.
+    bridge.follow(
+        theta2, solid, theta2.replace(diameters=theta2.diameters * (1 + 1e-5)), descend=nudged
+    )
+    assert len(asked) == 1
+
+
 def test_crossings_are_counted(theta2: Any, solid: Packing, classes: Any) -> None:
     new = theta2.replace(diameters=theta2.diameters * 1.002)
     found = bridge.follow(theta2, solid, new)

@@ -13,6 +13,7 @@ from amorph.campaigns.studies.design.designs import Design
 from amorph.campaigns.studies.design.gauss_newton import REFUSALS, STUCK
 from amorph.campaigns.studies.design.steps import Step
 from amorph.campaigns.studies.files import parse_campaign
+from amorph.campaigns.studies.preparing import descended
 from amorph.handover import checksum
 
 CAMPAIGN = """
@@ -153,6 +154,18 @@ def test_a_step_to_nowhere_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(DesignError, match=rf"step {REFUSALS}: no packing .* is torn"):
             design.advance(step)
     assert design.advance(start).accepted
+
+
+def test_the_engine_brings_a_lost_packing_downhill() -> None:
+    _, start = begun(0.3)
+    packing = start.packings[0].with_positions(start.packings[0].positions + 100.0)  # far out
+    new = start.theta.replace(diameters=start.theta.diameters[::-1])
+    there = descended(new, packing)
+    assert np.abs(bridge.forces(new, there)).max() <= bridge.default_tolerance(new, there)
+    moved = there.positions - packing.positions
+    assert 0.01 < np.abs(moved).max() < 2.0  # not by a box length
+    assert bridge.energy(new, there) < bridge.energy(new, packing)
+    assert np.abs(bridge.relax(new, there).positions - there.positions).max() < 1e-9
 
 
 def test_where_the_loss_is_low_but_does_not_hold_it_goes_elsewhere() -> None:
