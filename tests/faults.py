@@ -48,6 +48,9 @@ parameters = ["diameters", "binding"]
 feature = "poisson_ratio"
 target = 0.45
 
+[optimizer]
+kind = "rmsprop"
+
 [stop]
 loss = 1e-12
 steps = 400

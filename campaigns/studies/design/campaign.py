@@ -29,6 +29,8 @@ __all__ = [
     "component_groups",
 ]
 
+# Packings of a step of second order for an ensemble.
+PACKINGS = 32
 # The parameter that is a length of every potential.
 DIAMETERS = "diameters"
 
@@ -55,7 +57,10 @@ class DesignSettings(Table):
 
     @property
     def n_packings(self) -> int:
-        """The number of packings a step measures: by default one, of an ensemble 8."""
+        """The number of packings a step measures: by default one, of an ensemble 8.
+
+        Of second order an ensemble has 32, see `Campaign`.
+        """
         return self.packings or (1 if self.kind == "individual" else 8)
 
     @property
@@ -75,11 +80,22 @@ class DesignSettings(Table):
 
 
 class Objective(Table):
-    """``[[objective]]``: a feature, its target and its weight in the loss."""
+    """``[[objective]]``: a feature, its target and its weight in the loss.
+
+    `within`: of an ensemble, packings whose value is not between these two have no part in its
+    mean, in training and in validation; how many they are is told.
+    """
 
     feature: str
     target: Number
     weight: Positive = 1.0
+    within: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Objective":
+        if self.within is not None and not self.within[0] < self.target < self.within[1]:
+            raise ValueError(f"within = {self.within}: the target {self.target:g} lies outside.")
+        return self
 
 
 class Schedule(Table):
@@ -127,21 +143,23 @@ class GaussNewton(Table):
 
     `scales`: for each parameter, which change of it counts as 1; by default a twentieth of their
     mean for diameters, the mean itself for others. `radius`: how far the first step goes, in these
-    units.
+    units; by default 0.1, and for ensembles, which are known with an error, 0.5.
     """
 
     kind: Literal["gauss_newton"]
     scales: dict[str, Positive] = Field(default_factory=dict)
-    radius: Positive = 0.1
+    radius: Positive | None = None
 
 
 class Stop(Table):
     """``[stop]``: when a design ends: below a loss, or after so many steps.
 
-    An ensemble's loss is mostly noise: by default it ends no design.
+    An ensemble's loss is mostly noise: by default it ends no design. `error`: one of second order
+    ends where each mean, with two standard errors, is known to be so near its target.
     """
 
     loss: Positive | None = None
+    error: Positive | None = None
     steps: Annotated[int, Field(ge=0)] = 5000
 
 
@@ -170,12 +188,16 @@ class Campaign(StudyFile):
     @model_validator(mode="before")
     @classmethod
     def _optimized(cls, given: Any) -> Any:
-        """The optimiser of a file that has none, by what the design is of."""
-        if isinstance(given, dict) and "optimizer" not in given:
-            design = given.get("design")
-            ensemble = isinstance(design, dict) and design.get("kind") == "ensemble"
-            return {**given, "optimizer": {"kind": "rmsprop" if ensemble else "gauss_newton"}}
-        return given
+        """The optimiser of a file that has none, and the packings of a step that goes with it."""
+        if not isinstance(given, dict):
+            return given
+        out = {"optimizer": {"kind": "gauss_newton"}, **given}
+        design, optimizer = out.get("design"), out["optimizer"]
+        if isinstance(design, dict) and isinstance(optimizer, dict):
+            means = design.get("kind") == "ensemble" and optimizer.get("kind") == "gauss_newton"
+            if means and design.get("packings") is None:
+                out["design"] = {**design, "packings": PACKINGS}
+        return out
 
     @field_validator("optimizer", mode="before")
     @classmethod
@@ -213,14 +235,15 @@ class Campaign(StudyFile):
                 )
         component_groups(self)
         if isinstance(self.optimizer, GaussNewton):
-            if self.design.kind == "ensemble":
+            if self.design.kind == "ensemble" and self.design.n_packings < 2:
                 raise ValueError(
-                    "optimizer.kind = 'gauss_newton' is for kind = 'individual': an ensemble's "
-                    "mean is known with an error."
+                    "design.packings = 1: with optimizer.kind = 'gauss_newton' a step's mean needs "
+                    "an error: at least 2."
                 )
             for name in self.optimizer.scales:
                 if name not in self.design.parameters:
                     raise ValueError(unknown("parameter", name, self.design.parameters))
+        self._fits_errors()
         for objective in self.objective:
             feature = bridge.feature(objective.feature)
             if self.preparation.dimension not in feature.dimensions:
@@ -251,6 +274,19 @@ class Campaign(StudyFile):
                     stacklevel=2,
                 )
         return self
+
+    def _fits_errors(self) -> None:
+        """Raise `ValueError` for what only means over fresh packings have."""
+        ensemble = self.design.kind == "ensemble"
+        second = isinstance(self.optimizer, GaussNewton)
+        known = ensemble and second and self.design.starts != "common"
+        if self.stop.error is not None and not known:
+            raise ValueError(
+                "stop.error is for kind = 'ensemble' with fresh starts and optimizer.kind = "
+                "'gauss_newton', which know the errors of their means: give stop.loss."
+            )
+        if not ensemble and any(o.within is not None for o in self.objective):
+            raise ValueError("objective.within is for kind = 'ensemble': each packing counts.")
 
     def _fits_file(self) -> None:
         """Raise `ValueError` for what packings of a file cannot be asked for."""
@@ -315,6 +351,21 @@ class Campaign(StudyFile):
         # Not as far as a bound that is none of the values.
         closed = own.zero_allowed or own.low != 0
         return (own.low if closed else 1e-3), own.high
+
+    @property
+    def first_radius(self) -> float:
+        """How far the first step of second order goes, in units of `scales`."""
+        given = self.optimizer.radius if isinstance(self.optimizer, GaussNewton) else None
+        return given or (0.1 if self.design.kind == "individual" else 0.5)
+
+    def counted(self, each: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Of packings' values (R, n_objectives), which have a part in the means: `within`."""
+        low, high = (
+            np.array([o.within[side] if o.within else bound for o in self.objective])
+            for side, bound in ((0, -np.inf), (1, np.inf))
+        )
+        measured = np.isfinite(each).all(axis=1, keepdims=True)
+        return np.asarray(measured & (each >= low) & (each <= high))
 
     def scales(self) -> dict[str, float]:
         """Which change of each designed parameter counts as 1: see `GaussNewton`."""

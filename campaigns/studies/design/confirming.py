@@ -197,8 +197,12 @@ def probe(
     followed = campaign.design.kind == "individual"
     each = np.stack([m.value for m in members])
     good = np.isfinite(each).all(axis=1)
-    enough = bool(good.all()) if followed else good.sum() >= max(1, least * len(members))
-    mean = each[good].mean(axis=0) if good.any() else np.full(each.shape[1], np.nan)
+    counted = campaign.counted(each)
+    enough = (
+        bool(good.all()) if followed else counted.sum(axis=0).min() >= max(1, least * len(members))
+    )
+    with np.errstate(invalid="ignore"):  # of none that counts
+        mean = np.where(counted, each, 0.0).sum(axis=0) / counted.sum(axis=0)
     off = np.abs((each if followed else mean) - [o.target for o in campaign.objective])
     return Probe(
         part=part,

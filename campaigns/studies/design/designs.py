@@ -34,6 +34,7 @@ from .confirming import (
 )
 from .descent import DescentOptimizer
 from .gauss_newton import GaussNewtonOptimizer
+from .gauss_newton_means import MeanGaussNewtonOptimizer
 from .members import Member, Order, first_member, follow_numbered, fresh_member
 from .optimizer import Optimizer
 from .steps import Arrays, Step, Verdict
@@ -67,9 +68,7 @@ class Design:
         n = campaign.design.n_packings
         self.replicas = range(replica * n, (replica + 1) * n)
         self._followed = campaign.design.kind == "individual"
-        kinds = {"gauss_newton": GaussNewtonOptimizer}
-        made: type[Optimizer[Any]] = kinds.get(campaign.optimizer.kind, DescentOptimizer)
-        self._optimizer = made(campaign, replica)
+        self._optimizer = optimizer_of(campaign, replica)
         self._ranks = ranks or OneRank()
 
     def start(self) -> Step:
@@ -106,7 +105,12 @@ class Design:
         else:
             common = self.campaign.design.starts == "common"
             members = self._fresh(Order(self.campaign, theta, theta, 0 if common else number))
-        trial = self._step(number, theta, members, state, before=step.theta)
+        try:
+            trial = self._step(number, theta, members, state, before=step.theta)
+        except DesignError as error:
+            if DesignError not in self._optimizer.refusals:
+                raise
+            return self._optimizer.refused(step, state, error)
         return self._optimizer.judge(step, trial)
 
     def verdict(self, step: Step) -> Verdict:
@@ -119,6 +123,8 @@ class Design:
         """
         threshold = self.campaign.threshold
         at_limit = step.number >= self.campaign.stop.steps
+        if self._optimizer.arrived(step):
+            return Verdict("converged")
         ended = "step_limit" if at_limit else None
         below = threshold is not None and step.loss < threshold
         # Where nothing was taken, the last verdict stands: what is below does not hold.
@@ -141,6 +147,10 @@ class Design:
         first, second = probes
         tolerance = tolerances(self.campaign)
         return Verdict(ended, Confirmation(holds, along.name, tolerance, (first, second)))
+
+    def estimated(self, step: Step) -> dict[str, Any] | None:
+        """What the optimiser has estimated at a step; None where it is what was measured."""
+        return self._optimizer.told(step)
 
     def reason(self, step: Step) -> str:
         """Why a step may be as far as its optimiser comes; empty where there is nothing to say."""
@@ -262,19 +272,16 @@ class Design:
     ) -> Step:
         each = np.stack([m.value for m in members])
         measured: NDArray[np.bool_] = np.asarray(np.isfinite(each).all(axis=1))
-        if measured.sum() < max(1, LEAST_MEASURED * len(members)):
-            raise DesignError(
-                f"step {number}: {len(members) - int(measured.sum())} of {len(members)} packings "
-                f"could not be measured, the first because of "
-                + next(m.failure for m in members if m.failure)
-            )
-        value = each[measured].mean(axis=0)
+        counted = self.campaign.counted(each)
+        if counted.sum(axis=0).min() < max(1, LEAST_MEASURED * len(members)):
+            raise DesignError(f"step {number}: {self._few(members, measured, counted)}")
+        value = np.where(counted, each, 0.0).sum(axis=0) / counted.sum(axis=0)
         if self._followed:
             off = each - self.target
             pulls = 2.0 * self.weight * off
         else:
             off = value - self.target
-            pulls = np.where(measured[:, None], 2.0 * self.weight * off / measured.sum(), 0.0)
+            pulls = np.where(counted, 2.0 * self.weight * off / counted.sum(axis=0), 0.0)
         own = {name: np.stack([m.slope(name) for m in members]) for name in self.parameters}
         # By packing and parameter; summed in the packings' order.
         slopes = {
@@ -293,7 +300,7 @@ class Design:
                 f"step {number}: the loss is {loss}, of values {value.tolist()} beside the targets "
                 f"{self.target.tolist()}: they are beyond what numbers can hold."
             )
-        limited = self._limit(slopes, measured)
+        limited = self._limit(slopes, np.asarray(counted.any(axis=1)))
         gradient = {name: np.add.reduce(parts, axis=0) for name, parts in slopes.items()}
         self._check_gradient(number, gradient, slopes)
         kept = [m.packing for m in members if m.packing is not None]
@@ -313,6 +320,23 @@ class Design:
             limited=limited,
             before=before,
             slopes=own if self._optimizer.needs_slopes else {},
+        )
+
+    def _few(
+        self, members: list[Member], measured: NDArray[np.bool_], counted: NDArray[np.bool_]
+    ) -> str:
+        """Why a step has too few packings, in words."""
+        lost = len(members) - int(measured.sum())
+        if lost:
+            return (
+                f"{lost} of {len(members)} packings could not be measured, the first because of "
+                + next(m.failure for m in members if m.failure)
+            )
+        o = int(np.argmin(counted.sum(axis=0)))
+        outside = len(members) - int(counted[:, o].sum())
+        return (
+            f"{outside} of {len(members)} packings have a {self.features[o].name} outside of "
+            f"{self.campaign.objective[o].within}, and do not count."
         )
 
     def _check_gradient(self, number: int, gradient: Arrays, slopes: Arrays | None = None) -> None:
@@ -351,6 +375,15 @@ class Design:
         for parts in slopes.values():
             parts[limited] *= (longest / length[limited])[:, None]
         return limited
+
+
+def optimizer_of(campaign: Campaign, replica: int) -> Optimizer[Any]:
+    """The optimiser that a campaign names."""
+    if campaign.optimizer.kind != "gauss_newton":
+        return DescentOptimizer(campaign, replica)
+    if campaign.design.kind == "individual":
+        return GaussNewtonOptimizer(campaign, replica)
+    return MeanGaussNewtonOptimizer(campaign, replica)
 
 
 def _images(packing: bridge.Packing) -> NDArray[np.int32]:

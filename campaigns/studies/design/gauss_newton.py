@@ -21,15 +21,12 @@ from amorph import bridge
 from amorph.handover import AmorphError, BoxTooSmallError
 from amorph.handover.random_keys import Purpose, uniforms
 
-from ...errors import RecordError
-from .campaign import Campaign, GaussNewton
-from .optimizer import Along, Optimizer, lost
+from .optimizer import Along, lost
+from .scaled import ScaledOptimizer, Vector, check_frame
 from .steps import Arrays, Step
-from .trust_region import within_bounds
+from .trust_region import least_change, within_bounds
 
 __all__ = ["GaussNewtonOptimizer", "Region"]
-
-Vector = NDArray[np.float64]
 
 # What part of the predicted gain has to come for the radius to grow, and below which it shrinks.
 GOOD, POOR = 0.5, 0.25
@@ -76,35 +73,18 @@ class Region:
     across: bool = False
 
 
-class GaussNewtonOptimizer(Optimizer[Region]):
+class GaussNewtonOptimizer(ScaledOptimizer[Region]):
     """Gauss-Newton steps in a trust region, for one packing or several with common parameters."""
 
-    pace_name = "radius"
-    needs_slopes = True
     refusals = (
-        *Optimizer.refusals,
+        *ScaledOptimizer.refusals,
         BoxTooSmallError,
         bridge.errors.DegenerateModesError,
     )
 
-    def __init__(self, campaign: Campaign, replica: int = 0) -> None:
-        super().__init__(campaign, replica)
-        assert isinstance(campaign.optimizer, GaussNewton)
-        self._first = campaign.optimizer.radius
-        start = self.free.of(campaign.potential.theta())
-        scales, bounds = campaign.scales(), {name: campaign.bounds_of(name) for name in start}
-        self._scale = np.concatenate([np.full(len(v), scales[k]) for k, v in start.items()])
-        self._low, self._high = (
-            np.concatenate([np.full(len(v), bounds[k][side]) for k, v in start.items()])
-            for side in (0, 1)
-        )
-        self._cuts = np.cumsum([len(v) for v in start.values()])[:-1]
-        self._weight = np.sqrt([o.weight for o in campaign.objective])
-        self._target = np.array([o.target for o in campaign.objective])
-
     def start(self, theta: bridge.PairPotential) -> Region:
         """As `Optimizer.start`."""
-        return Region(self._first)
+        return Region(self.first_radius)
 
     def pace(self, state: Region, number: int) -> float:
         """As `Optimizer.pace`: the trust radius, in units of the parameters' scales."""
@@ -114,10 +94,7 @@ class GaussNewtonOptimizer(Optimizer[Region]):
         """As `Optimizer.propose`: the shortest change that meets the targets, or one across."""
         state: Region = step.state
         residual, jacobian = self._residual(step), self._jacobian(step)
-        now = self._flat(self.free.of(step.theta))
-        low, high = (self._low - now) / self._scale, (self._high - now) / self._scale
-        # Parameters may start beyond their bounds: then they need not come back at once.
-        low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+        low, high = self.room(step.theta)
         length = float(np.linalg.norm(residual))
         # Whoever asks for more with the loss below its threshold has seen that it does not hold.
         threshold = self.campaign.threshold
@@ -128,18 +105,19 @@ class GaussNewtonOptimizer(Optimizer[Region]):
         if across:
             nearer = length < NEARER * state.best
             attempts, best = (0, length) if nearer else (state.attempts, state.best)
-            random = self._random(step.number, len(now))
+            random = self._random(step.number, len(change))
             far = min(ACROSS * LONGER**attempts, LONGEST) * (0.5 + random[0, 1])
+            far *= SHRINKAGE**state.refusals
             change = within_bounds(jacobian, residual, far, low, high)
             change = np.clip(change + RANDOM * far * _direction(random), low, high)
             state = replace(state, attempts=attempts + 1, best=best)
         state = replace(state, across=across)
-        return self.free.put(self._named(now + change * self._scale), step.theta), state
+        return self.changed(step.theta, change), state
 
     def judge(self, step: Step, trial: Step) -> Step:
         """As `Optimizer.judge`."""
         state: Region = replace(trial.state, refusals=0)
-        change = self._changed(step, trial)
+        change = self.flat(trial.theta) - self.flat(step.theta)
         far = float(np.linalg.norm(change))
         if state.across:
             state = replace(state, radius=AFTER)
@@ -149,7 +127,7 @@ class GaussNewtonOptimizer(Optimizer[Region]):
         predicted = length - np.linalg.norm(residual + self._jacobian(step) @ change)
         actual = length - np.linalg.norm(self._residual(trial))
         if not actual > 0:
-            return self._kept(step, replace(state, radius=SHRINKAGE * far))
+            return self.kept(step, replace(state, radius=SHRINKAGE * far, across=False))
         if actual < POOR * predicted:
             state = replace(state, radius=0.5 * far)
         elif actual > GOOD * predicted and far > NEARER * state.radius:
@@ -161,7 +139,9 @@ class GaussNewtonOptimizer(Optimizer[Region]):
         if state.refusals + 1 >= REFUSALS:
             lost(step.number + 1, error)
         radius = state.radius if state.across else SHRINKAGE * state.radius
-        return self._kept(step, replace(state, radius=radius, refusals=state.refusals + 1))
+        return self.kept(
+            step, replace(state, radius=radius, refusals=state.refusals + 1, across=False)
+        )
 
     def along(self, step: Step) -> Along:
         """As `Optimizer.along`: the shortest change that moves the values by their tolerance.
@@ -172,11 +152,10 @@ class GaussNewtonOptimizer(Optimizer[Region]):
         threshold = self.campaign.threshold
         assert threshold is not None
         residual = np.full(step.each.size, -np.sqrt(threshold))
-        none = np.full(len(self._scale), np.inf)
-        change = within_bounds(self._jacobian(step), residual, self._first, -none, none)
+        change = least_change(self._jacobian(step), residual, self.first_radius)
         if not change.any():
             return super().along(step)
-        return Along("tolerance", self._named(change * self._scale), HALF)
+        return Along("tolerance", self.named(change), HALF)
 
     def reason(self, step: Step) -> str:
         """As `Optimizer.reason`."""
@@ -199,12 +178,7 @@ class GaussNewtonOptimizer(Optimizer[Region]):
 
     def restored(self, theta: bridge.PairPotential, log: Mapping[str, NDArray[Any]]) -> Region:
         """As `Optimizer.restored`."""
-        if "radius" not in log:
-            raise RecordError(
-                "its frames are not of a design with [optimizer] kind = 'gauss_newton'. Before "
-                "this was what a file without [optimizer] has, kind = 'rmsprop' was: resume with "
-                "that in the file, and the learning rates 1e-3 and, of itself, 3e-3."
-            )
+        check_frame(log)
         return Region(
             float(log["radius"][0]),
             int(log["attempts"][0]),
@@ -212,44 +186,14 @@ class GaussNewtonOptimizer(Optimizer[Region]):
             int(log["refusals"][0]),
         )
 
-    def _kept(self, step: Step, state: Region) -> Step:
-        """A step at which everything stays, but for the state."""
-        return replace(
-            step,
-            number=step.number + 1,
-            state=replace(state, across=False),
-            pace=state.radius,
-            rearranged=np.zeros_like(step.rearranged),
-            crossings=np.zeros_like(step.crossings),
-            moved=np.zeros_like(step.moved),
-            before=step.theta,
-            accepted=False,
-        )
-
-    def _flat(self, free: Arrays) -> Vector:
-        return np.concatenate([np.asarray(v, dtype=float) for v in free.values()])
-
-    def _named(self, flat: Vector) -> Arrays:
-        return dict(zip(self.free.places, np.split(flat, self._cuts), strict=True))
-
-    def _changed(self, step: Step, trial: Step) -> Vector:
-        before, after = (self._flat(self.free.of(s.theta)) for s in (step, trial))
-        return (after - before) / self._scale
-
     def _residual(self, step: Step) -> Vector:
         """Of each packing and objective, by its weight."""
-        return np.asarray((self._weight * (step.each - self._target)).ravel())
+        return np.asarray((self.weight * (step.each - self.target)).ravel())
 
     def _jacobian(self, step: Step) -> Vector:
         """The residual's derivatives by the free numbers in their scales."""
-        rows = [
-            self._weight[o]
-            * self._scale
-            * self._flat(self.free.gathered({k: v[p, o] for k, v in step.slopes.items()}))
-            for p in range(step.each.shape[0])
-            for o in range(step.each.shape[1])
-        ]
-        return np.array(rows)
+        slopes = self.slopes(step)
+        return (self.weight[:, None] * slopes).reshape(-1, slopes.shape[2])
 
     def _random(self, number: int, n: int) -> Vector:
         """Uniform numbers of a step, (n + 1, 2): two for each parameter, and two for the length."""

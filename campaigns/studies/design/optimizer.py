@@ -86,6 +86,14 @@ class Optimizer(ABC, Generic[State]):
         """
         lost(step.number + 1, error)
 
+    def arrived(self, step: Step) -> bool:
+        """Whether the rule itself knows that a step has what was asked for (`stop.error`)."""
+        return False
+
+    def told(self, step: Step) -> dict[str, Any] | None:
+        """What the rule has estimated at a step, for JSON; None where it is what was measured."""
+        return None
+
     def reason(self, step: Step) -> str:
         """Why a step may be as far as the rule comes, in words; empty where all is well."""
         return ""
@@ -124,6 +132,8 @@ def lost(number: int, error: AmorphError) -> NoReturn:
     """Raise what ends a design that has no packings at the parameters of step `number`."""
     if isinstance(error, NotFiniteError):
         raise NotFiniteError(f"step {number}: {error}") from error
+    if isinstance(error, DesignError):
+        raise error
     raise DesignError(
         f"step {number}: no packing to go on from at the new parameters: {error}"
     ) from error

@@ -67,6 +67,7 @@ class DesignStudy(Study[Campaign]):
         self._record: RunRecord | None = None
         self._design: Design | None = None
         self._confirmation: Mapping[str, Any] | None = None
+        self._estimate: Mapping[str, Any] | None = None
 
     @property
     def label(self) -> str:
@@ -105,6 +106,7 @@ class DesignStudy(Study[Campaign]):
             if not record.published():
                 record.publish()
             self._confirmation = before.get("confirmation")
+            self._estimate = before.get("estimate")
             return End(before["status"], before["message"], idle=True)
         return None
 
@@ -136,6 +138,7 @@ class DesignStudy(Study[Campaign]):
             if record.frames and not record.failed:
                 record.publish()
         message, self._confirmation = _told(verdict, design)
+        self._estimate = design.estimated(step)
         if verdict.ended == "step_limit":
             message = " ".join(filter(None, (message, design.reason(step))))
         return End(verdict.ended, message)
@@ -173,6 +176,7 @@ class DesignStudy(Study[Campaign]):
             "target": [o.target for o in c.objective],
             "weight": [o.weight for o in c.objective],
             "threshold": c.threshold,
+            "error": c.stop.error,
             "steps": last.number if last else 0,
             "loss": last.loss if last else None,
             "components": {name: c.components(name) for name in c.design.parameters},
@@ -189,6 +193,7 @@ class DesignStudy(Study[Campaign]):
             "limited": tally.limited,
             "below": tally.below,
             "confirmation": self._confirmation,
+            "estimate": self._estimate,
         }
 
     def progress(self) -> Progress:
@@ -276,6 +281,8 @@ def _is_final(outcome: Mapping[str, Any], step: Step, campaign: Campaign) -> boo
     # Earlier versions wrote no confirmation: theirs is looked for now.
     if "confirmation" not in outcome or outcome.get("threshold") != campaign.threshold:
         return False
+    if outcome.get("error") != campaign.stop.error:
+        return False
     return outcome["status"] == "converged" or step.number >= campaign.stop.steps
 
 
@@ -336,6 +343,7 @@ def _summary(o: Mapping[str, Any], directory: Path) -> dict[str, Any]:
             "interval": plain(v.interval),
             "median": plain(v.median),
             "loss": v.loss,
+            **({"outside": plain(v.outside), "plain": plain(v.plain)} if v.outside else {}),
         }
         for v in read_validations(directory)
     ]

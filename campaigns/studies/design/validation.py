@@ -52,6 +52,9 @@ class Validated:
     median:
         The values' medians: where tails are long, means are those of a few packings. Empty in what
         earlier versions wrote.
+    outside, plain:
+        How many packings have no part in the mean, since their value is not ``within`` what the
+        objective says, and the mean with them; empty where no objective says it.
     """
 
     step: int
@@ -63,16 +66,28 @@ class Validated:
     interval: tuple[tuple[float, float], ...]
     loss: float
     median: tuple[float, ...] = ()
+    outside: tuple[int, ...] = ()
+    plain: tuple[float, ...] = ()
 
 
 def summary(
-    values: NDArray[np.float64], target: Sequence[float], weight: Sequence[float]
+    values: NDArray[np.float64],
+    target: Sequence[float],
+    weight: Sequence[float],
+    counted: NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
-    """Value, error, interval, loss and median of values (R, n_objectives): see `Validated`."""
-    mean = values.mean(axis=0)
-    error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    interval = np.stack([np.percentile(v[drawn].mean(axis=1), [2.5, 97.5]) for v in values.T])
+    """What `Validated` has of values (R, n_objectives), those that have a part in the means.
+
+    Raises `DesignError` where fewer than two have.
+    """
+    which = np.ones(values.shape, dtype=bool) if counted is None else counted
+    parts = [v[w] for v, w in zip(values.T, which.T, strict=True)]
+    least = min(len(part) for part in parts)
+    if least < 2:
+        raise DesignError(f"{least} of {len(values)} packings are within what an objective says.")
+    mean = np.array([part.mean() for part in parts])
+    error = np.array([part.std(ddof=1) / np.sqrt(len(part)) for part in parts])
+    interval = np.stack([_interval(part) for part in parts])
     loss = float(np.sum(np.asarray(weight) * ((mean - np.asarray(target)) ** 2 - error**2)))
     return {
         "value": tuple(mean.tolist()),
@@ -80,7 +95,15 @@ def summary(
         "interval": tuple((float(a), float(b)) for a, b in interval),
         "loss": loss,
         "median": tuple(np.median(values, axis=0).tolist()),
+        "outside": () if counted is None else tuple((~counted).sum(axis=0).tolist()),
+        "plain": () if counted is None else tuple(values.mean(axis=0).tolist()),
     }
+
+
+def _interval(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    out: NDArray[np.float64] = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
+    return out
 
 
 def validate(
@@ -130,13 +153,16 @@ def validate(
                 f"validation at step {step}: {len(measured)} of {len(rows)} packings could be "
                 f"measured, and an error needs two at least. The first failed because of {why}"
             )
+        values = np.array([[row[n] for n in names] for row in measured])
+        windowed = any(o.within is not None for o in campaign.objective)
         result = Validated(
             *_which(campaign, number, step),
             failed=len(rows) - len(measured),
             **summary(
-                np.array([[row[n] for n in names] for row in measured]),
+                values,
                 [o.target for o in campaign.objective],
                 [o.weight for o in campaign.objective],
+                campaign.counted(values) if windowed else None,
             ),
         )
         write_json(

@@ -200,8 +200,6 @@ def test_named_faults() -> None:
     ):
         with pytest.raises(CampaignFileError, match=told):
             begun(0.3, more=more)
-    with pytest.raises(CampaignFileError, match="for kind = 'individual'"):
-        begun(0.3, 'kind = "ensemble"', '[optimizer]\nkind = "gauss_newton"')
 
 
 def test_frames_of_another_optimiser_are_refused() -> None:
