@@ -1,6 +1,7 @@
 """Packings as a preparation table describes them: whole ensembles, or one at rest."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 
 import numpy as np
@@ -132,24 +133,36 @@ def packing_of(
     return theta, bridge.relax(theta, packing)
 
 
-def descended(theta: bridge.Theta, packing: bridge.Packing) -> bridge.Packing:
-    """A packing that the engine brought downhill, near its minimum; itself where that fails.
+def descended(
+    theta: bridge.Theta, packing: bridge.Packing, most_steps: int | None = None
+) -> bridge.Packing:
+    """A packing that the engine brought downhill, near its minimum.
 
     What `amorph.bridge.follow` is given where a minimum is lost: the engine needs milliseconds.
+    Where it does not come to rest within `most_steps`, `RelaxationError` is raised; without them
+    the packing is given back as it was, for `amorph.bridge.relax` to go on with.
     """
     near, rest = theta.near, bridge.default_tolerance(theta, packing)
     if near is None or near is not theta:  # springs are the bridge's own
         return packing
+    stage = ensemble.Minimize(tolerance=rest)
+    if most_steps is not None:
+        stage = replace(stage, max_steps=most_steps)
     batch = ensemble.prepare(
         near,
         packing.positions,
         packing.typeid,
         packing.box,
-        [ensemble.Minimize(tolerance=rest)],
+        [stage],
         threads=1,
     )
     if not batch.converged.all():
-        return packing
+        if most_steps is None:
+            return packing
+        raise bridge.errors.RelaxationError(
+            f"the packing lost its minimum, and comes to rest in none within {most_steps} steps of "
+            f"FIRE: the largest force is {batch.max_force[0]:.1e}."
+        )
     change = next(batch.frames()).positions - packing.positions
     if packing.box is not None:
         change = change - np.rint(np.linalg.solve(packing.box, change.T)).T @ packing.box.T

@@ -96,7 +96,7 @@ class Design:
         theta, state = self._optimizer.propose(step)
         number = step.number + 1
         if self._followed:
-            order = Order(self.campaign, theta, step.theta, 0)
+            order = Order(self.campaign, theta, step.theta, 0, descent=self._optimizer.descent)
             numbered = list(zip(self.replicas, step.packings, strict=True))
             try:
                 members = self._ranks.map(follow_numbered, order, numbered)
@@ -170,7 +170,7 @@ class Design:
     def _probed(self, step: Step, theta: bridge.PairPotential) -> list[Member]:
         """The packings at other parameters: followed there, or prepared from the same starts."""
         if self._followed:
-            order = Order(self.campaign, theta, step.theta, 0)
+            order = Order(self.campaign, theta, step.theta, 0, descent=self._optimizer.descent)
             return self._ranks.map(probe_member, order, step.packings)
         number = 0 if self.campaign.design.starts == "common" else step.number
         order = Order(self.campaign, theta, theta, number, shown=-1)

@@ -81,6 +81,7 @@ class GaussNewtonOptimizer(ScaledOptimizer[Region]):
         BoxTooSmallError,
         bridge.errors.DegenerateModesError,
     )
+    descent = 10_000  # a packing needs some hundred; where it needs many more it is about to tear
 
     def start(self, theta: bridge.PairPotential) -> Region:
         """As `Optimizer.start`."""

@@ -4,6 +4,7 @@ Everything here runs on any rank, and depends on its arguments alone.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class Order:
         The one fresh packing that is wanted itself, not its values alone; None for every one.
     reach:
         How far beyond, in units of the way to `theta`, the next pair crossing is looked for.
+    descent:
+        Steps of FIRE after which a packing that lost its minimum is given up; None: not so soon.
     """
 
     campaign: Campaign
@@ -52,6 +55,7 @@ class Order:
     number: int
     shown: int | None = None
     reach: float = 1.0
+    descent: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +142,8 @@ def follow_member(order: Order, packing: bridge.Packing) -> Member:
     Raises `RelaxationError`, `NotAMinimumError` or `RattlerError` where there is nothing to go on
     from, `NotFiniteError` as `amorph.bridge.measure` does.
     """
-    followed = bridge.follow(order.before, packing, order.theta, descend=descended)
+    downhill = partial(descended, most_steps=order.descent)
+    followed = bridge.follow(order.before, packing, order.theta, descend=downhill)
     return replace(
         _measured(order, followed.packing),
         rearranged=followed.rearranged,

@@ -47,6 +47,8 @@ class Optimizer(ABC, Generic[State]):
         Whether it needs each packing's derivatives of each objective, which frames then keep.
     refusals:
         The errors of a packing at the parameters that are tried which `refused` is told of.
+    descent:
+        Steps of FIRE after which a followed packing that lost its minimum is given up.
     """
 
     pace_name: ClassVar[str]
@@ -57,6 +59,7 @@ class Optimizer(ABC, Generic[State]):
         bridge.errors.NotAMinimumError,
         bridge.errors.RattlerError,
     )
+    descent: ClassVar[int | None] = None
 
     def __init__(self, campaign: Campaign, replica: int = 0) -> None:
         self.campaign = campaign

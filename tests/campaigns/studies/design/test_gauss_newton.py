@@ -168,6 +168,13 @@ def test_the_engine_brings_a_lost_packing_downhill() -> None:
     assert np.abs(bridge.relax(new, there).positions - there.positions).max() < 1e-9
 
 
+def test_it_does_not_wait_for_one_that_comes_to_no_rest() -> None:
+    _, start = begun(0.3)
+    new = start.theta.replace(diameters=start.theta.diameters[::-1])
+    with pytest.raises(bridge.errors.RelaxationError, match="none within 3 steps of FIRE"):
+        descended(new, start.packings[0], 3)
+
+
 def test_where_the_loss_is_low_but_does_not_hold_it_goes_elsewhere() -> None:
     """As it is at a touch between two crossings: the last step there is to be had is none."""
     design, start = begun(0.7)
