@@ -59,9 +59,11 @@ from .minima.relaxing import relax
 from .minima.responses import default_tolerance, response
 from .minima.status import check_status
 from .sensitivity.batch import measure_batch
+from .sensitivity.independence import Independence, independence
 from .sensitivity.jacobian import frequency_slopes, jacobian, second_order
 from .sensitivity.measuring import measure, value_and_grad
 from .sensitivity.parameters import by_group
+from .sensitivity.reach import linear_reach
 
 __all__ = [
     "FEATURES",
@@ -71,6 +73,7 @@ __all__ = [
     "HarmonicMorse",
     "HarmonicMorseReduced",
     "Hertz",
+    "Independence",
     "LennardJones",
     "Morse",
     "Packing",
@@ -103,8 +106,10 @@ __all__ = [
     "frequency_slopes",
     "from_arrays",
     "hessian",
+    "independence",
     "jacobian",
     "keep_compiled",
+    "linear_reach",
     "lowest_frequencies",
     "lowest_modes",
     "measure",

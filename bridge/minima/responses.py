@@ -107,6 +107,14 @@ def _weighed(theta: Any, state: State, residual: Any) -> Survey:
     )
 
 
+@jax.jit
+def _resisting(theta: Any, state: State) -> tuple[Any, Any]:
+    """The pairs' matrices and Ξ, of a state whose rattlers are known."""
+    return pair_stiffness(theta, state), (
+        None if state.box is None else strain_forces(theta, state)
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Response:
     """A packing at rest with the factorisation of its Hessian.
@@ -192,6 +200,10 @@ def respond(
             f"the largest force is {max_force:.2e}, above the tolerance {tolerance:.1e}: call "
             "bridge.relax(theta, packing) first."
         )
+    if bool(np.any(state.rattlers)):
+        # One that touches its neighbours by round-off has a stiffness, which they must not feel.
+        stiffness, loads = _resisting(theta, state)
+        seen = replace(seen, stiffness=stiffness, strain_forces=loads)
     try:
         factor = factorise(
             theta, state, solver, definite=minimum, like=like, stiffness=seen.stiffness

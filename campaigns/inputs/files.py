@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from amorph import bridge
 from amorph.handover import AmorphError
@@ -37,15 +37,40 @@ __all__ = [
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class Case(BaseModel):
+    """``[[case]]``: a point of a campaign by name, with the keys that it sets, by their paths."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """What it sets, by path."""
+        return dict(self.model_extra or {})
+
+
 class StudyFile(Table):
-    """The part every study's file shares: its name, who is prepared and how, and a sweep."""
+    """The part every study's file shares: its name, who is prepared and how, cases and a sweep.
+
+    Each case sets keys of its own, by their paths (an empty table, ``{}``, takes one out); each
+    combination of the sweep's values is computed for every case.
+    """
 
     name: str = "campaign"
     plugins: list[str] = Field(default_factory=list)
     potential: Potential | None = None  # a file to start from may have it
     bonds: Bonds | None = None
     preparation: Preparation
+    case: list[Case] = Field(default_factory=list)
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        names = [case.name for case in self.case]
+        for name in (n for n in names if names.count(n) > 1):
+            raise ValueError(f"case {name!r} stands there twice: each has a name of its own.")
+        return self
 
     @model_validator(mode="after")
     def _prepared(self) -> Self:
@@ -53,17 +78,21 @@ class StudyFile(Table):
         return self
 
     def points(self) -> Iterator[tuple[dict[str, Any], Self]]:
-        """The files of the sweep, each with the values that set it apart; one without sweep.
+        """The files of the cases and the sweep, each with what sets it apart; one without them.
 
-        Raises `CampaignFileError` if a swept key is not there or a value does not fit.
+        Raises `CampaignFileError` if a key is not there or a value does not fit.
         """
-        plain = self.model_dump(exclude={"sweep"}, exclude_none=True)
-        for values in itertools.product(*self.sweep.values()):
-            chosen = dict(zip(self.sweep, values, strict=True))
-            changed = deepcopy(plain)
-            for path, value in chosen.items():
-                _set(changed, path, value)
-            yield chosen, checked(type(self), changed, "sweep")
+        plain = self.model_dump(exclude={"sweep", "case"}, exclude_none=True)
+        cases: list[Case | None] = [*self.case] or [None]
+        for case in cases:
+            for values in itertools.product(*self.sweep.values()):
+                swept = dict(zip(self.sweep, values, strict=True))
+                changed = deepcopy(plain)
+                for path, value in {**(case.keys if case else {}), **swept}.items():
+                    _set(changed, path, value)
+                where = f"case {case.name!r}" if case else "sweep"
+                apart = {"case": case.name} if case else {}
+                yield {**apart, **swept}, checked(type(self), changed, where)
 
 
 class PreparationFile(Table):
@@ -99,6 +128,8 @@ def _set(table: dict[str, Any], path: str, value: Any) -> None:
             ) from None
     if isinstance(place, list):
         place[int(last)] = value
+    elif value == {}:
+        place.pop(last, None)
     else:
         place[last] = value
 

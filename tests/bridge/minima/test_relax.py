@@ -143,6 +143,33 @@ def test_rattlers_of_the_reference(references: Any) -> None:
     assert nu == pytest.approx(expected["poisson_ratio"], rel=1e-8)
 
 
+@pytest.mark.parametrize("overlap", [1e-13, -1e-13])
+def test_a_rattler_that_touches_by_round_off_holds_nobody(references: Any, overlap: float) -> None:
+    """As they come to rest: at marginal contact, on this side of it or on that."""
+    theta, packing, expected = references["soft2d_n128_rattlers_s12"]
+    rattlers = bridge.response(theta, packing, tolerance=1e-11).rattlers
+    k = int(np.flatnonzero(rattlers)[0])
+    i, j, vector = _nearest(packing)
+    mine = np.flatnonzero(((i == k) & ~rattlers[j]) | ((j == k) & ~rattlers[i]))
+    sigma = theta.of_types()["sigma"][packing.typeid[i], packing.typeid[j]]
+    gap = np.sqrt((vector**2).sum(-1)) - sigma
+    nearest = mine[np.argmin(gap[mine])]
+    towards = vector[nearest] / np.linalg.norm(vector[nearest])
+    touching = packing.positions.copy()
+    far = gap[nearest] + overlap * sigma[nearest]
+    touching[k] += (far if i[nearest] == k else -far) * towards
+    there = packing.with_positions(touching)
+    assert np.array_equal(bridge.response(theta, there, tolerance=1e-11).rattlers, rattlers)
+    for found in (
+        bridge.measure(theta, there, ["elastic_tensor"], tolerance=1e-11).values["elastic_tensor"],
+        bridge.measure_batch(
+            theta, touching[None], packing.typeid, packing.box, ["elastic_tensor"], tolerance=1e-11
+        ).values["elastic_tensor"][0],
+        bridge.elastic_tensor(theta, bridge.minimum(theta, there)),
+    ):
+        np.testing.assert_allclose(found, expected["elastic_tensor"], rtol=1e-7, atol=1e-9)
+
+
 def _nearest(packing: Packing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     i, j = np.triu_indices(packing.n_particles, 1)
     vector = packing.positions[j] - packing.positions[i]

@@ -1,0 +1,1 @@
+"""How many properties of a packing can be tuned apart, and how far linear response carries."""

@@ -1,0 +1,96 @@
+"""The same packing with other parameters to tune: species of its own kinds, or springs.
+
+Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids": particles are
+assigned anew to species "comprised of only big or small particles", which "does not in any way
+affect the initial system, but ... does change the parameterization".
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amorph import bridge
+from amorph.handover import InputError
+
+__all__ = ["as_network", "in_species"]
+
+
+def in_species(
+    theta: bridge.PairPotential, packing: bridge.Packing, n_species: int, key: tuple[int, int]
+) -> tuple[bridge.PairPotential, bridge.Packing]:
+    """A packing whose particles are assigned at random to species of their own type.
+
+    Parameters
+    ----------
+    theta, packing:
+        A packing at rest, and its potential of T types.
+    n_species:
+        How many there are to be: T of them share the types as evenly as they can, the first ones
+        one more; each species has particles.
+    key:
+        Of the random numbers: a seed, and the packing's number.
+
+    Returns the potential of `n_species` types and the packing, at rest as it was.
+
+    Raises `InputError` for fewer species than types, or more than particles of a type.
+    """
+    n_types = theta.n_types
+    if n_species < n_types:
+        raise InputError(f"species = {n_species}: there are {n_types} types already.")
+    shares = [len(part) for part in np.array_split(np.arange(n_species), n_types)]
+    rng = np.random.default_rng([*key, 1])
+    typeid = np.zeros(packing.n_particles, dtype=np.int64)
+    first = 0
+    for kind, share in enumerate(shares):
+        members = np.flatnonzero(packing.typeid == kind)
+        if len(members) < share:
+            raise InputError(
+                f"species = {n_species}: {share} of type {kind} have only {len(members)} particles."
+            )
+        typeid[rng.permutation(members)] = first + np.arange(len(members)) % share
+        first += share
+    source = np.repeat(np.arange(n_types), shares)
+    arrays = theta.arrays()
+    places = _pair_table(n_types)
+    rows, columns = np.triu_indices(n_species)
+    pairs = places[source[rows], source[columns]]
+    per_pair = {p.name: p.per_pair for p in theta.declared}
+    wider = {k: v[pairs] if per_pair[k] else v[source] for k, v in arrays.items()}
+    new = bridge.from_arrays(theta.potential, wider)
+    moved = bridge.Packing.of(packing.positions, typeid, packing.box, images=packing.images)
+    return new, bridge.relax(new, moved)
+
+
+def _pair_table(n: int) -> NDArray[np.int64]:
+    """The place of each pair of types in arrays over pairs."""
+    table = np.zeros((n, n), dtype=np.int64)
+    rows, columns = np.triu_indices(n)
+    table[rows, columns] = table[columns, rows] = np.arange(len(rows))
+    return table
+
+
+def as_network(
+    theta: bridge.PairPotential, packing: bridge.Packing, stiffness: float
+) -> tuple[bridge.Springs, bridge.Packing]:
+    """The network of a packing's contacts: springs of one stiffness, at rest where particles are.
+
+    Contacts are pairs nearer than σ; particles that nothing holds, and their contacts, are left
+    out. Raises `InputError` where there are no contacts, else as `amorph.bridge.relax` does.
+    """
+    state = bridge.response(theta, packing)
+    holds = np.flatnonzero(~state.rattlers)
+    x, box = np.asarray(packing.positions)[holds], packing.box
+    sizes = np.asarray(theta.diameters)[packing.typeid[holds]]
+    i, j = np.triu_indices(len(holds), 1)
+    apart: Any = x[j] - x[i]
+    if box is not None:
+        apart = apart - np.rint(np.linalg.solve(box, apart.T)).T @ box.T
+    distance = np.linalg.norm(apart, axis=1)
+    touching = distance < 0.5 * (sizes[i] + sizes[j])
+    if not touching.any():
+        raise InputError("the packing has no contacts: there is no network of them.")
+    bonds = np.stack([i[touching], j[touching]], axis=1)
+    springs = bridge.Springs(np.full(len(bonds), stiffness), distance[touching])
+    network = bridge.Packing.of(x, np.zeros(len(x), dtype=np.int64), box, bonds=bonds)
+    return springs, bridge.relax(springs, network)
