@@ -94,11 +94,14 @@ class Independence:
     @cached_property
     def _balanced(self) -> tuple[Array, float]:
         """The singular values where all rows and columns are as long, and their uncertainty."""
-        columns = _length(self.matrix, axis=0)
-        rows = _length(self.matrix / columns, axis=1)
-        matrix, difference = (m / columns / rows for m in (self.matrix, self.difference))
-        values: Array = np.linalg.svd(matrix, compute_uv=False)
-        return values, _uncertain(matrix, difference)
+        matrix, difference = self.matrix, self.difference
+        for axis in (0, 1):
+            length = np.linalg.norm(matrix, axis=axis, keepdims=True)
+            # What is nothing but round-off must not be made as long as the others.
+            known = length > ERRORS * np.linalg.norm(difference, axis=axis, keepdims=True)
+            scale = np.where(known, length, 1.0)
+            matrix, difference = (np.where(known, m / scale, 0.0) for m in (matrix, difference))
+        return _singular_values(matrix), _uncertain(matrix, difference)
 
     @property
     def rank(self) -> int:
@@ -106,7 +109,8 @@ class Independence:
 
         Since the rank does not depend on what features and parameters are counted in, it is found
         where all of them weigh the same, each row and column of J being of length 1: else the
-        round-off of a few large derivatives would hide small ones that are known as well. It is the
+        round-off of a few large derivatives would hide small ones that are known as well. (Rows and
+        columns that are not ten times as long as their own round-off count as nothing.) It is the
         number of singular values there that exceed ten times their uncertainty.
         """
         values, error = self._balanced
@@ -238,13 +242,11 @@ def _uncertain(matrix: Array, difference: Array) -> float:
     if not matrix.size:
         return 0.0
     least = np.finfo(float).eps * np.linalg.norm(matrix, 2) * max(matrix.shape)
-    return float(max(np.linalg.norm(difference, 2), least))
+    return float(max(np.finfo(float).tiny, np.linalg.norm(difference, 2), least))
 
 
-def _length(matrix: Array, axis: int) -> Array:
-    """The length of each row or column, 1 where it is nothing; shaped to divide by."""
-    length = np.linalg.norm(matrix, axis=axis, keepdims=True)
-    return np.where(length > 0, length, 1.0)
+def _singular_values(matrix: Array) -> Array:
+    return np.asarray(np.linalg.svd(matrix, compute_uv=False))
 
 
 def _shaken(theta: Theta, packing: Packing, seed: int) -> Packing:
