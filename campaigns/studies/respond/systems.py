@@ -5,8 +5,6 @@ assigned anew to species "comprised of only big or small particles", which "does
 affect the initial system, but ... does change the parameterization".
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,22 +73,19 @@ def as_network(
 ) -> tuple[bridge.Springs, bridge.Packing]:
     """The network of a packing's contacts: springs of one stiffness, at rest where particles are.
 
-    Contacts are pairs nearer than σ; particles that nothing holds, and their contacts, are left
-    out. Raises `InputError` where there are no contacts, else as `amorph.bridge.relax` does.
+    Contacts are those of `amorph.bridge.contacts`; particles that nothing holds are left out.
+    Raises `InputError` where there are no contacts, else as `amorph.bridge.relax` does.
     """
-    state = bridge.response(theta, packing)
-    holds = np.flatnonzero(~state.rattlers)
-    x, box = np.asarray(packing.positions)[holds], packing.box
-    sizes = np.asarray(theta.diameters)[packing.typeid[holds]]
-    i, j = np.triu_indices(len(holds), 1)
-    apart: Any = x[j] - x[i]
+    found = bridge.contacts(theta, packing)
+    if not len(found.pairs):
+        raise InputError("the packing has no contacts: there is no network of them.")
+    held = np.flatnonzero(~found.rattlers)
+    bonds = np.searchsorted(held, found.pairs)
+    x, box = np.asarray(packing.positions)[held], packing.box
+    apart = x[bonds[:, 1]] - x[bonds[:, 0]]
     if box is not None:
         apart = apart - np.rint(np.linalg.solve(box, apart.T)).T @ box.T
-    distance = np.linalg.norm(apart, axis=1)
-    touching = distance < 0.5 * (sizes[i] + sizes[j])
-    if not touching.any():
-        raise InputError("the packing has no contacts: there is no network of them.")
-    bonds = np.stack([i[touching], j[touching]], axis=1)
-    springs = bridge.Springs(np.full(len(bonds), stiffness), distance[touching])
+    length = np.linalg.norm(apart, axis=1)
+    springs = bridge.Springs(np.full(len(bonds), stiffness), length)
     network = bridge.Packing.of(x, np.zeros(len(x), dtype=np.int64), box, bonds=bonds)
     return springs, bridge.relax(springs, network)
