@@ -1,18 +1,19 @@
 """Pictures of independent response: singular values, ranks, and how far linear response carries."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...pictures.style import GREY, SERIES, styled
+from ...pictures.style import GREY, SERIES, outside_legend, styled
 
 if TYPE_CHECKING:
     import pandas
 
 __all__ = ["pictures"]
 
+MARKS = ("o", "D", "^", "s")
 # What every row has; other columns say which system it is of.
 _OWN = (
     "failure",
@@ -38,16 +39,17 @@ def pictures(table: "pandas.DataFrame") -> Mapping[str, tuple[Figure, str]]:
         "susceptibilities": (
             susceptibilities(by),
             "The singular values of the Jacobian, a dot for each of each packing, the bars their "
-            "medians, by system; grey: what round-off may make of the largest derivatives. (Which "
-            "of them count is found where all features and parameters weigh the same.)",
+            "medians, by system; grey: what round-off may make of the largest derivatives; at the "
+            "foot, how many are less than that. (Which of them count is found where all features "
+            "and parameters weigh the same.)",
         )
     }
-    sizes = {name: int(part["parameters"].median()) for name, part in by.items()}
-    if len(set(sizes.values())) > 1:
+    if any(part["parameters"].nunique() > 1 for _, part in _series(table)):
         out["ranks"] = (
             ranks(table),
-            "How many features can be tuned independently, against the number of parameters; the "
-            "lines are as many as there can be.",
+            "How many features can be tuned independently, against the number of parameters: a dot "
+            "for each of each packing, the larger the more packings; the lines are as many as there "
+            "can be.",
         )
     if any(c.startswith("reach_") for c in table.columns):
         out["reach"] = (
@@ -78,56 +80,65 @@ def _columns(part: "pandas.DataFrame") -> list[str]:
 
 @styled
 def susceptibilities(by: "Mapping[str, pandas.DataFrame]") -> Figure:
-    """Singular values by system, a column of dots for each."""
-    width = max(4.8, 1.6 + 0.42 * len(by))
-    figure = Figure(figsize=(width, 4.6), layout="constrained")
+    """Singular values by system, a column of dots for each; what is below round-off at its foot."""
+    longest = max(len(name) for name in by)
+    figure = Figure(
+        figsize=(max(4.8, 1.6 + 0.36 * len(by)), 4.4 + 0.045 * longest), layout="constrained"
+    )
     axes = figure.add_subplot()
+    floor = 0.1 * min(float(part["error"].median()) for part in by.values())
     for k, part in enumerate(by.values()):
         names = _columns(part)
         values = part[names].to_numpy(dtype=float)
-        place = np.full(values.size, float(k))
-        axes.plot(place, values.ravel(), ".", color=SERIES[0], ms=2.5, alpha=0.4, mew=0)
         medians = np.median(values, axis=0)
-        axes.plot(np.full(len(names), float(k)), medians, "_", color=SERIES[1], ms=11, mew=1.2)
+        shown, place = values.ravel(), np.full(values.size, float(k))
+        axes.plot(place, np.maximum(shown, floor), ".", color=SERIES[0], ms=3, alpha=0.4, mew=0)
+        seen = medians[medians > floor]
+        axes.plot(np.full(len(seen), float(k)), seen, "_", color=SERIES[1], ms=9, mew=1.2)
+        if none := len(medians) - len(seen):
+            axes.annotate(
+                f"{none}", (k, floor), (0, 4), textcoords="offset points", ha="center", fontsize=7
+            )
+            axes.plot([k], [floor], "v", color=SERIES[1], ms=4)
         least = float(part["error"].median())
         axes.plot([k - 0.35, k + 0.35], [least, least], color=GREY, lw=1.5)
     axes.set_yscale("log")
+    axes.set_ylim(bottom=floor / 3)
     axes.set_ylabel("susceptibility $s$")
     axes.set_xticks(range(len(by)), list(by), rotation=60, ha="right", fontsize=7)
     axes.set_xlim(-0.7, len(by) - 0.3)
     return figure
 
 
+def _series(table: "pandas.DataFrame") -> "list[tuple[str, pandas.DataFrame]]":
+    """The rows of each case and number of features."""
+    if "case" not in table.columns:
+        return [(f"{n} features", part) for n, part in table.groupby("features", sort=False)]
+    groups = table.groupby(["case", "features"], sort=False)
+    return [(f"{case} ({n:g})", part) for (case, n), part in groups]
+
+
 @styled
 def ranks(table: "pandas.DataFrame") -> Figure:
-    """Rank against the number of parameters, a series for each number of features."""
-    figure = Figure(figsize=(5.4, 4.0), layout="constrained")
+    """Rank against the number of parameters, a series for each case and number of features."""
+    series = [(n, part) for n, part in _series(table) if part["parameters"].nunique() > 1]
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    groups: dict[tuple[Any, ...], Any] = {}
-    named = [c for c in ("case",) if c in table.columns]
-    for key, part in table.groupby([*named, "features"], sort=False):
-        groups[key if isinstance(key, tuple) else (key,)] = part
-    top = int(table["parameters"].max())
-    for k, (key, part) in enumerate(groups.items()):
-        features = int(key[-1])
-        colour = SERIES[k % len(SERIES)]
-        label = f"{key[0]} ({features})" if named else f"{features} features"
-        for parameters, same in part.groupby("parameters"):
-            for rank, several in same.groupby("rank"):
-                axes.plot(
-                    [parameters],
-                    [rank],
-                    "o",
-                    color=colour,
-                    ms=3 + 3 * len(several) / max(len(same), 1),
-                    label=label,
-                )
-                label = "_"
+    top = int(max(part["parameters"].max() for _, part in series))
+    for k, (name, part) in enumerate(series):
+        colour, mark = SERIES[k % len(SERIES)], MARKS[(k // len(SERIES)) % len(MARKS)]
+        features = int(part["features"].iloc[0])
         line = np.array([0, features, max(top, features)])
-        axes.plot(line, np.minimum(line, features), color=colour, lw=0.8, alpha=0.6)
+        axes.plot(line, np.minimum(line, features), color=colour, lw=0.6, alpha=0.5)
+        found = part.groupby(["parameters", "rank"]).size().reset_index(name="packings")
+        share = found["packings"] / found.groupby("parameters")["packings"].transform("sum")
+        axes.scatter(
+            found["parameters"], found["rank"], s=8 + 22 * share, marker=mark, color=colour,
+            label=name, linewidths=0,
+        )  # fmt: skip
     axes.set_xlabel(r"number of parameters $n_\theta$")
     axes.set_ylabel("rank of $J$")
-    axes.legend(fontsize=7)
+    outside_legend(axes, fontsize=7)
     return figure
 
 
