@@ -47,9 +47,8 @@ def pictures(table: "pandas.DataFrame") -> Mapping[str, tuple[Figure, str]]:
     if any(part["parameters"].nunique() > 1 for _, part in _series(table)):
         out["ranks"] = (
             ranks(table),
-            "How many features can be tuned independently, against the number of parameters: a dot "
-            "for each of each packing, the larger the more packings; the lines are as many as there "
-            "can be.",
+            "How many features can be tuned independently, against the number of parameters, the "
+            "dots the larger the more packings; the lines are as many as there can be.",
         )
     if any(c.startswith("reach_") for c in table.columns):
         out["reach"] = (
