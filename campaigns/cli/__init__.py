@@ -9,6 +9,7 @@ __all__ = ["app", "main"]
 app.command(short_help="Quench two packings, design their Poisson's ratio, report.")(runs.demo)
 app.command(short_help="Prepare an ensemble of packings from a file.")(packings.prepare)
 app.command(short_help="Relax and measure every frame of trajectories.")(packings.analyze)
+app.command(short_help="Tell what packings can be tuned to, and how far.")(packings.respond)
 app.command()(runs.run)
 app.command(short_help="Check gradients against finite changes of parameters.")(runs.gradient)
 app.command(short_help="Tell how far a run is, while it runs or afterwards.")(runs.status)

@@ -191,6 +191,77 @@ def analyze(
         raise typer.Exit(1)
 
 
+def respond(
+    file: Annotated[Path, typer.Argument(help="Packings, as analyze reads them.")],
+    output: Output,
+    features: Annotated[str, typer.Option(help="What is to be tuned, a,b,...")],
+    parameters: Annotated[
+        str | None, typer.Option(help="By what, a,b,...; by default all of types and springs.")
+    ] = None,
+    change: Annotated[
+        str | None,
+        typer.Option(help="One step to a change: elastic_constants[0]=+5%,pressure=-0.01."),
+    ] = None,
+    species: Annotated[
+        int | None, typer.Option(help="Assign particles anew to so many species of their type.")
+    ] = None,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Count all in parts of their own values.")
+    ] = False,
+    frames: Annotated[str | None, typer.Option(help="Which frames, i:j; by default the first.")] = (
+        "0:1"
+    ),
+    potential: Annotated[
+        Path | None, typer.Option(help="A TOML file with [potential], for files without one.")
+    ] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Tell which features of packings can be tuned apart by which parameters, and how far.
+
+    Singular values of the Jacobian, its rank with the round-off it is told from, the design modes,
+    where linear response ends, and with --change one step to what is asked for, in a report.
+    """
+    from ..spread.starting import start_jax
+
+    start_jax()
+    from ..inputs.files import load_named_potential
+    from ..inputs.plugins import load_plugins, run_installed
+    from ..studies.respond.files import respond_to_file, wanted_changes
+
+    run_installed()
+    load_plugins(plugin or ())
+    theta, types = (None, None) if potential is None else load_named_potential(potential)
+    with bars() as progress:
+        bar = progress.add_task("packings", total=None, info="")
+        found = respond_to_file(
+            file,
+            output,
+            features=names_of(features) or (),
+            parameters=names_of(parameters),
+            frames=slice_of(frames),
+            theta=theta,
+            types=types,
+            species=species,
+            relative=relative,
+            change=wanted_changes(names_of(change) or ()),
+            progress=lambda done: progress.update(bar, completed=done),
+        )
+    for packing in found:
+        if "failure" in packing:
+            tell(f"amorph: packing {packing['packing']}: {packing['failure']}")
+            continue
+        how = "fully" if packing["fully_independent"] else "partially"
+        s = packing["susceptibilities"]
+        say(
+            f"packing {packing['packing']}: {packing['rank']} of {len(packing['rows'])} components "
+            f"can be tuned apart by {len(packing['columns'])} parameters ({how} independent); "
+            f"susceptibilities {s[0]:.3g} to {s[max(packing['rank'] - 1, 0)]:.3g}."
+        )
+    say(f"The report: {output / 'report.html'}.")
+    if all("failure" in packing for packing in found):
+        raise typer.Exit(1)
+
+
 def _frames_shown(progress: "Progress") -> Callable[[int, int], None]:
     """A bar of frames, with their rate since it was begun."""
     bar = progress.add_task("frames", total=None, rate="")

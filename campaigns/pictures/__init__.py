@@ -7,6 +7,6 @@ of a study stand with it.
 
 from .frames import frame
 from .histograms import Quantity, histograms
-from .packing import View, bonds, packings
+from .packing import View, bonds, modes, packings
 
-__all__ = ["Quantity", "View", "bonds", "frame", "histograms", "packings"]
+__all__ = ["Quantity", "View", "bonds", "frame", "histograms", "modes", "packings"]

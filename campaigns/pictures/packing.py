@@ -1,7 +1,7 @@
 """Packings in the plane: their discs, the network of forces, what each pair contributes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -253,6 +253,68 @@ def _draw_discs(axes: Axes, flat: Flat, outline: Polygon, *, filled: bool) -> No
     )
     axes.add_collection(edges)
     edges.set_clip_path(outline)
+
+
+@styled
+def modes(
+    view: View, values: Sequence[Floats], arrows: Sequence[Floats], titles: Sequence[str]
+) -> Figure:
+    """Changes of a packing, a panel each: its particles in colour by a value, and their motion.
+
+    Parameters
+    ----------
+    view:
+        The packing; of a 3D one a layer is drawn.
+    values:
+        (N,) of each panel; colours are those of `diverging`, to the largest in each.
+    arrows:
+        (N, d) of each panel, drawn to a common length.
+    titles:
+        Of the panels.
+    """
+    columns = min(3, len(values))
+    rows = -(-len(values) // columns)
+    figure = Figure(figsize=(3.3 * columns, 3.5 * rows), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    own = replace(
+        view,
+        typeid=np.arange(len(view.positions), dtype=np.int32),
+        diameters=view.diameters[view.typeid],
+        types=(),
+        rattlers=None,
+    )
+    flat = flatten(own)
+    mean = float(own.diameters.mean())
+    for axes, value, arrow, title in zip(panels, values, arrows, titles, strict=False):
+        outline = _frame(axes, flat)
+        largest = float(np.abs(value).max()) or 1.0
+        discs = EllipseCollection(
+            2 * flat.radii,
+            2 * flat.radii,
+            np.zeros(len(flat.radii)),
+            units="xy",
+            offsets=flat.centres,
+            offset_transform=axes.transData,
+            facecolors=diverging_colours(0.5 + 0.5 * value[flat.kind] / largest),
+            edgecolors="#8A8A8A",
+            linewidths=0.4,
+            zorder=1,
+        )
+        axes.add_collection(discs)
+        discs.set_clip_path(outline)
+        plane = arrow[flat.kind, :2]
+        length = float(np.linalg.norm(arrow, axis=1).max())
+        if length > 0:
+            moved = plane * (1.2 * mean / length)
+            drawn = axes.quiver(
+                *flat.centres.T, *moved.T, angles="xy", scale_units="xy", scale=1.0,
+                width=0.004, color="#222222", zorder=4,
+            )  # fmt: skip
+            drawn.set_clip_path(outline)
+        axes.set_title(title, fontsize=9)
+    for axes in panels[len(values) :]:
+        axes.set_axis_off()
+    return figure
 
 
 def _points_per_unit(axes: Axes, flat: Flat) -> float:

@@ -6,9 +6,9 @@ from pathlib import Path
 from amorph.handover import OutputError, OutputExistsError
 
 from ..errors import RecordError
-from .durable import written_whole
+from .durable import os_errors_named, written_whole
 
-__all__ = ["SOURCE", "keep_source", "open_directory"]
+__all__ = ["SOURCE", "check_new", "keep_source", "open_directory"]
 
 SOURCE = "campaign.toml"
 """The copy of a run's file in its directory."""
@@ -65,6 +65,17 @@ def open_directory(
     except OSError as error:
         raise OutputError(f"{directory}: cannot be written: {error.strerror}.") from error
     return used
+
+
+def check_new(directory: Path) -> None:
+    """Make a directory that is new or empty.
+
+    Raises `OutputExistsError` for one in use, `OutputError` where it cannot be made.
+    """
+    with os_errors_named(directory):
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise OutputExistsError(f"{directory}: is in use; choose another directory.")
+        directory.mkdir(parents=True, exist_ok=True)
 
 
 def keep_source(directory: Path, source: str) -> None:

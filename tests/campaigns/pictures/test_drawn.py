@@ -12,9 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
+from matplotlib.quiver import Quiver
 
 from amorph.campaigns import pictures
+from amorph.campaigns.pictures import View, modes
 from amorph.campaigns.pictures.frames import _looking
+from amorph.campaigns.pictures.style import diverging_colours
 from amorph.campaigns.studies.design import pictures as drawings
 from amorph.campaigns.studies.design.history import History
 from amorph.campaigns.studies.design.localisation import Localisation
@@ -511,3 +514,39 @@ def test_derivatives_of_means_stand_in_the_column_of_their_parameter() -> None:
         np.testing.assert_array_equal(y, mean)
         for segment, m, e in zip(box.lines[2][0].get_segments(), mean, error, strict=True):
             np.testing.assert_allclose(segment[:, 1], [m - e, m + e])
+
+
+def test_modes_colour_each_particle_by_its_own_value() -> None:
+    """And its arrow starts at its centre: of a square of four, each with its image or without."""
+    centres = np.array([[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    nothing = np.zeros(0)
+    view = View(
+        positions=centres,
+        typeid=np.zeros(4, dtype=np.int32),
+        types=("A",),
+        diameters=np.array([1.0]),
+        box=4.0 * np.eye(2),
+        pairs=np.zeros((0, 2), dtype=np.int32),
+        vector=np.zeros((0, 2)),
+        force=nothing,
+        bulk=nothing,
+        shear=nothing,
+    )
+    value = np.array([1.0, -1.0, 0.5, 0.0])
+    arrow = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    figure = modes(view, [value], [arrow], ["mode 0"])
+    axes = figure.axes[0]
+    discs = next(c for c in axes.collections if isinstance(c, EllipseCollection))
+    quiver = next(c for c in axes.collections if isinstance(c, Quiver))
+    offsets = np.asarray(discs.get_offsets())
+    assert len(offsets) == 4
+    expected = diverging_colours(0.5 + 0.5 * value)
+    for place, colour in zip(offsets, discs.get_facecolors(), strict=True):
+        k = int(np.argmin(np.linalg.norm(centres - place, axis=1)))
+        np.testing.assert_allclose(place, centres[k])
+        np.testing.assert_allclose(colour, expected[k])
+    start = np.stack([quiver.X, quiver.Y], axis=1)
+    for place, u, v in zip(start, quiver.U, quiver.V, strict=True):
+        k = int(np.argmin(np.linalg.norm(centres - place, axis=1)))
+        np.testing.assert_allclose([u, v], 1.2 * arrow[k])
+    assert axes.get_title() == "mode 0"
