@@ -95,9 +95,7 @@ def susceptibilities(by: "Mapping[str, pandas.DataFrame]") -> Figure:
         seen = medians[medians > floor]
         axes.plot(np.full(len(seen), float(k)), seen, "_", color=SERIES[1], ms=9, mew=1.2)
         if none := len(medians) - len(seen):
-            axes.annotate(
-                f"{none}", (k, floor), (0, 4), textcoords="offset points", ha="center", fontsize=7
-            )
+            axes.annotate(f"{none}", (k, floor), (5, -2), textcoords="offset points", fontsize=6)
             axes.plot([k], [floor], "v", color=SERIES[1], ms=4)
         least = float(part["error"].median())
         axes.plot([k - 0.35, k + 0.35], [least, least], color=GREY, lw=1.5)
