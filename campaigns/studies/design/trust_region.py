@@ -34,8 +34,8 @@ def least_change(jacobian: Vector, residual: Vector, radius: float) -> Vector:
     radius:
         The longest that s may be.
 
-    Returns s (n,); zeros where no parameter matters. Where the radius counts, s is
-    -(JᵀJ + λ)⁻¹Jᵀr with the λ that makes it as long as the radius (Levenberg-Marquardt).
+    Returns s (n,); zeros where no parameter matters, or the radius is 0. Where the radius counts, s
+    is -(JᵀJ + λ)⁻¹Jᵀr with the λ that makes it as long as the radius (Levenberg-Marquardt).
 
     Example
     -------
@@ -44,7 +44,7 @@ def least_change(jacobian: Vector, residual: Vector, radius: float) -> Vector:
     """
     u, s, vt = np.linalg.svd(jacobian, full_matrices=False)
     kept = s > NEGLIGIBLE * s.max(initial=0.0)
-    if not kept.any():
+    if not kept.any() or not radius > 0:
         return np.zeros(jacobian.shape[1])
     s, along, vt = s[kept], -(u.T @ residual)[kept], vt[kept]
     whole: Vector = vt.T @ (along / s)

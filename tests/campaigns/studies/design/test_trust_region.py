@@ -39,6 +39,8 @@ def test_at_the_radius_no_change_as_short_does_better(rows: int, columns: int, s
 
 def test_what_no_parameter_changes_is_let_be() -> None:
     assert np.array_equal(least_change(np.zeros((2, 3)), np.ones(2), 1.0), np.zeros(3))
+    assert np.array_equal(least_change(np.ones((2, 3)), np.ones(2), 0.0), np.zeros(3))
+    assert np.array_equal(least_change(np.ones((2, 3)), np.zeros(2), 1.0), np.zeros(3))
     # A row that is another's double asks for nothing new.
     doubled = np.array([[3.0, 4.0], [6.0, 8.0]])
     np.testing.assert_allclose(least_change(doubled, np.array([-5.0, -10.0]), 10.0), [0.6, 0.8])
