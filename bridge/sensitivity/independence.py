@@ -14,17 +14,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import InputError
-from amorph.handover.arguments import check_choice, positive, real_numbers
+from amorph.handover.arguments import positive, real_numbers
 from amorph.handover.showing import shown, spread_shown
 
 from ..features.registry import Feature
-from ..matter.arguments import check
 from ..matter.mechanics import interactions, state_of
 from ..matter.packing import Packing
 from ..matter.springs import Theta
 from ..minima.relaxing import relax
 from .jacobian import Jacobian, jacobian
-from .parameters import Choice, choices
+from .parameters import Choice
 
 __all__ = ["Independence", "independence"]
 
@@ -169,11 +168,19 @@ class Independence:
         return np.asarray(found * self.parameter_units)
 
     def reached(self, change: ArrayLike) -> Array:
-        """What a change of the parameters (n_columns,) changes the features by, (n_rows,).
+        """The change of the features (n_rows,) that a change of the parameters (n_columns,) brings.
 
-        By linear response, in reduced units.
+        By linear response, both in reduced units.
         """
         return np.asarray(self.jacobian.matrix @ real_numbers("change", change))
+
+    def by_choice(self, change: Array) -> dict[str, Array]:
+        """A change of the parameters (n_columns,), divided by choice."""
+        return {name: change[where] for name, where in self.jacobian.column_slices.items()}
+
+    def mode(self, k: int) -> dict[str, Array]:
+        """The relevant design mode of a number, by choice, in reduced units."""
+        return self.by_choice(self.right[k] * self.parameter_units)
 
 
 def independence(
@@ -211,27 +218,21 @@ def independence(
     >>> found = independence(theta, packing, "elastic_constants", "diameters")
     >>> found.rank, found.susceptibilities
     """
-    check(theta=theta, packing=packing)
-    check_choice("degenerate", degenerate, ("raise", "mean"))
-    first = jacobian(
-        theta,
-        packing,
-        features,
-        with_respect_to,
-        held=held,
-        degenerate=degenerate,
-        solver=solver,
-    )
-    again = jacobian(
-        theta,
-        relax(theta, _shaken(theta, packing, seed), solver=solver),
-        features,
-        with_respect_to,
-        held=held,
-        degenerate=degenerate,
-        solver=solver,
-    )
-    rows, columns = _units(theta, packing, first, units or {}, relative)
+
+    def differentiated(there: Packing) -> Jacobian:
+        return jacobian(
+            theta,
+            there,
+            features,
+            with_respect_to,
+            held=held,
+            degenerate=degenerate,
+            solver=solver,
+        )
+
+    first = differentiated(packing)
+    again = differentiated(relax(theta, _shaken(theta, packing, seed), solver=solver))
+    rows, columns = _units(theta, first, units or {}, relative)
     scale = columns[None, :] / rows[:, None]
     difference = (again.matrix - first.matrix) * scale
     return Independence(first, rows, columns, first.matrix * scale, difference)
@@ -271,12 +272,11 @@ def _typical_force(theta: Theta, packing: Packing) -> float:
 
 def _units(
     theta: Theta,
-    packing: Packing,
     found: Jacobian,
     units: Mapping[str, float],
     relative: bool,
 ) -> tuple[Array, Array]:
-    """What rows and columns are counted in."""
+    """The units of rows and of columns."""
     rows, columns = np.ones(len(found.rows)), np.ones(len(found.columns))
     known = {**found.row_slices, **found.column_slices}
     for name in units:
@@ -285,8 +285,8 @@ def _units(
     if relative:
         for name, where in found.row_slices.items():
             rows[where] = np.abs(np.ravel(found.values[name]))
-        for choice in choices(list(found.choices), theta):
-            columns[found.column_slices[choice.name]] = np.abs(_values_of(theta, choice))
+        for name, where in found.column_slices.items():
+            columns[where] = np.abs(_values_of(theta, name))
         if not (rows.all() and columns.all()):
             names = np.array([*found.rows, *found.columns])
             none = names[np.concatenate([rows, columns]) == 0]
@@ -299,11 +299,11 @@ def _units(
     return rows, columns
 
 
-def _values_of(theta: Theta, choice: Choice) -> Array:
-    """The values of a choice of parameters of types or springs."""
-    values = theta.arrays().get(choice.name)
+def _values_of(theta: Theta, name: str) -> Array:
+    """The values of parameters of types or springs."""
+    values = theta.arrays().get(name)
     if values is None:
         raise InputError(
-            f"{choice.name}: has no value of its own to count changes by: give its unit in `units`."
+            f"{name}: has no value of its own to count changes by: give its unit in `units`."
         )
     return np.asarray(values, dtype=float)

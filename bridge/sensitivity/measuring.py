@@ -1,11 +1,12 @@
 """Measuring features of a packing at rest, and differentiating them through the minimum."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from amorph.handover.showing import numbers_shown, shown
 
@@ -148,6 +149,11 @@ def _not_finite(
     check_slopes(rows, columns, matrix[: len(rows)], theta, found)
     jumps = "the jump term of the gradient of"
     check_slopes(rows, columns, matrix[len(rows) :], theta, found, what=jumps)
+
+
+def row_values(values: Mapping[str, Any], names: Sequence[str]) -> NDArray[np.float64]:
+    """The components of all features in one vector, (n_rows,), in the order of `row_names`."""
+    return np.concatenate([np.ravel(np.asarray(values[name], dtype=float)) for name in names])
 
 
 def row_names(f: Feature, value: Any) -> list[str]:

@@ -22,8 +22,7 @@ from ..matter.packing import Packing
 from ..matter.springs import Theta
 from ..minima.following import follow
 from .jacobian import jacobian, second_order
-from .measuring import measure
-from .parameters import choices
+from .measuring import measure, row_values
 
 __all__ = ["Reach", "linear_reach"]
 
@@ -167,10 +166,10 @@ def linear_reach(
     slope = first.matrix @ np.concatenate(list(change.values())) / unit
     try:
         bent = second_order(theta, packing, wanted, change)
-        curvature: Array | None = _rows(bent.curvatures, first.features) / unit
+        curvature: Array | None = row_values(bent.curvatures, first.features) / unit
     except FeatureError:
         curvature = None
-    start = _rows(first.values, first.features)
+    start = row_values(first.values, first.features)
 
     def there(gamma: float) -> Theta:
         values = theta.arrays()
@@ -178,7 +177,7 @@ def linear_reach(
 
     def at(gamma: float, now: Packing) -> Array:
         found = measure(there(gamma), now, wanted).values
-        return (_rows(found, first.features) - start) / unit
+        return (row_values(found, first.features) - start) / unit
 
     def off(gamma: float, measured: Array) -> bool:
         linear = gamma * slope
@@ -206,7 +205,7 @@ def linear_reach(
         if found.crossings and crossed is None:
             crossed = (done, gamma)
         if ended is None and off(gamma, measured):
-            ended = _narrowed(done, here, gamma, there, at, off, bottom)
+            ended = _narrowed(done, here, gamma, there, at, off, bottom, descend)
         here, done = found.packing, gamma
         if ended is not None and (rearranged is not None or gamma > 10 * ended[1]):
             break
@@ -230,12 +229,13 @@ def _narrowed(
     at: Callable[[float, Packing], Array],
     off: Callable[[float, Array], bool],
     smallest: float,
+    descend: Callable[[Theta, Packing], Packing] | None,
 ) -> tuple[float, float]:
     """Where between two γ the features first are off, each half tried from the lower end."""
     for _ in range(HALVINGS):
         middle = float(np.sqrt(low * high)) if low > 0 else float(np.sqrt(0.01 * smallest * high))
         try:
-            found = follow(there(low), packing, there(middle))
+            found = follow(there(low), packing, there(middle), descend=descend)
             beyond = off(middle, at(middle, found.packing))
         except AmorphError:
             beyond = True
@@ -244,10 +244,6 @@ def _narrowed(
         else:
             low, packing = middle, found.packing
     return low, high
-
-
-def _rows(values: Mapping[str, object], names: Sequence[str]) -> Array:
-    return np.concatenate([np.ravel(np.asarray(values[name], dtype=float)) for name in names])
 
 
 def _change_of(theta: Theta, direction: Mapping[str, ArrayLike]) -> dict[str, Array]:
@@ -268,5 +264,4 @@ def _change_of(theta: Theta, direction: Mapping[str, ArrayLike]) -> dict[str, Ar
         out[name] = change
     if not any(v.any() for v in out.values()):
         raise InputError("direction: is nothing but zeros.")
-    choices(list(out), theta)
     return out

@@ -46,7 +46,7 @@ class Case(BaseModel):
 
     @property
     def keys(self) -> dict[str, Any]:
-        """What it sets, by path."""
+        """The keys that it sets, by their paths."""
         return dict(self.model_extra or {})
 
 

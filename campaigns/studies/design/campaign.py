@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from amorph import bridge
 from amorph.bridge.features.kinds import check_scalar
+from amorph.bridge.matter.potentials import DIAMETERS
 from amorph.handover import POTENTIALS, type_names
 
 from ...inputs.files import StudyFile
@@ -31,8 +32,6 @@ __all__ = [
 
 # Packings of a step of second order for an ensemble.
 PACKINGS = 32
-# The parameter that is a length of every potential.
-DIAMETERS = "diameters"
 
 
 class DesignSettings(Table):
@@ -372,7 +371,7 @@ class Campaign(StudyFile):
         given = self.optimizer.scales if isinstance(self.optimizer, GaussNewton) else {}
         values = self.potential.theta().arrays()
         means = {name: float(np.abs(values[name]).mean()) for name in self.design.parameters}
-        own = {k: 0.05 * v if k == DIAMETERS else v for k, v in means.items()}
+        own = {k: 0.05 * v if k == DIAMETERS.name else v for k, v in means.items()}
         return {k: given.get(k, v if v > 0 else 1.0) for k, v in own.items()}
 
     def components(self, parameter: str) -> list[str]:

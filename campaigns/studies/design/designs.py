@@ -149,7 +149,7 @@ class Design:
         return Verdict(ended, Confirmation(holds, along.name, tolerance, (first, second)))
 
     def estimated(self, step: Step) -> dict[str, Any] | None:
-        """What the optimiser has estimated at a step; None where it is what was measured."""
+        """The optimiser's estimates at a step; None where they are what was measured."""
         return self._optimizer.told(step)
 
     def reason(self, step: Step) -> str:

@@ -43,7 +43,7 @@ COMMON_NOISE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What steps have measured, K of them.
+    """The measurements of K steps.
 
     Attributes
     ----------
@@ -226,21 +226,18 @@ class MeanGaussNewtonOptimizer(ScaledOptimizer[Learned]):
             lost(step.number + 1, error)
         return self.kept(step, Learned(SHRINKAGE * step.state.radius, step.state.known, refusals))
 
-    def estimated(self, step: Step) -> Estimate:
-        """The means at a step's parameters, from all that was measured so far."""
-        return self._estimate(self._known(step), step)
-
     def arrived(self, step: Step) -> bool:
         """As `Optimizer.arrived`: the interval of each mean is within the error asked for."""
         asked = self.campaign.stop.error
         if asked is None or not step.accepted:
             return False
-        found = self.estimated(step)
+        found = self._estimate(self._known(step), step)
         return bool(np.all(np.abs(found.mean - self.target) + 2.0 * found.error <= asked))
 
     def told(self, step: Step) -> dict[str, Any]:
         """As `Optimizer.told`."""
-        found, known = self.estimated(step), self._known(step)
+        known = self._known(step)
+        found = self._estimate(known, step)
         return {
             "mean": found.mean.tolist(),
             "error": found.error.tolist(),
@@ -269,7 +266,7 @@ class MeanGaussNewtonOptimizer(ScaledOptimizer[Learned]):
         return before.and_(self._measured(step))
 
     def _measured(self, step: Step) -> Known:
-        """What a step has measured: the packings that count, their derivatives cut alike."""
+        """The measurement of a step: of the packings that count, their derivatives cut alike."""
         counted = self.campaign.counted(step.each)
         slopes, limit = self.slopes(step), self.campaign.design.limit
         mean, spread, slope, scatter = [], [], [], []

@@ -1,7 +1,8 @@
-"""What moves a design's parameters: from what its packings measured to the next ones to try."""
+"""Optimisers of designs: from what packings measured to the next parameters to try."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ State = TypeVar("State")
 PART = 0.1
 
 
+@dataclass(frozen=True)
 class Along:
     """A change of the free parameters along which a design's end is probed.
 
@@ -30,10 +32,9 @@ class Along:
     and back.
     """
 
-    def __init__(self, name: str, change: Arrays, part: float = PART) -> None:
-        self.name = name
-        self.change = change
-        self.part = part
+    name: str
+    change: Arrays
+    part: float = PART
 
 
 class Optimizer(ABC, Generic[State]):
@@ -94,7 +95,7 @@ class Optimizer(ABC, Generic[State]):
         return False
 
     def told(self, step: Step) -> dict[str, Any] | None:
-        """What the rule has estimated at a step, for JSON; None where it is what was measured."""
+        """The rule's estimates at a step, for JSON; None where they are what was measured."""
         return None
 
     def reason(self, step: Step) -> str:

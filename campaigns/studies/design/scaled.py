@@ -65,8 +65,7 @@ class ScaledOptimizer(Optimizer[State]):
 
     def named(self, change: Vector) -> Arrays:
         """A change (n,) of the free numbers, by parameter and in its own units."""
-        parts = np.split(change * self._scale, self._cuts)
-        return dict(zip(self.free.places, parts, strict=True))
+        return self._divided(change * self._scale)
 
     def room(self, theta: bridge.PairPotential) -> tuple[Vector, Vector]:
         """How far each free number may go, down and up, (n,) each.
@@ -82,8 +81,7 @@ class ScaledOptimizer(Optimizer[State]):
         now = self._joined(self.free.of(theta))
         low, high = np.minimum(self._low, now), np.maximum(self._high, now)
         moved = np.clip(now + change * self._scale, low, high)
-        parts = dict(zip(self.free.places, np.split(moved, self._cuts), strict=True))
-        return self.free.put(parts, theta)
+        return self.free.put(self._divided(moved), theta)
 
     def slopes(self, step: Step) -> Vector:
         """The objectives' derivatives by the free numbers, (n_packings, n_objectives, n)."""
@@ -111,3 +109,6 @@ class ScaledOptimizer(Optimizer[State]):
 
     def _joined(self, free: Arrays) -> Vector:
         return np.concatenate([np.asarray(v, dtype=float) for v in free.values()])
+
+    def _divided(self, values: Vector) -> Arrays:
+        return dict(zip(self.free.places, np.split(values, self._cuts), strict=True))

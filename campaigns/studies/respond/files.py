@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from amorph import bridge
 from amorph.bridge.matter.files import frame_of
+from amorph.bridge.sensitivity.measuring import row_values
 from amorph.handover import AmorphError, InputError, write_gsd
 from amorph.handover.arguments import file_path
 
 from ... import pictures
 from ...inputs.formats import read_trajectory
 from ...report import html
-from ...report.output import Output
+from ...report.output import Output, write
 from ...store.directories import check_new
 from ...store.durable import write_json
 from .systems import in_species
@@ -132,7 +133,7 @@ def respond_to_file(
     if changed:
         write_gsd(root / "changed.gsd", changed)
     page = html.document(f"Amorph: {path}", body)
-    (root / "report.html").write_text(page, encoding="utf-8")
+    write(root / "report.html", page.encode("utf-8"))
     return out
 
 
@@ -160,7 +161,7 @@ def _responded(
         relative=relative, degenerate=degenerate,
     )  # fmt: skip
     jacobian = found.jacobian
-    values = _rows(jacobian.values, jacobian.features)
+    values = row_values(jacobian.values, jacobian.features)
     told: dict[str, Any] = {
         "rank": found.rank,
         "fully_independent": found.fully_independent,
@@ -179,29 +180,17 @@ def _responded(
     shown = _shown(found, values)
     follows = all(name in theta.arrays() for name in jacobian.choices)
     after = None
+    along, direction = "mode 0", found.right[0] * found.parameter_units * (found.rank > 0)
     if change:
-        step = _step(theta, packing, found, values, change, follows)
-        told["change"], frame, wanted = step
-        after = frame
+        told["change"], after = _step(theta, packing, found, values, change, follows)
         shown += _shown_step(told["change"])
-        direction = np.asarray(told["change"]["parameters"])
-    else:
-        wanted = None
-        direction = found.right[0] * found.parameter_units if found.rank else np.zeros(0)
-    if reach and follows and direction.any():
-        told["reach"] = _reach(theta, packing, found, direction)
-        shown += _shown_reach(told["reach"], "the change" if wanted is not None else "mode 0")
-    shown += _drawn(theta, packing, found, number, output)
+        along, direction = "the change", np.asarray(told["change"]["parameters"])
+    if follows:
+        if reach and direction.any():
+            told["reach"] = _reach(theta, packing, found, direction)
+            shown += _shown_reach(told["reach"], along)
+        shown += _drawn(theta, packing, found, number, output)
     return told, shown, after
-
-
-def _rows(values: Mapping[str, Any], names: Sequence[str]) -> Array:
-    return np.concatenate([np.ravel(np.asarray(values[name], dtype=float)) for name in names])
-
-
-def _named(found: bridge.Independence, change: Array) -> dict[str, Array]:
-    slices = found.jacobian.column_slices
-    return {name: change[slices[name]] for name in found.jacobian.choices}
 
 
 def _step(
@@ -211,7 +200,7 @@ def _step(
     values: Array,
     change: Sequence[Wanted],
     follows: bool,
-) -> tuple[dict[str, Any], Any, Array]:
+) -> tuple[dict[str, Any], Any]:
     """One step to a wanted change: what it was to bring, and what it brought."""
     rows = list(found.jacobian.rows)
     wanted = np.zeros(len(rows))
@@ -230,17 +219,17 @@ def _step(
         "predicted": found.reached(step).tolist(),
     }
     if not follows:
-        return told, None, wanted
+        return told, None
     arrays = theta.arrays()
-    new = theta.replace(**{k: arrays[k] + v for k, v in _named(found, step).items()})
+    new = theta.replace(**{k: arrays[k] + v for k, v in found.by_choice(step).items()})
     followed = bridge.follow(theta, packing, new)
     there = bridge.measure(new, followed.packing, list(found.jacobian.features)).values
     told |= {
-        "reached": (_rows(there, found.jacobian.features) - values).tolist(),
+        "reached": (row_values(there, found.jacobian.features) - values).tolist(),
         "rearranged": bool(followed.rearranged),
         "crossings": followed.crossings,
     }
-    return told, frame_of(new, followed.packing), wanted
+    return told, frame_of(new, followed.packing)
 
 
 def _reach(
@@ -248,7 +237,7 @@ def _reach(
 ) -> dict[str, Any]:
     length = float(np.linalg.norm(direction / found.parameter_units))
     reach = bridge.linear_reach(
-        theta, packing, list(found.jacobian.features), _named(found, direction / length),
+        theta, packing, list(found.jacobian.features), found.by_choice(direction / length),
         units=found.feature_units,
     )  # fmt: skip
     return {
@@ -358,10 +347,7 @@ def _drawn(
         return []
     values, arrows, titles = [], [], []
     for k in range(min(found.rank, MOST_DRAWN)):
-        mode = found.right[k] * found.parameter_units
-        named = _named(found, mode)
-        if not all(name in theta.arrays() for name in named):
-            return []
+        named = found.mode(k)
         sizes = named.get("diameters", np.zeros(theta.near.n_types))
         values.append(sizes[packing.typeid])
         arrows.append(bridge.second_order(theta, packing, "energy", named).displacement)

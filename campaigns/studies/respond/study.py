@@ -139,13 +139,11 @@ class RespondStudy(RowStudy[RespondFile]):
         """Where linear response ends along a relevant design mode; 0: it did not."""
         if k >= found.rank:
             raise InputError(f"respond.reach: there is no mode {k}, the rank is {found.rank}.")
-        mode = found.right[k] * found.parameter_units
-        direction = {c: mode[found.jacobian.column_slices[c]] for c in found.jacobian.choices}
         reach = bridge.linear_reach(
             theta,
             packing,
             self.file.respond.features,
-            direction,
+            found.mode(k),
             largest=self.file.respond.largest,
             units=found.feature_units,
         )

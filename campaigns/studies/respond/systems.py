@@ -6,10 +6,9 @@ affect the initial system, but ... does change the parameterization".
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from amorph import bridge
-from amorph.handover import InputError
+from amorph.handover import InputError, pair_places
 
 __all__ = ["as_network", "in_species"]
 
@@ -50,22 +49,13 @@ def in_species(
         first += share
     source = np.repeat(np.arange(n_types), shares)
     arrays = theta.arrays()
-    places = _pair_table(n_types)
     rows, columns = np.triu_indices(n_species)
-    pairs = places[source[rows], source[columns]]
+    pairs = pair_places(n_types)[source[rows], source[columns]]
     per_pair = {p.name: p.per_pair for p in theta.declared}
     wider = {k: v[pairs] if per_pair[k] else v[source] for k, v in arrays.items()}
     new = bridge.from_arrays(theta.potential, wider)
     moved = bridge.Packing.of(packing.positions, typeid, packing.box, images=packing.images)
     return new, bridge.relax(new, moved)
-
-
-def _pair_table(n: int) -> NDArray[np.int64]:
-    """The place of each pair of types in arrays over pairs."""
-    table = np.zeros((n, n), dtype=np.int64)
-    rows, columns = np.triu_indices(n)
-    table[rows, columns] = table[columns, rows] = np.arange(len(rows))
-    return table
 
 
 def as_network(

@@ -150,7 +150,9 @@ def test_packings_beyond_the_window_do_not_count() -> None:
     np.testing.assert_array_equal(step.each, wide.each)
     inside = np.sort(wide.each[:, 0])[2:10]
     assert step.value[0] == pytest.approx(inside.mean(), rel=1e-14)
-    assert design.estimated(step)["packings"] == [8.0]  # type: ignore[index]
+    estimated = design.estimated(step)
+    assert estimated is not None
+    assert estimated["packings"] == [8.0]
     # Validated alike, with what is outside beside it.
     values = wide.each[:, :1]
     told = summary(values, [target], [1.0], design.campaign.counted(values))
