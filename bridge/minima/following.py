@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from amorph.handover import InputError
 from amorph.handover.arguments import described, not_negative
+from amorph.handover.boxes import nearest_images
 from amorph.handover.showing import shown
 
 from ..errors import NotAMinimumError
@@ -208,7 +209,7 @@ def next_crossing(
         return np.inf
     change = np.asarray(there.positions - packing.positions)
     if packing.box is not None:  # one of them may have been put back into the box
-        change = change - np.rint(np.linalg.solve(packing.box, change.T)).T @ packing.box.T
+        change = nearest_images(change, packing.box)
     skin = max(SKIN * theta.size_range()[1], 2.0 * within * largest(change))
     state = state_of(theta, packing, skin=skin)
     real = int(state.pairs.count)

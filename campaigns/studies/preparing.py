@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 
-import numpy as np
-
 from amorph import bridge, ensemble
 from amorph.bridge.matter.files import theta_of
 from amorph.bridge.minima.responses import round_off_force
 from amorph.ensemble.engine import tables
 from amorph.handover import InputError
+from amorph.handover.boxes import nearest_images
 
 from ..errors import RecordError
 from ..inputs.tables import Bonds, Potential, Preparation
@@ -165,7 +164,7 @@ def descended(
         )
     change = next(batch.frames()).positions - packing.positions
     if packing.box is not None:
-        change = change - np.rint(np.linalg.solve(packing.box, change.T)).T @ packing.box.T
+        change = nearest_images(change, packing.box)
     return packing.with_positions(packing.positions + change)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "box_to_hoomd",
     "check_box",
     "check_box_matrix",
+    "nearest_images",
     "reduce_tilt",
     "widths",
     "wrap",
@@ -241,3 +242,17 @@ def _wrap_in_place(
             rest = along()
             shift = np.where(rest >= length / 2, 1.0, np.where(rest < -length / 2, -1.0, 0.0))
         fractions[:, i] = rest / length
+
+
+def nearest_images(vectors: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vectors (M, d) of a periodic box (d, d), each by whole box vectors to its cell around 0.
+
+    For vectors shorter than half of the box's widths: these come out as the shortest.
+
+    Example
+    -------
+    >>> nearest_images(np.array([[3.0, 0.0]]), 4.0 * np.eye(2))
+    array([[-1.,  0.]])
+    """
+    images: NDArray[np.float64] = np.rint(np.linalg.solve(box, vectors.T)).T @ box.T
+    return vectors - images

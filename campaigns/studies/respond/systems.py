@@ -9,6 +9,7 @@ import numpy as np
 
 from amorph import bridge
 from amorph.handover import InputError, pair_places
+from amorph.handover.boxes import nearest_images
 
 __all__ = ["as_network", "in_species"]
 
@@ -74,7 +75,7 @@ def as_network(
     x, box = np.asarray(packing.positions)[held], packing.box
     apart = x[bonds[:, 1]] - x[bonds[:, 0]]
     if box is not None:
-        apart = apart - np.rint(np.linalg.solve(box, apart.T)).T @ box.T
+        apart = nearest_images(apart, box)
     length = np.linalg.norm(apart, axis=1)
     springs = bridge.Springs(np.full(len(bonds), stiffness), length)
     network = bridge.Packing.of(x, np.zeros(len(x), dtype=np.int64), box, bonds=bonds)
