@@ -36,7 +36,7 @@ from .descent import DescentOptimizer
 from .gauss_newton import GaussNewtonOptimizer
 from .gauss_newton_means import MeanGaussNewtonOptimizer
 from .members import Member, Order, first_member, follow_numbered, fresh_member
-from .optimizer import Optimizer
+from .optimizer import Optimizer, cut
 from .steps import Arrays, Step, Verdict
 
 __all__ = ["Design"]
@@ -361,19 +361,13 @@ class Design:
             )
 
     def _limit(self, slopes: Arrays, measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Cut gradients that are long beside the step's median one; which were cut.
-
-        Near an instability a packing's gradient grows without bound (as the inverse of its lowest
-        eigenvalue): one of them would outweigh all others of the step, and of many steps.
-        """
-        limit = self.campaign.design.limit
+        """Cut gradients that are long beside the step's median one (`cut`); which were cut."""
         length = np.sqrt(sum(np.sum(parts**2, axis=1) for parts in slopes.values()))
-        if not limit:
-            return np.zeros(len(length), dtype=bool)
-        longest = limit * float(np.median(length[measured]))
-        limited: NDArray[np.bool_] = length > longest
+        factor = np.ones(len(length))
+        factor[measured] = cut(length[measured], self.campaign.design.limit)
+        limited: NDArray[np.bool_] = factor < 1.0
         for parts in slopes.values():
-            parts[limited] *= (longest / length[limited])[:, None]
+            parts[limited] *= factor[limited, None]
         return limited
 
 

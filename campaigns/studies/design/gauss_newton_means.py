@@ -19,7 +19,7 @@ from amorph.handover import AmorphError
 
 from ...errors import DesignError
 from .gauss_newton import GROWTH, LARGEST, NEARER, REFUSALS, SHRINKAGE
-from .optimizer import lost
+from .optimizer import cut, lost
 from .scaled import ScaledOptimizer, Vector, check_frame
 from .steps import Arrays, Step
 from .trust_region import within_bounds
@@ -273,10 +273,7 @@ class MeanGaussNewtonOptimizer(ScaledOptimizer[Learned]):
         for o in range(len(self.target)):
             which = counted[:, o]
             values, own = step.each[which, o], slopes[which, o]
-            if limit:
-                length = np.linalg.norm(own, axis=1)
-                longest = limit * np.median(length)
-                own = own * np.minimum(1.0, longest / np.where(length > 0, length, 1.0))[:, None]
+            own = own * cut(np.linalg.norm(own, axis=1), limit)[:, None]
             mean.append(values.mean())
             spread.append(values.var(ddof=1) if len(values) > 1 else 0.0)
             slope.append(own.mean(axis=0))

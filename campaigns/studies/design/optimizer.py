@@ -16,7 +16,7 @@ from .campaign import Campaign
 from .free import Free
 from .steps import Arrays, Step
 
-__all__ = ["Along", "Optimizer"]
+__all__ = ["Along", "Optimizer", "cut", "lost"]
 
 State = TypeVar("State")
 
@@ -130,6 +130,21 @@ class Optimizer(ABC, Generic[State]):
             if any(v.any() for v in following.values()):
                 return Along("next step", following)
         return Along("all parameters", {k: 1e-3 * v for k, v in now.items()})
+
+
+def cut(length: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+    """Factors (R,) that make gradients of some lengths (R,) no longer than `limit` medians.
+
+    Near an instability a packing's gradient grows without bound (as the inverse of its lowest
+    eigenvalue): one of them would outweigh all others of the step, and of many steps. A limit of 0
+    is none.
+    """
+    out = np.ones(len(length))
+    if limit:
+        longest = limit * float(np.median(length))
+        over = length > longest
+        out[over] = longest / length[over]
+    return out
 
 
 def lost(number: int, error: AmorphError) -> NoReturn:
