@@ -155,7 +155,7 @@ def reach(by: "Mapping[str, pandas.DataFrame]") -> Figure:
             s = part[f"susceptibility_{mode}"].to_numpy(dtype=float)
             end = part[f"reach_{mode}.end"].to_numpy(dtype=float)
             tuned = part[f"reach_{mode}.tunability"].to_numpy(dtype=float)
-            found += [row for row in zip(s, end, tuned, strict=True) if row[1] > 0]
+            found += [row for row in zip(s, end, tuned, strict=True) if np.isfinite(row[1])]
         if not found:
             continue
         s, end, tuned = np.array(found).T

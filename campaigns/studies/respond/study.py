@@ -136,7 +136,7 @@ class RespondStudy(RowStudy[RespondFile]):
     def _reached(
         self, theta: bridge.Theta, packing: bridge.Packing, found: bridge.Independence, k: int
     ) -> dict[str, Any]:
-        """Where linear response ends along a relevant design mode; 0: it did not."""
+        """Where linear response ends along a relevant design mode; without what did not happen."""
         if k >= found.rank:
             raise InputError(f"respond.reach: there is no mode {k}, the rank is {found.rank}.")
         reach = bridge.linear_reach(
@@ -148,16 +148,17 @@ class RespondStudy(RowStudy[RespondFile]):
             units=found.feature_units,
         )
 
-        def middle(pair: tuple[float, float] | None) -> float:
-            return 0.0 if pair is None else float(np.sqrt(max(pair[0], 0.1 * pair[1]) * pair[1]))
+        def middle(pair: tuple[float, float] | None) -> float | None:
+            return None if pair is None else float(np.sqrt(max(pair[0], 0.1 * pair[1]) * pair[1]))
 
-        return {
-            f"reach_{k}.end": middle(reach.ended),
-            f"reach_{k}.second_order": reach.predicted_end or 0.0,
-            f"reach_{k}.rearranged": middle(reach.rearranged),
-            f"reach_{k}.crossed": middle(reach.crossed),
-            f"reach_{k}.tunability": reach.tunability or 0.0,
+        found_at = {
+            "end": middle(reach.ended),
+            "second_order": reach.predicted_end,
+            "rearranged": middle(reach.rearranged),
+            "crossed": middle(reach.crossed),
+            "tunability": reach.tunability,
         }
+        return {f"reach_{k}.{name}": v for name, v in found_at.items() if v is not None}
 
     def summary(self, table: "pandas.DataFrame") -> Mapping[str, Any]:
         """As `RowStudy.summary`: ranks, and whether all packings are fully independent."""

@@ -141,6 +141,7 @@ def test_a_campaign_of_cases_is_run_and_reported(tmp_path: Path) -> None:
     s = table[[f"susceptibility_{k}" for k in range(6)]].to_numpy()
     assert np.all(np.diff(s, axis=1) <= 0)
     assert np.all(table["reach_0.end"] > 0)
+    assert not (table.filter(like="reach_0") == 0).to_numpy().any()  # what did not happen is empty
     np.testing.assert_allclose(
         table["reach_0.tunability"], table["reach_0.end"] * s[:, 0], rtol=0.2
     )
