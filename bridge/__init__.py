@@ -59,6 +59,7 @@ from .minima.relaxing import relax
 from .minima.responses import default_tolerance, response
 from .minima.status import check_status
 from .sensitivity.batch import measure_batch
+from .sensitivity.gaps import Gaps, gaps
 from .sensitivity.independence import Independence, independence
 from .sensitivity.jacobian import frequency_slopes, jacobian, second_order
 from .sensitivity.measuring import measure, value_and_grad
@@ -70,6 +71,7 @@ __all__ = [
     "WCA",
     "Feature",
     "FourTerm",
+    "Gaps",
     "HarmonicMorse",
     "HarmonicMorseReduced",
     "Hertz",
@@ -105,6 +107,7 @@ __all__ = [
     "forces",
     "frequency_slopes",
     "from_arrays",
+    "gaps",
     "hessian",
     "independence",
     "jacobian",

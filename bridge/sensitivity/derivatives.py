@@ -31,7 +31,7 @@ from ..solve.modes import SEPARATE
 from .jumps import jumps_of
 from .parameters import Choice, Slopes
 
-__all__ = ["by_choices", "slopes_of"]
+__all__ = ["Rows", "by_choices", "slopes_of", "through"]
 
 
 def moved(state: State, positions: Any, strain: Any) -> State:
@@ -110,7 +110,7 @@ def _slope_changes(theta: Theta, state: State) -> list[tuple[Array, dict[str, Ar
 Rows = dict[str, NDArray[np.float64]]
 
 
-def _through(
+def through(
     theta: Theta, state: State, near: Rows, springs: Rows, adjoint: NDArray[np.float64]
 ) -> tuple[Rows, Rows]:
     """Total derivatives by the parameters of near pairs and of springs.
@@ -216,14 +216,19 @@ def slopes_of(
     near = {} if by_own.near is None else _rows(by_own.near.parameters)
     springs = {} if by_own.springs is None else _rows(by_own.springs._values)
     if jump_terms:
-        jumps = jumps_of(features, theta, found, len(loads), tensor)
-        by_pairs, pulls, stretch = jumps.partials(state)
+        jumps = jumps_of(features, theta, found, tensor)
+        by_pairs: Rows = {}
+        pulls, stretch = np.zeros_like(loads), np.zeros((len(loads), 1))
+        if jumps is not None:
+            by_pairs, pulls, stretch = jumps.partials(state)
         near = _with_rows(near, by_pairs, len(pulls))
         springs = _with_rows(springs, {}, len(pulls))
         loads = np.concatenate([loads, pulls])
-        by_strain = None if by_strain is None else np.concatenate([by_strain, stretch])
+        if by_strain is not None:
+            shape = np.shape(by_strain)
+            by_strain = np.concatenate([by_strain, np.broadcast_to(stretch, shape)])
     adjoint = found.solve(np.ascontiguousarray(loads.transpose(1, 2, 0)))
-    near, springs = _through(theta, state, near, springs, adjoint)
+    near, springs = through(theta, state, near, springs, adjoint)
     if by_strain is not None:
         # λ·∂²U/∂R∂ε = ∂f/∂R·W, with W that was solved for already.
         by_strain = np.asarray(by_strain) - np.einsum("rnd,nda->ra", loads, state.nonaffine)

@@ -52,6 +52,9 @@ class Jacobian:
         What was held fixed: the box, the pressure, or the stress.
     response:
         The factorisation that was used.
+    jump_terms:
+        (n_rows, n_columns), where they were asked for: to be added to the matrix before it is
+        averaged over packings; see `measure`.
     """
 
     features: tuple[str, ...]
@@ -64,6 +67,7 @@ class Jacobian:
     response: Response
     row_slices: dict[str, slice]
     column_slices: dict[str, slice]
+    jump_terms: NDArray[np.float64] | None = None
 
     def __repr__(self) -> str:
         n_rows, n_columns = self.matrix.shape
@@ -112,6 +116,7 @@ def jacobian(
     degenerate: str = "raise",
     tolerance: float | None = None,
     solver: str = "auto",
+    jump_terms: bool = False,
 ) -> Jacobian:
     """The Jacobian of features with respect to parameters, from one factorisation.
 
@@ -134,11 +139,14 @@ def jacobian(
         give each the ``mean`` over its group, which has one.
     tolerance, solver:
         As in `response`.
+    jump_terms:
+        Give the jump terms too, at fixed box.
 
     Raises
     ------
     InputError
-        For a parameter or something held that is not there.
+        For a parameter or something held that is not there, and jump terms at anything but a fixed
+        box.
     FeatureError
         For a feature that is not there, not defined here, or not differentiable.
     DegenerateModesError
@@ -156,6 +164,8 @@ def jacobian(
     if held != "box":
         _ = packing.volume
     check_choice("degenerate", degenerate, ("raise", "mean"))
+    if jump_terms and held != "box":
+        raise InputError(f"jump_terms: are known at a fixed box, not where the {held} is held.")
     chosen = choices(with_respect_to, theta)
     for choice in chosen:
         choice.check(theta, packing)
@@ -170,8 +180,14 @@ def jacobian(
     found = response_for(theta, packing, [*wanted, *followed], tolerance=tolerance, solver=solver)
     strain = [of_strain()] if held != "box" else []
     values, matrix = by_choices(
-        [*wanted, *followed], theta, found, [*chosen, *strain], degenerate=degenerate
+        [*wanted, *followed],
+        theta,
+        found,
+        [*chosen, *strain],
+        degenerate=degenerate,
+        jump_terms=jump_terms,
     )
+    matrix, terms = np.split(matrix, 2) if jump_terms else (matrix, None)
     check_values([f.name for f in (*wanted, *followed)], values, theta, found)
     n_rows = sum(v.size for v in values[: len(wanted)])
     if held != "box":
@@ -202,6 +218,7 @@ def jacobian(
         found,
         row_slices,
         column_slices,
+        terms,
     )
 
 

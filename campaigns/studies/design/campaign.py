@@ -1,7 +1,10 @@
 """Campaign files of designs: what they may hold, checked whole before any work starts."""
 
+import re
 import warnings
+from collections.abc import Sequence
 from inspect import signature
+from math import isinf, isnan, nan
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -81,20 +84,54 @@ class DesignSettings(Table):
 class Objective(Table):
     """``[[objective]]``: a feature, its target and its weight in the loss.
 
+    `change`, in place of a target: by how much the feature is to differ from what the packing
+    starts with, as a number or as a part of it ("+20%").
+
     `within`: of an ensemble, packings whose value is not between these two have no part in its
     mean, in training and in validation; how many they are is told.
     """
 
     feature: str
-    target: Number
+    target: float = nan
+    change: Number | str | None = None
     weight: Positive = 1.0
     within: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> "Objective":
+        if isinf(self.target) or (self.change is None) == isnan(self.target):
+            raise ValueError("give target = ..., a finite number, or change = ..., not both.")
+        if isinstance(self.change, str):
+            self._part()
         if self.within is not None and not self.within[0] < self.target < self.within[1]:
             raise ValueError(f"within = {self.within}: the target {self.target:g} lies outside.")
         return self
+
+    def _part(self) -> float:
+        """What a change in per cent is of the value; raises `ValueError` for another text."""
+        found = re.fullmatch(r"\s*([-+]?[0-9.]+)\s*%\s*", str(self.change))
+        try:
+            if found is None:
+                raise ValueError
+            return float(found[1]) / 100
+        except ValueError:
+            raise ValueError(
+                f"change = {self.change!r}: write a number, or per cent as '+20%'."
+            ) from None
+
+    @property
+    def asked(self) -> str:
+        """What is asked for, in words."""
+        if self.change is None:
+            return f"{self.target:g}"
+        return self.change if isinstance(self.change, str) else f"{self.change:+g}"
+
+    def reached_from(self, value: float) -> "Objective":
+        """The objective with the target that it has for a packing of some value."""
+        if self.change is None:
+            return self
+        by = self._part() * value if isinstance(self.change, str) else self.change
+        return self.model_copy(update={"target": value + by})
 
 
 class Schedule(Table):
@@ -233,6 +270,7 @@ class Campaign(StudyFile):
                     f"design.bounds.{name} = [{low}, {high}]: {name} must be {known[name].bounds}."
                 )
         component_groups(self)
+        self._fits_changes()
         if isinstance(self.optimizer, GaussNewton):
             if self.design.kind == "ensemble" and self.design.n_packings < 2:
                 raise ValueError(
@@ -265,7 +303,7 @@ class Campaign(StudyFile):
                     "modes: leave jump_terms out."
                 )
             low, high = feature.range_in(self.preparation.dimension)
-            if not low <= objective.target <= high:
+            if objective.change is None and not low <= objective.target <= high:
                 warnings.warn(
                     f"objective: target {objective.target:g} for {feature.name} lies outside "
                     f"[{low:g}, {high:g}], what is possible for an isotropic solid in "
@@ -286,6 +324,32 @@ class Campaign(StudyFile):
             )
         if not ensemble and any(o.within is not None for o in self.objective):
             raise ValueError("objective.within is for kind = 'ensemble': each packing counts.")
+
+    def _fits_changes(self) -> None:
+        """Raise `ValueError` for changes where there is no packing's own value to change."""
+        if self.changes and (self.design.kind != "individual" or self.design.n_packings > 1):
+            raise ValueError(
+                "objective.change is from a packing's own value: give target for an ensemble, or "
+                "for several packings at once."
+            )
+
+    @property
+    def changes(self) -> bool:
+        """Whether targets are only known from the packing that is designed."""
+        return any(o.change is not None for o in self.objective)
+
+    def from_values(self, values: Sequence[float]) -> "Campaign":
+        """The campaign with the targets that it has for a packing of these values."""
+        new = [o.reached_from(v) for o, v in zip(self.objective, values, strict=True)]
+        return self.model_copy(update={"objective": new})
+
+    def to_targets(self, targets: Sequence[float]) -> "Campaign":
+        """The campaign with targets that are known."""
+        new = [
+            o.model_copy(update={"target": float(t)})
+            for o, t in zip(self.objective, targets, strict=True)
+        ]
+        return self.model_copy(update={"objective": new})
 
     def _fits_file(self) -> None:
         """Raise `ValueError` for what packings of a file cannot be asked for."""

@@ -22,6 +22,7 @@ from amorph.handover import Frame
 
 from ...errors import DesignError, NotFiniteError
 from ...spread.teams import OneRank, Team
+from ..averaging import cut
 from .campaign import Campaign
 from .confirming import (
     WITHIN,
@@ -35,8 +36,8 @@ from .confirming import (
 from .descent import DescentOptimizer
 from .gauss_newton import GaussNewtonOptimizer
 from .gauss_newton_means import MeanGaussNewtonOptimizer
-from .members import Member, Order, first_member, follow_numbered, fresh_member
-from .optimizer import Optimizer, cut
+from .members import Member, Order, first_member, follow_numbered, fresh_member, near_member
+from .optimizer import Optimizer
 from .steps import Arrays, Step, Verdict
 
 __all__ = ["Design"]
@@ -60,16 +61,20 @@ class Design:
     """
 
     def __init__(self, campaign: Campaign, replica: int = 0, ranks: Team | None = None) -> None:
-        self.campaign = campaign
         self.features = [bridge.feature(o.feature) for o in campaign.objective]
-        self.target = np.array([o.target for o in campaign.objective])
         self.weight = np.array([o.weight for o in campaign.objective])
         self.parameters = tuple(campaign.design.parameters)
         n = campaign.design.n_packings
         self.replicas = range(replica * n, (replica + 1) * n)
         self._followed = campaign.design.kind == "individual"
-        self._optimizer = optimizer_of(campaign, replica)
         self._ranks = ranks or OneRank()
+        self._replica = replica
+        self._aim(campaign)
+
+    def _aim(self, campaign: Campaign) -> None:
+        self.campaign = campaign
+        self.target = np.array([o.target for o in campaign.objective])
+        self._optimizer = optimizer_of(campaign, self._replica)
 
     def start(self) -> Step:
         """Step 0: packings prepared and measured with the campaign's own parameters.
@@ -82,6 +87,8 @@ class Design:
         order = Order(self.campaign, theta, theta, 0)
         if self._followed:
             members = self._ranks.map(first_member, order, self.replicas)
+            if self.campaign.changes:
+                self._aim(self.campaign.from_values(members[0].value.tolist()))
         else:
             members = self._fresh(order)
         return self._step(0, theta, members, state)
@@ -93,6 +100,10 @@ class Design:
         `NotFiniteError` if a value, the loss or the gradient is not finite.
         """
         self._check_gradient(step.number, step.gradient)  # a frame may hold an earlier version's
+        if self._followed and self._optimizer.needs_gaps and not step.near:
+            # Of the packings as a frame has them: a resumed design finds the same.
+            order = Order(self.campaign, step.theta, step.theta, 0)
+            step = replace(step, near=tuple(self._ranks.map(near_member, order, step.packings)))
         theta, state = self._optimizer.propose(step)
         number = step.number + 1
         if self._followed:
@@ -213,6 +224,8 @@ class Design:
         assert frame.potential is not None
         theta = bridge.from_arrays(frame.potential, frame.parameters)
         log = frame.log
+        if self.campaign.changes:
+            self._aim(self.campaign.to_targets(log["target"].tolist()))
         first = bridge.Packing.from_frame(frame)
         packings: tuple[bridge.Packing, ...] = (first,)
         if "packings/positions" in log:

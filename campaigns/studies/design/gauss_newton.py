@@ -5,12 +5,14 @@ scales) that meets all targets is tried, within a radius: where it brings what w
 radius grows, where it brings the loss up it is not taken, and shrinks.
 
 Moduli jump where a pair crosses a distance at which u'' jumps. Between two such crossings this is
-Newton's method; a jump that brings the values nearer is taken as it comes. At one that leads away
-the radius shrinks to nothing, since the gradients of both sides point at it: then a step goes
-across, with a random part, and what comes is taken.
+Newton's method. So a step is to be short in units of the gaps, too, each by as much as what its
+crossing would do weighs beside what is left to do: with many parameters there are ways on which
+none crosses, with few some do, and a jump that brings the values nearer is taken as it comes. At
+one that leads away the radius shrinks to nothing, since the gradients of both sides point at it:
+then a step goes across, with a random part, and what comes is taken.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,10 +23,11 @@ from amorph import bridge
 from amorph.handover import AmorphError, BoxTooSmallError
 from amorph.handover.random_keys import Purpose, uniforms
 
+from .members import Near
 from .optimizer import Along, lost
 from .scaled import ScaledOptimizer, Vector, check_frame
 from .steps import Arrays, Step
-from .trust_region import least_change, within_bounds
+from .trust_region import Held, beside, least_change, within_bounds
 
 __all__ = ["GaussNewtonOptimizer", "Region"]
 
@@ -32,12 +35,19 @@ __all__ = ["GaussNewtonOptimizer", "Region"]
 GOOD, POOR = 0.5, 0.25
 GROWTH, SHRINKAGE = 2.0, 1.0 / 3.0
 LARGEST = 1.0
+# The part of a step's gain that has to be left for gaps to be held firmly, or of so much of the
+# residual if that is less.
+WORTH, PATIENCE = 0.3, 0.1
 # A radius below this one is stuck at a jump. The first step across is so long, each attempt that
 # brings nothing makes the next so much longer, up to the longest; then the radius is AFTER.
 STUCK = 5e-3
 ACROSS, LONGER, LONGEST = 0.02, 1.4, 0.3
 RANDOM = 0.5
 AFTER = 0.02
+# Where an end does not hold since pairs cross as it is probed, so many attempts are made to move
+# them away at the same values, until their gaps are so many times what the probe changes them by.
+# Those whose crossing changes the values by less than a part of their tolerance do not count.
+APART, CLEAR, SMALL = 4, 4.0, 0.1
 # An attempt has brought something where the residual has fallen to this part.
 NEARER = 0.9
 # A prediction below this part of the residual is none.
@@ -73,6 +83,19 @@ class Region:
     across: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Gaps:
+    """The pairs that are near to where u'' jumps, m of them.
+
+    Attributes: `slopes`, the derivatives of the gaps' logarithms by the free numbers (m, n);
+    `jumps`, how far the residual jumps as each crosses (m,), infinite where the packing rearranges
+    or that is not known.
+    """
+
+    slopes: Vector
+    jumps: Vector
+
+
 class GaussNewtonOptimizer(ScaledOptimizer[Region]):
     """Gauss-Newton steps in a trust region, for one packing or several with common parameters."""
 
@@ -81,6 +104,7 @@ class GaussNewtonOptimizer(ScaledOptimizer[Region]):
         BoxTooSmallError,
         bridge.errors.DegenerateModesError,
     )
+    needs_gaps = True
     descent = 10_000  # a packing needs some hundred; where it needs many more it is about to tear
 
     def start(self, theta: bridge.PairPotential) -> Region:
@@ -100,17 +124,22 @@ class GaussNewtonOptimizer(ScaledOptimizer[Region]):
         # Whoever asks for more with the loss below its threshold has seen that it does not hold.
         threshold = self.campaign.threshold
         passing = threshold is not None and step.loss < threshold
-        change = within_bounds(jacobian, residual, state.radius, low, high)
-        gain = length - float(np.linalg.norm(residual + jacobian @ change))
+        gaps = self._gaps(step.near)
+        change, gain = self._held(residual, jacobian, gaps, state.radius, (low, high))
         across = passing or state.radius < STUCK or gain <= NEGLIGIBLE * length
         if across:
             nearer = length < NEARER * state.best
             attempts, best = (0, length) if nearer else (state.attempts, state.best)
-            random = self._random(step.number, len(change))
-            far = min(ACROSS * LONGER**attempts, LONGEST) * (0.5 + random[0, 1])
-            far *= SHRINKAGE**state.refusals
-            change = within_bounds(jacobian, residual, far, low, high)
-            change = np.clip(change + RANDOM * far * _direction(random), low, high)
+            apart = self._apart(jacobian, gaps, (low, high)) if passing else None
+            if apart is not None and apart.any() and attempts < APART:
+                change = change + apart
+            else:
+                random = self._random(step.number, len(change))
+                far = min(ACROSS * LONGER**attempts, LONGEST) * (0.5 + random[0, 1])
+                far *= SHRINKAGE**state.refusals
+                change = within_bounds(jacobian, residual, far, low, high)
+                change = change + RANDOM * far * _direction(random)
+            change = np.clip(change, low, high)
             state = replace(state, attempts=attempts + 1, best=best)
         state = replace(state, across=across)
         return self.changed(step.theta, change), state
@@ -150,10 +179,7 @@ class GaussNewtonOptimizer(ScaledOptimizer[Region]):
         By linear response, and no longer than the first radius. A last step, short as Newton's are,
         would tell nothing.
         """
-        threshold = self.campaign.threshold
-        assert threshold is not None
-        residual = np.full(step.each.size, -np.sqrt(threshold))
-        change = least_change(self._jacobian(step), residual, self.first_radius)
+        change = self._probing(self._jacobian(step))
         if not change.any():
             return super().along(step)
         return Along("tolerance", self.named(change), HALF)
@@ -195,6 +221,75 @@ class GaussNewtonOptimizer(ScaledOptimizer[Region]):
         """The residual's derivatives by the free numbers in their scales."""
         slopes = self.slopes(step)
         return (self.weight[:, None] * slopes).reshape(-1, slopes.shape[2])
+
+    def _held(
+        self,
+        residual: Vector,
+        jacobian: Vector,
+        gaps: Gaps,
+        radius: float,
+        bounds: tuple[Vector, Vector],
+    ) -> tuple[Vector, float]:
+        """The change to try within a radius, and by how much the residual should get shorter.
+
+        A gap is held by what its pair's jump is beside what the step is to bring. Of a single value
+        it is beside all that is left to do: jumps lead it across its target as steps do. So it is
+        for several values where holding the gaps costs most of the step.
+        """
+        length = float(np.linalg.norm(residual))
+
+        def tried(weight: Vector | float) -> tuple[Vector, float]:
+            rows = weight * gaps.slopes
+            change = Held(jacobian, rows).change(residual, radius, bounds)
+            return change, length - float(np.linalg.norm(residual + jacobian @ change))
+
+        def beside(most: float) -> Vector:
+            return (np.minimum(gaps.jumps, most) / most)[:, None]
+
+        if not length > 0:
+            return np.zeros(jacobian.shape[1]), 0.0
+        if len(residual) == 1:
+            return tried(beside(length))
+        free, whole = tried(0.0)
+        if not whole > NEGLIGIBLE * length:
+            return free, whole
+        change, gain = tried(beside(whole))
+        if gain >= WORTH * min(whole, PATIENCE * length):
+            return change, gain
+        return tried(beside(length))
+
+    def _gaps(self, near: Sequence[Near]) -> Gaps:
+        """Of all packings' pairs near to where u'' jumps, by the free numbers in their scales."""
+        slopes, jumps = [np.zeros((0, len(self._scale)))], [np.zeros(0)]
+        for one in near:
+            jumps.append(np.linalg.norm(self.weight[:, None] * one.steps, axis=0))
+            slope = np.empty((len(jumps[-1]), len(self._scale)))
+            for p in range(len(slope)):
+                free = self.free.gathered({k: v[p] for k, v in one.slopes.items()})
+                slope[p] = self._joined(free) * self._scale
+            slopes.append(slope)
+        return Gaps(np.concatenate(slopes), np.concatenate(jumps))
+
+    def _apart(self, jacobian: Vector, gaps: Gaps, bounds: tuple[Vector, Vector]) -> Vector:
+        """The change that makes room for an end to hold: no pair may cross as it is probed.
+
+        Pairs that would, or nearly, are moved away from where they cross, at the same values.
+        """
+        threshold = self.campaign.threshold
+        assert threshold is not None
+        counts = gaps.jumps > SMALL * np.sqrt(threshold)
+        probe = HALF * (gaps.slopes @ self._probing(jacobian))
+        close = counts & (CLEAR * np.abs(probe) > 1.0)
+        wider = CLEAR * np.abs(probe[close]) - 1.0
+        wanted = (gaps.slopes[close], wider)
+        return beside(jacobian, wanted, self.first_radius, gaps.slopes[counts & ~close], bounds)
+
+    def _probing(self, jacobian: Vector) -> Vector:
+        """The shortest change that moves the values by their tolerance, by linear response."""
+        threshold = self.campaign.threshold
+        assert threshold is not None
+        residual = np.full(len(jacobian), -np.sqrt(threshold))
+        return least_change(jacobian, residual, self.first_radius)
 
     def _random(self, number: int, n: int) -> Vector:
         """Uniform numbers of a step, (n + 1, 2): two for each parameter, and two for the length."""

@@ -18,8 +18,9 @@ from amorph import bridge
 from amorph.handover import AmorphError
 
 from ...errors import DesignError
+from ..averaging import cut
 from .gauss_newton import GROWTH, LARGEST, NEARER, REFUSALS, SHRINKAGE
-from .optimizer import cut, lost
+from .optimizer import lost
 from .scaled import ScaledOptimizer, Vector, check_frame
 from .steps import Arrays, Step
 from .trust_region import within_bounds

@@ -19,14 +19,19 @@ from .campaign import Campaign
 
 __all__ = [
     "Member",
+    "Near",
     "Order",
     "first_member",
     "follow_member",
     "follow_numbered",
     "fresh_member",
     "fresh_value",
+    "near_member",
     "unmeasured",
 ]
+
+# A gap counts as so much of the smallest diameter at least: what is closer crosses anyway.
+LEAST_GAP = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +99,19 @@ class Member:
         return own + self.jump_terms[parameter] if self.jump_terms else own
 
 
+@dataclass(frozen=True, eq=False)
+class Near:
+    """The pairs of a packing that are near to where u'' jumps, m of them.
+
+    Attributes: `slopes`, the derivatives of the gap's logarithm by parameter, (m, n_components);
+    `steps`, by how much each objective jumps as the pair crosses, (n_objectives, m), infinite where
+    that is not known.
+    """
+
+    slopes: dict[str, NDArray[np.float64]]
+    steps: NDArray[np.float64]
+
+
 def _at_rest(order: Order, replica: int) -> bridge.Packing:
     """A packing prepared and relaxed; raises as `packing_of` does."""
     return packing_of(order.theta, order.campaign.preparation, replica, step=order.number)[1]
@@ -159,6 +177,22 @@ def follow_numbered(order: Order, numbered: tuple[int, bridge.Packing]) -> Membe
         return follow_member(order, packing)
     except NotFiniteError as error:
         raise NotFiniteError(f"replica {replica}: {error}") from error
+
+
+def near_member(order: Order, packing: bridge.Packing) -> Near:
+    """The pairs of a packing at rest that are near to where u'' jumps."""
+    features = [bridge.feature(o.feature) for o in order.campaign.objective]
+    known = np.array([f.has_jump_terms for f in features])
+    parameters = list(order.campaign.design.parameters)
+    found = bridge.gaps(order.theta, packing, [f for f in features if f.has_jump_terms], parameters)
+    steps = np.full((len(features), len(found.gap)), np.inf)
+    steps[known] = np.where(found.lost, np.inf, found.steps)
+    arrays = order.theta.arrays()
+    cuts = np.cumsum([arrays[name].size for name in parameters])[:-1]
+    least = LEAST_GAP * order.theta.size_range()[0]
+    gap = np.copysign(np.maximum(np.abs(found.gap), least), found.gap)
+    slopes = np.split(found.slopes / gap[:, None], cuts, axis=1)
+    return Near(dict(zip(parameters, slopes, strict=True)), steps)
 
 
 def fresh_value(order: Order, replica: int) -> tuple[list[float | None], str]:

@@ -16,7 +16,7 @@ from .campaign import Campaign
 from .free import Free
 from .steps import Arrays, Step
 
-__all__ = ["Along", "Optimizer", "cut", "lost"]
+__all__ = ["Along", "Optimizer", "lost"]
 
 State = TypeVar("State")
 
@@ -46,6 +46,8 @@ class Optimizer(ABC, Generic[State]):
         What a step's `pace` is: how far the rule goes, by its own measure.
     needs_slopes:
         Whether it needs each packing's derivatives of each objective, which frames then keep.
+    needs_gaps:
+        Whether it needs the pairs of followed packings that are near to where u'' jumps.
     refusals:
         The errors of a packing at the parameters that are tried which `refused` is told of.
     descent:
@@ -54,6 +56,7 @@ class Optimizer(ABC, Generic[State]):
 
     pace_name: ClassVar[str]
     needs_slopes: ClassVar[bool] = False
+    needs_gaps: ClassVar[bool] = False
     refusals: ClassVar[tuple[type[AmorphError], ...]] = (
         NotFiniteError,
         bridge.errors.RelaxationError,
@@ -130,21 +133,6 @@ class Optimizer(ABC, Generic[State]):
             if any(v.any() for v in following.values()):
                 return Along("next step", following)
         return Along("all parameters", {k: 1e-3 * v for k, v in now.items()})
-
-
-def cut(length: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
-    """Factors (R,) that make gradients of some lengths (R,) no longer than `limit` medians.
-
-    Near an instability a packing's gradient grows without bound (as the inverse of its lowest
-    eigenvalue): one of them would outweigh all others of the step, and of many steps. A limit of 0
-    is none.
-    """
-    out = np.ones(len(length))
-    if limit:
-        longest = limit * float(np.median(length))
-        over = length > longest
-        out[over] = longest / length[over]
-    return out
 
 
 def lost(number: int, error: AmorphError) -> NoReturn:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from amorph import bridge
 
 from .confirming import Confirmation
+from .members import Near
 
 __all__ = ["PACES", "Arrays", "Step", "Verdict"]
 
@@ -53,6 +54,9 @@ class Step:
     accepted:
         Whether the parameters that were tried were taken. Where they were not, everything else is
         as it was before.
+    near:
+        Of each packing, the pairs near to where u'' jumps; empty until the mover needs them. They
+        are no part of a frame: they follow from the packings.
     """
 
     number: int
@@ -71,6 +75,7 @@ class Step:
     before: bridge.PairPotential | None = None
     slopes: Arrays = field(default_factory=dict)
     accepted: bool = True
+    near: tuple[Near, ...] = ()
 
 
 @dataclass(frozen=True)

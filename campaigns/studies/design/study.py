@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -72,9 +73,9 @@ class DesignStudy(Study[Campaign]):
     @property
     def label(self) -> str:
         """The design's name in messages."""
-        values = [f"{o.feature} → {o.target:g}" for o in self.file.objective]
+        values = [f"{o.feature} → {o.asked}" for o in self.file.objective]
         swept = self.task.chosen.items()
-        values += [f"{p} = {v}" for p, v in swept if not p.endswith(".target")]
+        values += [f"{p} = {v}" for p, v in swept if not p.endswith((".target", ".change"))]
         if self.file.n_designs > 1:
             values.append(f"replica {self.task.replica}")
         return ", ".join(values)
@@ -157,7 +158,16 @@ class DesignStudy(Study[Campaign]):
                 work.progress(step.number, self.file.stop.steps, info)
 
             where = self.task.directory
-            validate(where, self.file, k, step.number, step.theta, work.team, tell, name=self.label)
+            validate(
+                where,
+                self._design.campaign,
+                k,
+                step.number,
+                step.theta,
+                work.team,
+                tell,
+                name=self.label,
+            )
         return verdict
 
     def close(self) -> None:
@@ -173,7 +183,7 @@ class DesignStudy(Study[Campaign]):
             "kind": c.design.kind,
             "packings": c.design.n_packings,
             "feature": [o.feature for o in c.objective],
-            "target": [o.target for o in c.objective],
+            "target": self._targets(),
             "weight": [o.weight for o in c.objective],
             "threshold": c.threshold,
             "error": c.stop.error,
@@ -195,6 +205,11 @@ class DesignStudy(Study[Campaign]):
             "confirmation": self._confirmation,
             "estimate": self._estimate,
         }
+
+    def _targets(self) -> list[float | None]:
+        """Of this design; None where they are a change of what its packing is yet to start with."""
+        campaign = self._design.campaign if self._design else self.file
+        return [None if isnan(o.target) else o.target for o in campaign.objective]
 
     def progress(self) -> Progress:
         """As `Study.progress`: the steps that are safe on disk."""

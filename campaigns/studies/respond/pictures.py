@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...pictures.style import GREY, SERIES, outside_legend, styled
+from .means import mean_response, slopes_in
 
 if TYPE_CHECKING:
     import pandas
@@ -35,6 +36,15 @@ def pictures(table: "pandas.DataFrame") -> Mapping[str, tuple[Figure, str]]:
     solids".
     """
     by = systems(table)
+    if any(c.startswith("d ") for c in table.columns):
+        return {
+            "means": (
+                means(by),
+                "The singular values of the Jacobian of means, with their standard errors, in "
+                "colour; grey dots: those of single packings. Noise alone may be as large as the "
+                "grey bar.",
+            )
+        }
     out = {
         "susceptibilities": (
             susceptibilities(by),
@@ -65,6 +75,9 @@ def systems(table: "pandas.DataFrame") -> "dict[str, pandas.DataFrame]":
     apart = [
         c for c in table.columns if c not in _OWN and not c.startswith(("susceptib", "reach_"))
     ]
+    # Of means, the features' values have columns of their own.
+    slopes = [c.removeprefix("d ").split(" / d ")[0] for c in apart if c.startswith("d ")]
+    apart = [c for c in apart if not c.startswith("d ") and c not in slopes]
     if not apart:
         return {"": table}
     keys = table[apart].astype(str).agg(", ".join, axis=1)
@@ -101,6 +114,36 @@ def susceptibilities(by: "Mapping[str, pandas.DataFrame]") -> Figure:
         axes.plot([k - 0.35, k + 0.35], [least, least], color=GREY, lw=1.5)
     axes.set_yscale("log")
     axes.set_ylim(bottom=floor / 3)
+    axes.set_ylabel("susceptibility $s$")
+    axes.set_xticks(range(len(by)), list(by), rotation=60, ha="right", fontsize=7)
+    axes.set_xlim(-0.7, len(by) - 0.3)
+    return figure
+
+
+@styled
+def means(by: "Mapping[str, pandas.DataFrame]") -> Figure:
+    """Singular values of the Jacobian of means by system, beside those of single packings."""
+    longest = max(len(name) for name in by)
+    figure = Figure(
+        figsize=(max(4.8, 1.6 + 0.5 * len(by)), 4.0 + 0.045 * longest), layout="constrained"
+    )
+    axes = figure.add_subplot()
+    for k, part in enumerate(by.values()):
+        good = part[part["failure"] == ""]
+        if len(good) < 2:
+            continue
+        _, _, slopes = slopes_in(good)
+        single = np.linalg.svd(slopes, compute_uv=False)
+        axes.plot(
+            np.full(single.size, k + 0.2), single.ravel(), ".", color=GREY, ms=2, alpha=0.3, mew=0
+        )
+        found = mean_response(slopes)
+        place = np.full(len(found.susceptibilities), float(k))
+        axes.errorbar(
+            place, found.susceptibilities, found.errors, fmt="o", color=SERIES[0], ms=4, capsize=2
+        )
+        axes.plot([k - 0.35, k + 0.35], [found.noise] * 2, color=GREY, lw=1.5)
+    axes.set_yscale("log")
     axes.set_ylabel("susceptibility $s$")
     axes.set_xticks(range(len(by)), list(by), rotation=60, ha="right", fontsize=7)
     axes.set_xlim(-0.7, len(by) - 0.3)

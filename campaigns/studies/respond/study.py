@@ -7,12 +7,14 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from amorph import bridge
+from amorph.bridge.sensitivity.measuring import row_values
 from amorph.handover import InputError
 
 from ...inputs.files import StudyFile
 from ...inputs.tables import Positive, Table
 from ..rows import RowStudy
 from ..study import register_study
+from .means import slope_name, summarised
 from .systems import as_network, in_species
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ class RespondSettings(Table):
     `species`: particles are assigned anew to so many species of their own type. `network`: springs
     of this stiffness take the place of contacts. `reach`: along which relevant design modes, from
     0 for the most susceptible, packings are followed to where linear response ends, up to
-    `largest`.
+    `largest`. `means`: the Jacobian of the features' means over the packings, in place of each
+    packing's.
     """
 
     features: Annotated[list[str], Field(min_length=1)]
@@ -41,6 +44,7 @@ class RespondSettings(Table):
     units: dict[str, Positive] = Field(default_factory=dict)
     reach: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
     largest: Positive = 0.1
+    means: bool = False
 
 
 class RespondFile(StudyFile):
@@ -66,6 +70,8 @@ class RespondFile(StudyFile):
             raise ValueError("respond.network has springs, which are of no species: choose one.")
         if settings.network is not None and settings.reach:
             raise ValueError("respond.reach follows packings by parameters of types, not of bonds.")
+        if settings.means:
+            self._fits_means()
         if self.preparation.start == "file":
             frames = self.preparation.n_replicas
             if settings.packings > frames:
@@ -73,6 +79,20 @@ class RespondFile(StudyFile):
                     f"respond.packings = {settings.packings}: {self.preparation.file} has {frames}."
                 )
         return self
+
+    def _fits_means(self) -> None:
+        """Raise `ValueError` for what single packings alone have."""
+        settings = self.respond
+        for name in ("network", "reach", "relative", "units"):
+            if getattr(settings, name):
+                raise ValueError(f"respond.{name} is for single packings: leave it or means out.")
+        for name in settings.parameters:
+            if "/" in name:
+                raise ValueError(
+                    f"respond.parameters: {name} are other ones in each packing, and have no mean."
+                )
+        if settings.packings < 2:
+            raise ValueError(f"respond.packings = {settings.packings}: a mean needs two at least.")
 
 
 @register_study
@@ -94,6 +114,8 @@ class RespondStudy(RowStudy[RespondFile]):
         """A packing's rank and singular values, and how far linear response carries."""
         settings = self.file.respond
         theta, packing = self._system(item)
+        if settings.means:
+            return {"packing": item, **self._slopes(theta, packing)}
         found = bridge.independence(
             theta,
             packing,
@@ -118,6 +140,25 @@ class RespondStudy(RowStudy[RespondFile]):
         }
         for k in settings.reach:
             out |= self._reached(theta, packing, found, k)
+        return out
+
+    def _slopes(self, theta: bridge.Theta, packing: bridge.Packing) -> dict[str, Any]:
+        """A packing's values, and their derivatives with jump terms where all have them."""
+        settings = self.file.respond
+        features = [bridge.feature(name) for name in settings.features]
+        found = bridge.jacobian(
+            theta,
+            packing,
+            features,
+            settings.parameters,
+            degenerate=settings.degenerate,
+            jump_terms=all(f.has_jump_terms for f in features),
+        )
+        matrix = found.matrix if found.jump_terms is None else found.matrix + found.jump_terms
+        values = row_values(found.values, found.features)
+        out = dict(zip(found.rows, values.tolist(), strict=True))
+        for row, slopes in zip(found.rows, matrix.tolist(), strict=True):
+            out |= {slope_name(row, c): v for c, v in zip(found.columns, slopes, strict=True)}
         return out
 
     def _system(self, item: int) -> tuple[bridge.Theta, bridge.Packing]:
@@ -163,6 +204,8 @@ class RespondStudy(RowStudy[RespondFile]):
     def summary(self, table: "pandas.DataFrame") -> Mapping[str, Any]:
         """As `RowStudy.summary`: ranks, and whether all packings are fully independent."""
         good = table[table["failure"] == ""]
+        if self.file.respond.means:
+            return summarised(good, self.file.preparation.seed)
         most = np.minimum(good["features"], good["parameters"])
         return {
             "features": int(good["features"].iloc[0]),

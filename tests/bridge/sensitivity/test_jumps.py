@@ -35,9 +35,10 @@ def quenched(theta: PairPotential, d: int, n: int, density: float, seed: int) ->
 def jumps_at(theta: PairPotential, packing: Packing, names: list[str]) -> tuple[Jumps, Any]:
     features = [bridge.feature(name) for name in names]
     measured = bridge.measure(theta, packing, [*features, "elastic_tensor"])
-    rows = sum(np.size(measured.values[name]) for name in names)
     tensor = measured.values["elastic_tensor"]
-    return jumps_of(features, theta, measured.response, rows, tensor), measured.response
+    jumps = jumps_of(features, theta, measured.response, tensor)
+    assert jumps is not None
+    return jumps, measured.response
 
 
 def components(theta: PairPotential, packing: Packing) -> np.ndarray:
@@ -68,8 +69,8 @@ class Rearranged(Exception):
 def check_step(theta: PairPotential, packing: Packing) -> None:
     """All diameters are scaled until the pair nearest to a break is there; then it crosses."""
     jumps, found = jumps_at(theta, packing, NAMES)
-    k = int(np.argmin(np.abs(jumps.offset)))
-    pairs, place = found.state.pairs, jumps.pairs[k]
+    k = int(np.argmin(np.abs(jumps.close.offset)))
+    pairs, place = found.state.pairs, jumps.close.pairs[k]
     i, j = int(pairs.i[place]), int(pairs.j[place])
 
     def scaled(x: float) -> tuple[PairPotential, Packing, float]:
@@ -100,8 +101,8 @@ def check_step(theta: PairPotential, packing: Packing) -> None:
     # Soft spheres are listed where they touch alone.
     for side in (touching,) if theta is SOFT else (touching, apart):
         here, _ = jumps_at(*side[:2], NAMES)
-        k = int(np.argmin(np.abs(here.offset)))
-        assert abs(here.offset[k]) < 1e-6
+        k = int(np.argmin(np.abs(here.close.offset)))
+        assert abs(here.close.offset[k]) < 1e-6
         scale = np.abs(here.step[:, k]).max()
         np.testing.assert_allclose(here.step[:, k], gained, rtol=1e-4, atol=1e-6 * scale)
 
@@ -120,11 +121,11 @@ def test_the_gain_is_the_derivative_of_a_weighted_sum_of_distances(
     weight = jumps.density * jumps.step[0]
 
     def distances(theta: Any, state: Any) -> Any:
-        i, j = state.pairs.i[jumps.pairs], state.pairs.j[jumps.pairs]
-        vector = state.positions[j] - state.positions[i] + state.pairs.shift[jumps.pairs]
+        i, j = state.pairs.i[jumps.close.pairs], state.pairs.j[jumps.close.pairs]
+        vector = state.positions[j] - state.positions[i] + state.pairs.shift[jumps.close.pairs]
         parameters = theta.near.of_pairs(state.typeid[i], state.typeid[j])
         sigma = parameters["sigma"]
-        sigma = sigma if sigma.shape == i.shape else sigma[jumps.pairs]
+        sigma = sigma if sigma.shape == i.shape else sigma[jumps.close.pairs]
         return (weight * ((vector**2).sum(axis=1) ** 0.5 - sigma)).sum()
 
     chosen = [by_type(name) for name in theta.arrays()] + [of_strain()]
@@ -154,8 +155,9 @@ def test_another_solver_gives_the_same(solver: str) -> None:
     )
     assert found.solver == "dense" != again.solver
     tensor = bridge.measure(MORSE, packing, ["elastic_tensor"]).values["elastic_tensor"]
-    other = jumps_of([feature], MORSE, again, 1, tensor)
-    order, same = np.argsort(jumps.pairs), np.argsort(other.pairs)
+    other = jumps_of([feature], MORSE, again, tensor)
+    assert other is not None
+    order, same = np.argsort(jumps.close.pairs), np.argsort(other.close.pairs)
     np.testing.assert_allclose(other.density[same], jumps.density[order], rtol=1e-6)
     # Iterations end where the solution is rough, 1e-4 of the load.
     rtol = 1e-8 if solver == "direct" else 1e-2

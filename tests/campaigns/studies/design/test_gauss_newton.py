@@ -8,7 +8,7 @@ import pytest
 
 from amorph import bridge
 from amorph.campaigns.errors import CampaignFileError, DesignError, RecordError
-from amorph.campaigns.studies.design import members
+from amorph.campaigns.studies.design import designs, members
 from amorph.campaigns.studies.design.designs import Design
 from amorph.campaigns.studies.design.gauss_newton import REFUSALS, STUCK
 from amorph.campaigns.studies.design.steps import Step
@@ -122,6 +122,132 @@ def test_two_packings_with_common_parameters() -> None:
     step, _ = ended(design, start)
     assert design.verdict(step).ended == "converged"
     np.testing.assert_allclose(step.each[:, 0], 0.45, atol=1e-3)
+
+
+CONSTANTS = """
+[potential]
+kind = "soft_sphere"
+diameters = [0.8, 0.8, 0.8, 0.8, 1.2, 1.2, 1.2, 1.2]
+stiffness = 1.0
+
+[preparation]
+n_particles = 64
+density = 1.0
+pressure = 0.1
+seed = 4
+tolerance = 1e-13
+
+[design]
+parameters = ["diameters", "stiffness"]
+
+OBJECTIVES
+
+[stop]
+loss = 1e-8
+"""
+
+
+def constants_of_one(changes: dict[int, str], loss: float = 1e-8) -> Design:
+    """The six elastic constants of a packing of soft discs, by 44 parameters."""
+    objectives = [
+        f'[[objective]]\nfeature = "elastic_constants[{k}]"\nchange = "{changes.get(k, "0%")}"'
+        for k in range(6)
+    ]
+    text = CONSTANTS.replace("OBJECTIVES", "\n".join(objectives)).replace("1e-8", repr(loss))
+    return Design(parse_campaign(text, "x"))
+
+
+def test_with_many_parameters_it_goes_around_crossings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One constant by a fifth while five stay: a jump would kick all six."""
+    design = constants_of_one({0: "+20%"})
+    start = design.start()
+    step, steps = ended(design, start, 60)
+    assert design.verdict(step).ended == "converged"
+    wanted = start.each[0] * [1.2, 1, 1, 1, 1, 1]
+    np.testing.assert_allclose(design.target, wanted, rtol=1e-12)
+    np.testing.assert_allclose(step.each[0], wanted, atol=1e-4)
+    crossings = sum(int(s.crossings.sum()) for s in steps)
+
+    # Without the gaps the same steps lead nowhere.
+    def none(order: members.Order, packing: bridge.Packing) -> members.Near:
+        n = {k: len(v) for k, v in order.theta.arrays().items()}
+        return members.Near({k: np.zeros((0, v)) for k, v in n.items()}, np.zeros((6, 0)))
+
+    monkeypatch.setattr(designs, "near_member", none)
+    other, steps = ended(design, start, step.number)
+    assert other.loss > 1e-5
+    assert sum(int(s.crossings.sum()) for s in steps) > crossings
+
+
+def test_before_an_end_holds_pairs_are_moved_away_at_the_same_values() -> None:
+    design = constants_of_one({}, loss=1e-4)
+    start = design.start()  # all that was asked for is there: who goes on knows it does not hold
+    assert start.loss == 0
+    parameters = ["diameters", "stiffness"]
+
+    def room(step: Step) -> np.ndarray:
+        """Each gap, in units of what a probe changes it by."""
+        change = design._optimizer.along(step).change
+        found = bridge.gaps(step.theta, step.packings[0], (), parameters)
+        probe = found.slopes @ np.concatenate([change[name] for name in parameters])
+        return np.abs(found.gap / probe)
+
+    moved = design.advance(start)
+    assert moved.state.across
+    assert moved.accepted
+    assert not moved.crossings.any()
+    assert room(start).min() < 1.5 < room(moved).min()
+    assert np.abs(moved.theta.diameters - start.theta.diameters).max() > 1e-4
+    assert moved.loss < 1e-4
+
+
+def test_a_change_is_from_the_packing_s_own_value_also_when_resumed() -> None:
+    design, _ = begun(0.5)
+    text = CAMPAIGN.replace("target = TARGET", 'change = "-10%"')
+    text = text.replace("DESIGN", "").replace("MORE", "")
+    design = Design(parse_campaign(text, "x"))
+    start = design.start()
+    assert design.target[0] == pytest.approx(0.9 * start.value[0], rel=1e-14)
+    step = design.advance(start)
+    again = Design(parse_campaign(text, "x"))
+    resumed = again.resume(design.frame(step), start.theta)
+    assert again.target[0] == design.target[0]
+    assert checksum(again.frame(again.advance(resumed))) == checksum(
+        design.frame(design.advance(step))
+    )
+    absolute = Design(parse_campaign(text.replace('"-10%"', "0.02"), "x"))
+    start = absolute.start()
+    assert absolute.target[0] == pytest.approx(start.value[0] + 0.02, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("objective", "design", "told"),
+    [
+        ("", "", "give target"),
+        ("target = 0.3\nchange = 0.1", "", "not both"),
+        ("target = inf", "", "finite"),
+        ('change = "20"', "", "per cent as"),
+        ('change = "1.2.3%"', "", "per cent as"),
+        ("change = 0.1", "packings = 2", "several packings"),
+        ("change = 0.1", 'kind = "ensemble"', "from a packing's own value"),
+    ],
+)
+def test_changes_that_cannot_be(objective: str, design: str, told: str) -> None:
+    text = CAMPAIGN.replace("target = TARGET", objective)
+    text = text.replace("DESIGN", design).replace("MORE", "")
+    with pytest.raises(CampaignFileError, match=told):
+        parse_campaign(text, "x")
+
+
+def test_a_frequency_is_an_objective_too() -> None:
+    text = CAMPAIGN.replace('"poisson_ratio"', '"frequencies_3[0]"')
+    text = text.replace("target = TARGET", 'change = "-20%"')
+    design = Design(parse_campaign(text.replace("DESIGN", "").replace("MORE", ""), "x"))
+    start = design.start()
+    step, _ = ended(design, start, 60)
+    assert design.verdict(step).ended == "converged"
+    lowest = bridge.measure(step.theta, step.packings[0], "frequencies_3").values["frequencies_3"]
+    assert lowest[0] == pytest.approx(0.8 * start.value[0], abs=1e-3)
 
 
 def test_the_scales_say_what_a_step_may_change() -> None:

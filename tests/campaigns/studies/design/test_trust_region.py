@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
-from amorph.campaigns.studies.design.trust_region import least_change, within_bounds
+from amorph.campaigns.studies.design.trust_region import (
+    Held,
+    beside,
+    least_change,
+    within_bounds,
+)
 
 SIZES = st.integers(1, 6)
 SEEDS = st.integers(0, 10_000)
@@ -65,3 +70,44 @@ def test_within_bounds_it_is_as_near_as_can_be(rows: int, columns: int, seed: in
         change = within_bounds(jacobian, residual, radius, low, high)
         assert np.all((low <= change) & (change <= high))
         assert np.linalg.norm(change) <= radius * (1 + 1e-9)
+
+
+@given(SIZES, SIZES, st.integers(1, 8), SEEDS)
+def test_what_is_held_counts_in_the_length(rows: int, columns: int, held: int, seed: int) -> None:
+    jacobian, residual = problem(rows, columns, seed)
+    others, _ = problem(held, columns, seed + 1)
+    whole = Held(jacobian, others)
+    for radius in (0.1, 3.0):
+        # In units of the length it is the shortest change, at most 1 long.
+        root = np.linalg.cholesky(np.eye(columns) / radius**2 + others.T @ others).T
+        expected = np.linalg.solve(root, least_change(jacobian @ np.linalg.inv(root), residual, 1))
+        change = whole.change(residual, radius)
+        np.testing.assert_allclose(change, expected, atol=1e-7)
+        assert np.linalg.norm(root @ change) <= 1 + 1e-9
+        assert np.linalg.norm(others @ change) <= 1 + 1e-9
+        assert np.linalg.norm(change) <= radius * (1 + 1e-9)
+        low, high = -np.full(columns, 0.01), np.full(columns, 0.02)
+        change = whole.change(residual, radius, (low, high))
+        assert np.all((low <= change) & (change <= high))
+        assert np.linalg.norm(root @ change) <= 1 + 1e-9
+    assert np.array_equal(whole.change(residual, 0.0), np.zeros(columns))
+
+
+@given(st.integers(1, 3), st.integers(1, 2), SEEDS)
+def test_beside_the_values_stay(rows: int, others: int, seed: int) -> None:
+    columns = 8
+    jacobian, _ = problem(rows, columns, seed)
+    slopes, by = problem(others, columns, seed + 1)
+    none = np.zeros((0, columns))
+    free = (np.full(columns, -np.inf), np.full(columns, np.inf))
+    change = beside(jacobian, (slopes, by), 1e6, none, free)
+    np.testing.assert_allclose(jacobian @ change, 0.0, atol=1e-8)
+    np.testing.assert_allclose(slopes @ change, by, atol=1e-6)
+    assert np.linalg.norm(beside(jacobian, (slopes, by), 0.01, none, free)) <= 0.01 * (1 + 1e-9)
+    # Within bounds too; those that are fixed stay.
+    low, high = -np.full(columns, 0.1), np.full(columns, 0.1)
+    low[0] = high[0] = 0.0
+    change = beside(jacobian, (slopes, by), 1e6, none, (low, high))
+    assert change[0] == 0
+    assert np.all((low <= change) & (change <= high))
+    np.testing.assert_allclose(jacobian @ change, 0.0, atol=1e-8)
