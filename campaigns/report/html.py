@@ -16,6 +16,7 @@ __all__ = ["badge", "document", "figure", "guarded", "number", "problem", "table
 STATUS = {
     "converged": "converged",
     "step_limit": "stopped at the step limit",
+    "out_of_reach": "out of reach",
     "done": "done",
     "failed": "failed",
     "running": "unfinished",
@@ -120,6 +121,7 @@ pre { background: #f5f7f9; padding: .9rem 1.1rem; overflow-x: auto; font-size: .
 .badge.converged, .badge.done { background: #d3ece4; color: #00543d; }
 .badge.failed { background: #f7dccb; color: #7a3300; }
 .badge.step_limit, .badge.running, .badge.stopped { background: #fbebc8; color: #664700; }
+.badge.out_of_reach { background: #fbebc8; color: #664700; }
 """
 
 

@@ -35,7 +35,8 @@ class TaskStatus:
         ``waiting``, ``running``, ``killed`` (it has not ended, and no process is at work on it),
         ``silent`` (that cannot be known, as another machine was, and nothing came for ten minutes),
         ``stopped`` (by a signal, its limit or Ctrl-C), ``failed``, or how its study says that it
-        has ended: a design ``converged`` or ``step_limit``, a table of rows ``done``. A killed or
+        has ended: a design ``converged``, ``out_of_reach`` or ``step_limit``, a table of rows
+        ``done``. A killed or
         stopped run goes on with ``--resume``.
     done, total:
         What is safe on disk, and how much there is at most, in the study's units.

@@ -137,6 +137,8 @@ class Design:
         if self._optimizer.arrived(step):
             return Verdict("converged")
         ended = "step_limit" if at_limit else None
+        if self._optimizer.out_of_reach(step):
+            ended = "out_of_reach"
         below = threshold is not None and step.loss < threshold
         # Where nothing was taken, the last verdict stands: what is below does not hold.
         if not below or not (step.accepted or at_limit):
@@ -165,7 +167,7 @@ class Design:
 
     def reason(self, step: Step) -> str:
         """Why a step may be as far as its optimiser comes; empty where there is nothing to say."""
-        return self._optimizer.reason(step)
+        return self._optimizer.out_of_reach(step) or self._optimizer.reason(step)
 
     def _changed(
         self, theta: bridge.PairPotential, change: Arrays, part: float

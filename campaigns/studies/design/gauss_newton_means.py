@@ -38,6 +38,9 @@ SURPRISING, MISSED = 2.0, 0.5
 LEAST = 1e-12
 # So many steps are kept.
 MOST = 64
+# Targets are out of reach where after so many steps means are off by so many of their errors, and
+# no change within bounds promises more than this part of the way.
+SETTLED, CERTAIN, NOTHING = 12, 4.0, 0.05
 # Of common starts the noise is the same at every step: it is no part of the differences.
 COMMON_NOISE = 0.1
 
@@ -234,6 +237,45 @@ class MeanGaussNewtonOptimizer(ScaledOptimizer[Learned]):
             return False
         found = self._estimate(self._known(step), step)
         return bool(np.all(np.abs(found.mean - self.target) + 2.0 * found.error <= asked))
+
+    def out_of_reach(self, step: Step) -> str:
+        """As `Optimizer.out_of_reach`: where no change within bounds brings the means nearer.
+
+        It takes some steps, and means that are off by more than their errors.
+        """
+        known = self._known(step)
+        if len(known.at) < SETTLED or not step.accepted:
+            return ""
+        found = self._estimate(known, step)
+        residual, error = self.weight * (found.mean - self.target), self.weight * found.error
+        length = float(np.linalg.norm(residual))
+        if length <= CERTAIN * float(np.linalg.norm(error)):
+            return ""
+        jacobian = self.weight[:, None] * found.slope
+        low, high = self.room(step.theta)
+        change = within_bounds(jacobian, residual, LARGEST, low, high)
+        if length - float(np.linalg.norm(residual + jacobian @ change)) > NOTHING * length:
+            return ""
+        means = ", ".join(
+            f"{o.feature} {m:.4g} ± {e:.2g} in place of {t:.4g}"
+            for o, m, e, t in zip(
+                self.campaign.objective, found.mean, found.error, self.target, strict=True
+            )
+        )
+        at = [
+            f"{name}[{self.campaign.components(name)[k]}]"
+            for name, values in self.free.places.items()
+            for k, place in enumerate(values)
+            if place >= 0
+            and any(
+                step.theta.arrays()[name][k] == bound for bound in self.campaign.bounds_of(name)
+            )
+        ]
+        return (
+            f"No change of the parameters within their bounds brings the means nearer: {means}"
+            + (f", with {', '.join(at)} at a bound" if at else "")
+            + ". Other parameters, wider bounds or another start may."
+        )
 
     def told(self, step: Step) -> dict[str, Any]:
         """As `Optimizer.told`."""

@@ -97,6 +97,13 @@ class Optimizer(ABC, Generic[State]):
         """Whether the rule itself knows that a step has what was asked for (`stop.error`)."""
         return False
 
+    def out_of_reach(self, step: Step) -> str:
+        """Why the targets cannot be reached from a step, in words; empty where that is not known.
+
+        A design ends there.
+        """
+        return ""
+
     def told(self, step: Step) -> dict[str, Any] | None:
         """The rule's estimates at a step, for JSON; None where they are what was measured."""
         return None

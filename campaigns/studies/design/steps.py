@@ -82,8 +82,9 @@ class Step:
 class Verdict:
     """Whether a design ends with a step.
 
-    `ended` is ``converged``, ``step_limit``, or None while there is more to do; `confirmation` says
-    whether a loss below the threshold holds, and is None where the loss is not below it.
+    `ended` is ``converged``, ``step_limit``, ``out_of_reach``, or None while there is more to do;
+    `confirmation` says whether a loss below the threshold holds, and is None where the loss is not
+    below it.
     """
 
     ended: str | None

@@ -140,7 +140,7 @@ class DesignStudy(Study[Campaign]):
                 record.publish()
         message, self._confirmation = _told(verdict, design)
         self._estimate = design.estimated(step)
-        if verdict.ended == "step_limit":
+        if verdict.ended in ("step_limit", "out_of_reach"):
             message = " ".join(filter(None, (message, design.reason(step))))
         return End(verdict.ended, message)
 
@@ -298,7 +298,9 @@ def _is_final(outcome: Mapping[str, Any], step: Step, campaign: Campaign) -> boo
         return False
     if outcome.get("error") != campaign.stop.error:
         return False
-    return outcome["status"] == "converged" or step.number >= campaign.stop.steps
+    if outcome["status"] in ("converged", "out_of_reach"):
+        return True
+    return step.number >= campaign.stop.steps
 
 
 def _told(verdict: Verdict, design: Design) -> tuple[str, dict[str, Any] | None]:

@@ -10,7 +10,7 @@ from amorph import bridge
 from amorph.campaigns.errors import CampaignFileError, DesignError
 from amorph.campaigns.studies.design import designs
 from amorph.campaigns.studies.design.designs import Design
-from amorph.campaigns.studies.design.gauss_newton_means import MOST, Known, estimate
+from amorph.campaigns.studies.design.gauss_newton_means import MOST, SETTLED, Known, estimate
 from amorph.campaigns.studies.design.steps import Step
 from amorph.campaigns.studies.design.validation import summary
 from amorph.campaigns.studies.files import parse_campaign
@@ -123,6 +123,20 @@ def test_it_ends_where_the_mean_is_known_to_be_as_asked() -> None:
         fresh += [m.value[0] for m in map_fresh(order, range(12))]
     error = np.hypot(np.std(fresh) / np.sqrt(len(fresh)), told["error"][0])
     assert abs(np.mean(fresh) - 0.42) < 3 * error
+
+
+def test_it_ends_where_the_target_is_out_of_reach() -> None:
+    bounds = "bounds.diameters = [0.79, 1.0]\nbounds.binding = [0.09, 0.11]"
+    design = Design(campaign(0.9, bounds, stop="steps = 60"))
+    step, verdict = ended(design)
+    assert verdict.ended == "out_of_reach"
+    assert SETTLED - 1 <= step.number < 40
+    told = design.reason(step)
+    assert "within their bounds brings the means nearer: pressure 0." in told
+    assert "in place of 0.9, with diameters[" in told
+    # One that is met is in reach, however often it is asked.
+    other = Design(campaign(0.42, stop="steps = 25"))
+    assert ended(other)[1].ended == "step_limit"
 
 
 def map_fresh(order: Any, replicas: range) -> list[Any]:
