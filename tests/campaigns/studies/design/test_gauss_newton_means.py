@@ -126,14 +126,14 @@ def test_it_ends_where_the_mean_is_known_to_be_as_asked() -> None:
 
 
 def test_it_ends_where_the_target_is_out_of_reach() -> None:
-    bounds = "bounds.diameters = [0.79, 1.0]\nbounds.binding = [0.09, 0.11]"
+    bounds = 'held.diameters = ["A"]\nbounds.diameters = [0.79, 1.0]\nbounds.binding = [0.09, 0.11]'
     design = Design(campaign(0.9, bounds, stop="steps = 60"))
     step, verdict = ended(design)
     assert verdict.ended == "out_of_reach"
     assert SETTLED - 1 <= step.number < 40
     told = design.reason(step)
     assert "within their bounds brings the means nearer: pressure 0." in told
-    assert "in place of 0.9, with diameters[" in told
+    assert "in place of 0.9, with diameters[B], binding[" in told
     # One that is met is in reach, however often it is asked.
     other = Design(campaign(0.42, stop="steps = 25"))
     assert ended(other)[1].ended == "step_limit"
