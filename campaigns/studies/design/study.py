@@ -10,6 +10,7 @@ import numpy as np
 
 from amorph.handover import AmorphError, GSDReader
 
+from ...errors import DesignError
 from ...store.durable import remove_partials
 from ...store.manifest import lines_in
 from ...store.parts import rows_finished
@@ -69,6 +70,7 @@ class DesignStudy(Study[Campaign]):
         self._design: Design | None = None
         self._confirmation: Mapping[str, Any] | None = None
         self._estimate: Mapping[str, Any] | None = None
+        self._unvalidated = ""
 
     @property
     def label(self) -> str:
@@ -142,6 +144,7 @@ class DesignStudy(Study[Campaign]):
         self._estimate = design.estimated(step)
         if verdict.ended in ("step_limit", "out_of_reach"):
             message = " ".join(filter(None, (message, design.reason(step))))
+        message = " ".join(filter(None, (message, self._unvalidated)))
         return End(verdict.ended, message)
 
     def _checked(self, step: Step, work: Work) -> Verdict:
@@ -157,17 +160,12 @@ class DesignStudy(Study[Campaign]):
                 info = f"validation: {done} of {total} packings"
                 work.progress(step.number, self.file.stop.steps, info)
 
-            where = self.task.directory
-            validate(
-                where,
-                self._design.campaign,
-                k,
-                step.number,
-                step.theta,
-                work.team,
-                tell,
-                name=self.label,
-            )
+            campaign = self._design.campaign
+            where = (self.task.directory, campaign, k, step.number, step.theta)
+            try:
+                validate(*where, work.team, tell, name=self.label)
+            except DesignError as error:  # the design stands, whatever fresh packings are like
+                self._unvalidated = str(error)
         return verdict
 
     def close(self) -> None:

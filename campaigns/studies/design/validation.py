@@ -149,6 +149,7 @@ def validate(
         measured = [row for row in rows if not row["failure"]]
         if len(measured) < 2:
             why = next(row["failure"] for row in rows if row["failure"])
+            parts.remove()
             raise DesignError(
                 f"validation at step {step}: {len(measured)} of {len(rows)} packings could be "
                 f"measured, and an error needs two at least. The first failed because of {why}"

@@ -132,6 +132,22 @@ def test_a_validation_of_which_nothing_could_be_measured_says_why(
     with pytest.raises(DesignError, match=told):
         validate(tmp_path, design.campaign, 0, 0, step.theta, OneRank())
     assert not (tmp_path / "validation.json").exists()
+    # What was found of the packings stays, under its final name.
+    assert [p.name for p in tmp_path.iterdir()] == ["validation-0-0.csv"]
+
+
+def test_a_design_stands_whatever_fresh_packings_are_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(order: members.Order, replica: int) -> tuple[list[float | None], str]:
+        return [None], f"NotAMinimumError: {replica} is torn"
+
+    monkeypatch.setattr("amorph.campaigns.studies.design.validation.fresh_value", failing)
+    text = CAMPAIGN + "[stop]\nsteps = 2\n"
+    (outcome,) = run_campaign(parse_campaign(text, "x"), text, tmp_path / "run")
+    assert outcome["status"] in ("converged", "step_limit")
+    assert "0 of 3 packings could be measured" in outcome["message"]
+    assert "0 is torn" in outcome["message"]
 
 
 def test_differences_that_are_not_known_are_null() -> None:
