@@ -550,3 +550,23 @@ def test_modes_colour_each_particle_by_its_own_value() -> None:
         k = int(np.argmin(np.linalg.norm(centres - place, axis=1)))
         np.testing.assert_allclose([u, v], 1.2 * arrow[k])
     assert axes.get_title() == "mode 0"
+
+
+def test_of_hundreds_of_parameters_no_names_are_written(recwarn: pytest.WarningsRecorder) -> None:
+    rng = np.random.default_rng(1)
+    labels = [f"{a}-{b}" for a in range(32) for b in range(a, 32)]
+    designs = [
+        {
+            "target": [0.1 * k, 0.2, 0.3],
+            "feature": ["bulk_modulus", "shear_modulus", "pressure"],
+            "parameters": {"stiffness": rng.uniform(0.5, 1.5, len(labels)).tolist()},
+            "components": {"stiffness": labels},
+        }
+        for k in range(30)
+    ]
+    figure = drawings.trained(designs)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert axes.get_legend() is None
+    assert sum(len(line.get_xdata()) for line in axes.lines) == 30 * len(labels)
+    assert not [w for w in recwarn if "layout" in str(w.message)]

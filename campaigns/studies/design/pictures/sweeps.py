@@ -7,6 +7,7 @@ differentiation" (Commun. Mater. 5 (2024)).
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from amorph.handover import InputError
 
 from ....pictures.style import BLACK, GREY, SERIES, draw_interval, outside_legend, styled
-from .traces import MAX_PANELS, PARAMETERS
+from .traces import MAX_NAMED, MAX_PANELS, PARAMETERS
 
 if TYPE_CHECKING:
     from ..localisation import Localisation
@@ -352,7 +353,7 @@ def trained(designs: Designs) -> Figure:
             handles.append(Line2D([], [], color=colour, marker=mark, ms=3.5, lw=1.0, label=label))
             if apart:
                 axes.set_title(label, fontsize=10)
-        if not apart:
+        if not apart and len(handles) <= MAX_NAMED:
             many = len(handles) > 8
             small: dict[str, Any] = {"fontsize": 7, "labelspacing": 0.2, "ncols": 2} if many else {}
             outside_legend(row[0], handles, **small)
@@ -361,12 +362,15 @@ def trained(designs: Designs) -> Figure:
         row[0].set_ylabel(PARAMETERS.get(name, name))
     for axes in grid[-1]:
         if not single:
+            if len(targets[0]) > 2 or len(targets) > MAX_NAMED:
+                continue  # no room for their numbers
             texts = [", ".join(f"{v:.4g}" for v in t) for t in targets]
             axes.set_xticks(list(stand.values()), texts, rotation=40, ha="right")
     for column in grid.T:
         lowest = [axes for axes in column if axes.axison][-1]
         lowest.tick_params(labelbottom=True)
-        lowest.set_xlabel(f"target: {feature}")
+        told = f"set of targets, in ascending order: {feature}"
+        lowest.set_xlabel(f"target: {feature}" if len(targets[0]) <= 2 else fill(told, 70))
     return figure
 
 

@@ -222,6 +222,10 @@ def _power(value: float) -> str:
     return f"{value:.2g}"
 
 
+# More types or pairs than this are lines of one colour, without a name each.
+MAX_NAMED = 24
+
+
 def _draw_parameter(axes: Axes, history: History, name: str) -> None:
     """A parameter by type or pair; where its components lie far apart, how each has changed."""
     values = history.parameters[name]
@@ -230,7 +234,12 @@ def _draw_parameter(axes: Axes, history: History, name: str) -> None:
     apart = largest_change > 0 and np.ptp(start) > 3 * largest_change
     relative = bool(apart and start.min() > 0)
     shown = 100 * (values / start - 1) if relative else values
-    for k, label in enumerate(history.labels(name)):
+    labels = history.labels(name)
+    if len(labels) > MAX_NAMED:
+        axes.plot(history.step, shown, color=SERIES[0], lw=0.6, alpha=0.35)
+        axes.plot([], [], color=SERIES[0], lw=0.6, label=f"{len(labels)} of them")
+        labels = []
+    for k, label in enumerate(labels):
         # What coincides shows through: dashes, and no markers, over the first of them.
         same = sum(np.allclose(shown[:, k], shown[:, j], rtol=1e-6) for j in range(k))
         axes.plot(
