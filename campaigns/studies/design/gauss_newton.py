@@ -243,20 +243,20 @@ class GaussNewtonOptimizer(ScaledOptimizer[Region]):
             change = Held(jacobian, rows).change(residual, radius, bounds)
             return change, length - float(np.linalg.norm(residual + jacobian @ change))
 
-        def beside(most: float) -> Vector:
+        def weighed(most: float) -> Vector:
             return (np.minimum(gaps.jumps, most) / most)[:, None]
 
         if not length > 0:
             return np.zeros(jacobian.shape[1]), 0.0
         if len(residual) == 1:
-            return tried(beside(length))
+            return tried(weighed(length))
         free, whole = tried(0.0)
         if not whole > NEGLIGIBLE * length:
             return free, whole
-        change, gain = tried(beside(whole))
+        change, gain = tried(weighed(whole))
         if gain >= WORTH * min(whole, PATIENCE * length):
             return change, gain
-        return tried(beside(length))
+        return tried(weighed(length))
 
     def _gaps(self, near: Sequence[Near]) -> Gaps:
         """Of all packings' pairs near to where u'' jumps, by the free numbers in their scales."""
