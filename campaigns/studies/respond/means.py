@@ -129,7 +129,10 @@ def slopes_in(table: "pandas.DataFrame") -> tuple[list[str], list[str], Array]:
     names = [c for c in table.columns if c.startswith("d ") and table[c].notna().all()]
     pairs = [name.removeprefix("d ").split(" / d ") for name in names]
     rows, columns = (list(dict.fromkeys(part)) for part in zip(*pairs, strict=True))
-    values = np.array(table[names], dtype=float).reshape(len(table), len(rows), len(columns))
+    # By name: of several systems together, columns come in another order.
+    values = np.array(
+        [[table[slope_name(row, column)] for column in columns] for row in rows], dtype=float
+    ).transpose(2, 0, 1)
     features = [row.partition("[")[0] for row in rows]
     for name in dict.fromkeys(features):
         of = np.array([f == name for f in features])

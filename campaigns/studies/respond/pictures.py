@@ -41,8 +41,8 @@ def pictures(table: "pandas.DataFrame") -> Mapping[str, tuple[Figure, str]]:
             "means": (
                 means(by),
                 "The singular values of the Jacobian of means, with their standard errors, in "
-                "colour; grey dots: those of single packings. Noise alone may be as large as the "
-                "grey bar.",
+                "colour; grey, beside: those of single packings, medians with what holds nine of "
+                "ten. Noise alone may be as large as the grey bar across.",
             )
         }
     out = {
@@ -134,9 +134,10 @@ def means(by: "Mapping[str, pandas.DataFrame]") -> Figure:
             continue
         _, _, slopes = slopes_in(good)
         single = np.linalg.svd(slopes, compute_uv=False)
-        axes.plot(
-            np.full(single.size, k + 0.2), single.ravel(), ".", color=GREY, ms=2, alpha=0.3, mew=0
-        )
+        beside = k + 0.12 + 0.25 * np.linspace(0.0, 1.0, single.shape[1])
+        low, middle, high = np.quantile(single, [0.05, 0.5, 0.95], axis=0)
+        axes.vlines(beside, low, high, color=GREY, lw=0.8)
+        axes.plot(beside, middle, ".", color=GREY, ms=4, mew=0)
         found = mean_response(slopes)
         place = np.full(len(found.susceptibilities), float(k))
         axes.errorbar(

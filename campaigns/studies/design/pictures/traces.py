@@ -238,7 +238,7 @@ def _draw_parameter(axes: Axes, history: History, name: str) -> None:
     if len(labels) > MAX_NAMED:
         axes.plot(history.step, shown, color=SERIES[0], lw=0.6, alpha=0.35)
         axes.plot([], [], color=SERIES[0], lw=0.6, label=f"{len(labels)} of them")
-        labels = []
+        labels = ()
     for k, label in enumerate(labels):
         # What coincides shows through: dashes, and no markers, over the first of them.
         same = sum(np.allclose(shown[:, k], shown[:, j], rtol=1e-6) for j in range(k))

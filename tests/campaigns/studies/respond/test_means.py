@@ -9,7 +9,7 @@ import pytest
 from amorph import bridge
 from amorph.campaigns.errors import CampaignFileError
 from amorph.campaigns.studies.files import parse_campaign
-from amorph.campaigns.studies.respond.means import mean_response, slopes_in
+from amorph.campaigns.studies.respond.means import mean_response, slope_name, slopes_in
 from amorph.campaigns.studies.running import run_campaign
 
 CAMPAIGN = """
@@ -57,6 +57,17 @@ def test_identical_packings_have_no_noise() -> None:
     assert found.rank == 1
     assert found.noise < 1e-12
     assert np.all(found.errors < 1e-12)
+
+
+def test_columns_are_known_by_their_names() -> None:
+    slopes = np.arange(12.0).reshape(2, 2, 3) + 1
+    names = [slope_name(row, column) for row in ("a", "b[0]") for column in "xyz"]
+    table = pandas.DataFrame(slopes.reshape(2, 6), columns=names)
+    rows, columns, found = slopes_in(table[[names[k] for k in (3, 0, 1, 4, 5, 2)]])
+    assert sorted(rows) == ["a", "b[0]"]
+    for r, row in enumerate(rows):
+        for c, column in enumerate(columns):
+            np.testing.assert_array_equal(found[:, r, c], table[slope_name(row, column)])
 
 
 def test_a_study_of_means(tmp_path: Path) -> None:
