@@ -92,11 +92,11 @@ def _jumps(kind: Any, parameters: Any, at: Any) -> Array:
     return curvature_jumps(kind, parameters, at)
 
 
-def check_jump_terms(features: Sequence[Feature]) -> None:
-    """Raise `FeatureError` for features whose steps are not known, those of vibrational modes."""
+def check_jump_terms(features: Sequence[Feature], cure: str) -> None:
+    """Raise `FeatureError`, with a cure, for features whose steps are not known."""
     for f in features:
         if not f.has_jump_terms:
-            raise FeatureError(f"{f.name}: frequencies have no jump terms: leave jump_terms out.")
+            raise FeatureError(f"{f.name}: frequencies have no jump terms: {cure}")
 
 
 def close_pairs(

@@ -33,6 +33,8 @@ Array = NDArray[np.float64]
 
 # Pairs are listed up to so many of the smallest diameter beyond the cutoff.
 MARGIN = 0.1
+# Pairs of each break, if not said: what is held grows with their number and the packing's size.
+MOST = 512
 # Rows of derivatives that are held for all pairs at once.
 CHUNK = 256
 
@@ -98,7 +100,7 @@ def gaps(
         As `amorph.bridge.jacobian` takes it.
     number:
         Of each distance at which u'' jumps, how many of the nearest pairs; by default as many as
-        there are particles. What does not count: pairs of rattlers, those farther beyond the cutoff
+        there are particles, 512 at most. What does not count: pairs of rattlers, those farther beyond the cutoff
         than a tenth of the smallest diameter (less where the box has no room), and jumps of less
         than a hundredth of the stiffest pair's u''. Springs have none.
 
@@ -119,13 +121,13 @@ def gaps(
     >>> ends[ends > 0].min()
     """
     check(theta=theta, packing=packing)
-    most = packing.n_particles if number is None else count("number", number)
+    most = min(packing.n_particles, MOST) if number is None else count("number", number)
     chosen = choices(with_respect_to, theta)
     for choice in chosen:
         choice.check(theta, packing)
     wanted = features_of("features", features)
     check_features(packing, wanted)
-    check_jump_terms(wanted)
+    check_jump_terms(wanted, "leave it out: its steps are not known.")
     near, reach = theta.near, 0.0
     if near is not None:
         reach = near.longest_cutoff() + MARGIN * near.size_range()[0]

@@ -95,7 +95,7 @@ def jumps_of(
 
     Raises `FeatureError` for features of vibrational modes.
     """
-    check_jump_terms(features)
+    check_jump_terms(features, "leave jump_terms out.")
     state = found.state
     if theta.near is None or tensor is None:
         return None
