@@ -100,9 +100,9 @@ def gaps(
         As `amorph.bridge.jacobian` takes it.
     number:
         Of each distance at which u'' jumps, how many of the nearest pairs; by default as many as
-        there are particles, 512 at most. What does not count: pairs of rattlers, those farther beyond the cutoff
-        than a tenth of the smallest diameter (less where the box has no room), and jumps of less
-        than a hundredth of the stiffest pair's u''. Springs have none.
+        there are particles, 512 at most. What does not count: pairs of rattlers, those farther
+        beyond the cutoff than a tenth of the smallest diameter (less where the box has no room),
+        and jumps of less than a hundredth of the stiffest pair's u''. Springs have none.
 
     Raises
     ------
