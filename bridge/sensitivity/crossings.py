@@ -76,8 +76,9 @@ class Crossings:
         """∂r/∂R of each pair, (m, N, d)."""
         m, d = self.vector.shape
         pull = np.zeros((m, n_particles, d))
-        pull[np.arange(m), self.second] += self.unit
-        pull[np.arange(m), self.first] -= self.unit
+        unit = self.unit
+        pull[np.arange(m), self.second] += unit
+        pull[np.arange(m), self.first] -= unit
         return pull
 
     def stretch(self) -> NDArray[np.float64]:

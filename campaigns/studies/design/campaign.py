@@ -108,7 +108,7 @@ class Objective(Table):
         return self
 
     def _part(self) -> float:
-        """What a change in per cent is of the value; raises `ValueError` for another text."""
+        """A change in per cent as a part of the value; raises `ValueError` for another text."""
         found = re.fullmatch(r"\s*([-+]?[0-9.]+)\s*%\s*", str(self.change))
         try:
             if found is None:
@@ -121,17 +121,16 @@ class Objective(Table):
 
     @property
     def asked(self) -> str:
-        """What is asked for, in words."""
+        """The target or the change, in words."""
         if self.change is None:
             return f"{self.target:g}"
         return self.change if isinstance(self.change, str) else f"{self.change:+g}"
 
-    def reached_from(self, value: float) -> "Objective":
-        """The objective with the target that it has for a packing of some value."""
+    def target_from(self, value: float) -> float:
+        """The target for a packing of some value."""
         if self.change is None:
-            return self
-        by = self._part() * value if isinstance(self.change, str) else self.change
-        return self.model_copy(update={"target": value + by})
+            return self.target
+        return value + (self._part() * value if isinstance(self.change, str) else self.change)
 
 
 class Schedule(Table):
@@ -340,14 +339,13 @@ class Campaign(StudyFile):
 
     def from_values(self, values: Sequence[float]) -> "Campaign":
         """The campaign with the targets that it has for a packing of these values."""
-        new = [o.reached_from(v) for o, v in zip(self.objective, values, strict=True)]
-        return self.model_copy(update={"objective": new})
+        targets = [o.target_from(v) for o, v in zip(self.objective, values, strict=True)]
+        return self.to_targets(targets)
 
     def to_targets(self, targets: Sequence[float]) -> "Campaign":
         """The campaign with targets that are known."""
         new = [
-            o.model_copy(update={"target": float(t)})
-            for o, t in zip(self.objective, targets, strict=True)
+            o.model_copy(update={"target": t}) for o, t in zip(self.objective, targets, strict=True)
         ]
         return self.model_copy(update={"objective": new})
 

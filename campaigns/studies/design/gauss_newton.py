@@ -238,25 +238,27 @@ class GaussNewtonOptimizer(ScaledOptimizer[Region]):
         """
         length = float(np.linalg.norm(residual))
 
-        def tried(weight: Vector | float) -> tuple[Vector, float]:
-            rows = weight * gaps.slopes
-            change = Held(jacobian, rows).change(residual, radius, bounds)
-            return change, length - float(np.linalg.norm(residual + jacobian @ change))
+        def gained(change: Vector) -> float:
+            return length - float(np.linalg.norm(residual + jacobian @ change))
 
-        def weighed(most: float) -> Vector:
-            return (np.minimum(gaps.jumps, most) / most)[:, None]
+        def tried(most: float) -> tuple[Vector, float]:
+            weight = np.minimum(gaps.jumps, most) / most
+            held = Held(jacobian, weight[:, None] * gaps.slopes)
+            change = held.change(residual, radius, bounds)
+            return change, gained(change)
 
         if not length > 0:
             return np.zeros(jacobian.shape[1]), 0.0
         if len(residual) == 1:
-            return tried(weighed(length))
-        free, whole = tried(0.0)
+            return tried(length)
+        free = within_bounds(jacobian, residual, radius, *bounds)  # no gap held
+        whole = gained(free)
         if not whole > NEGLIGIBLE * length:
             return free, whole
-        change, gain = tried(weighed(whole))
+        change, gain = tried(whole)
         if gain >= WORTH * min(whole, PATIENCE * length):
             return change, gain
-        return tried(weighed(length))
+        return tried(length)
 
     def _gaps(self, near: Sequence[Near]) -> Gaps:
         """Of all packings' pairs near to where u'' jumps, by the free numbers in their scales."""

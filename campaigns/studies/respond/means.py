@@ -67,7 +67,7 @@ class MeanResponse:
 
     @property
     def noise(self) -> float:
-        """What the largest singular value of noise alone stays below, 19 times of 20."""
+        """The largest singular value of noise alone: it stays below this, 19 times of 20."""
         return _noise(self.drawn - self.mean)
 
     @property
@@ -142,7 +142,7 @@ def slopes_in(table: "pandas.DataFrame") -> tuple[list[str], list[str], Array]:
 
 
 def summarised(table: "pandas.DataFrame", seed: int) -> dict[str, Any]:
-    """What a table of packings' derivatives says of their means, for JSON.
+    """The summary of a table of packings' derivatives: their means' response, for JSON.
 
     Raises `InputError` where fewer than two packings have a row.
     """

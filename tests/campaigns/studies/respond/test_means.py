@@ -1,6 +1,7 @@
 """The Jacobian of means: what it is the derivative of, its rank, and who cannot have one."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -9,6 +10,7 @@ import pytest
 from amorph import bridge
 from amorph.campaigns.errors import CampaignFileError
 from amorph.campaigns.studies.files import parse_campaign
+from amorph.campaigns.studies.preparing import packing_of
 from amorph.campaigns.studies.respond.means import mean_response, slope_name, slopes_in
 from amorph.campaigns.studies.running import run_campaign
 
@@ -92,10 +94,8 @@ def test_a_study_of_means(tmp_path: Path) -> None:
     np.testing.assert_allclose(slopes[3], found.matrix + found.jump_terms, rtol=1e-9)
 
 
-def file_packing(file: object, replica: int) -> tuple[bridge.Theta, bridge.Packing]:
-    from amorph.campaigns.studies.preparing import packing_of
-
-    return packing_of(file.potential, file.preparation, replica)  # type: ignore[attr-defined]
+def file_packing(file: Any, replica: int) -> tuple[bridge.Theta, bridge.Packing]:
+    return packing_of(file.potential, file.preparation, replica)
 
 
 @pytest.mark.parametrize(
