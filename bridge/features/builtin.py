@@ -1,23 +1,17 @@
 """The features that come with Amorph, by name."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
+
+from jax import Array
 
 from ..errors import FeatureError
 from ..matter.mechanics import energy_of, pressure_of, stress_of
 from ..matter.neighbours import FIRST_SHELL_SHARP, WITHIN_LARGEST_DIAMETER
+from . import moduli
 from .contact_numbers import coordination_feature, coordination_of
-from .elasticity import (
-    anisotropy_of,
-    bulk_modulus_of,
-    elastic_constants_of,
-    elastic_tensor_of,
-    lowest_modulus_of,
-    poisson_ratio_of,
-    shear_modulus_of,
-    stress_components_of,
-    youngs_moduli_of,
-    youngs_modulus_of,
-)
+from .elasticity import elastic_tensor_of, of_tensor, stress_components_of
 from .order import bond_order_feature
 from .registry import Feature, register, register_family
 from .steinhardt import steinhardt_feature
@@ -31,45 +25,46 @@ __all__ = [
     "elastic_tensor",
     "lowest_modulus",
     "poisson_ratio",
+    "poisson_ratios",
     "pressure",
     "psi_8",
     "psi_8_sharp",
+    "shear_moduli",
     "shear_modulus",
     "stress_components",
     "youngs_moduli",
     "youngs_modulus",
 ]
 
-poisson_ratio = register(
-    Feature(
-        "poisson_ratio",
-        poisson_ratio_of,
-        describe="Poisson's ratio ν",
-        bounds={2: (-1.0, 1.0), 3: (-1.0, 0.5)},
-        symbol="ν",
-        units="1",
-        stationary=True,
-    )
+_MODULUS = "energy / length^d"
+
+
+def _elastic(name: str, function: Callable[[Array], Array], **said: Any) -> Feature:
+    """The feature of a function of the elastic tensor."""
+    return register(Feature(name, of_tensor(function), of_tensor=function, stationary=True, **said))
+
+
+poisson_ratio = _elastic(
+    "poisson_ratio",
+    moduli.poisson_ratio,
+    describe="Poisson's ratio ν",
+    bounds={2: (-1.0, 1.0), 3: (-1.0, 0.5)},
+    symbol="ν",
+    units="1",
 )
-bulk_modulus = register(
-    Feature(
-        "bulk_modulus",
-        bulk_modulus_of,
-        describe="bulk modulus B",
-        symbol="B",
-        units="energy / length^d",
-        stationary=True,
-    )
+bulk_modulus = _elastic(
+    "bulk_modulus",
+    moduli.bulk_modulus,
+    describe="bulk modulus B",
+    symbol="B",
+    units=_MODULUS,
 )
-shear_modulus = register(
-    Feature(
-        "shear_modulus",
-        shear_modulus_of,
-        describe="shear modulus G",
-        symbol="G",
-        units="energy / length^d",
-        stationary=True,
-    )
+shear_modulus = _elastic(
+    "shear_modulus",
+    moduli.shear_modulus,
+    describe="shear modulus G",
+    symbol="G",
+    units=_MODULUS,
 )
 pressure = register(
     Feature(
@@ -77,7 +72,7 @@ pressure = register(
         pressure_of,
         describe="pressure p",
         symbol="p",
-        units="energy / length^d",
+        units=_MODULUS,
         stationary=True,
     )
 )
@@ -88,7 +83,7 @@ _stress = register(
         scalar=False,
         describe="stress",
         symbol="σ_ij",
-        units="energy / length^d",
+        units=_MODULUS,
         stationary=True,
     )
 )
@@ -99,65 +94,68 @@ elastic_tensor = register(
         scalar=False,
         describe="elastic tensor",
         symbol="C_ijkl",
-        units="energy / length^d",
+        units=_MODULUS,
         stationary=True,
     )
 )
-lowest_modulus = register(
-    Feature(
-        "lowest_modulus",
-        lowest_modulus_of,
-        describe="smallest eigenvalue of the elastic tensor",
-        symbol="c_1",
-        units="energy / length^d",
-        stationary=True,
-    )
+lowest_modulus = _elastic(
+    "lowest_modulus",
+    moduli.lowest_modulus,
+    describe="smallest eigenvalue of the elastic tensor",
+    symbol="c_1",
+    units=_MODULUS,
 )
-youngs_modulus = register(
-    Feature(
-        "youngs_modulus",
-        youngs_modulus_of,
-        describe="Young's modulus E",
-        symbol="E",
-        units="energy / length^d",
-        stationary=True,
-    )
+youngs_modulus = _elastic(
+    "youngs_modulus",
+    moduli.youngs_modulus,
+    describe="Young's modulus E",
+    symbol="E",
+    units=_MODULUS,
 )
-youngs_moduli = register(
-    Feature(
-        "youngs_moduli",
-        youngs_moduli_of,
-        scalar=False,
-        describe="Young's moduli along the axes",
-        listed=False,
-        symbol="E_i",
-        units="energy / length^d",
-        stationary=True,
-    )
+youngs_moduli = _elastic(
+    "youngs_moduli",
+    moduli.youngs_moduli,
+    scalar=False,
+    describe="Young's moduli along the axes",
+    listed=False,
+    symbol="E_i",
+    units=_MODULUS,
 )
-anisotropy = register(
-    Feature(
-        "anisotropy",
-        anisotropy_of,
-        describe="universal elastic anisotropy",
-        listed=False,
-        symbol="A",
-        units="1",
-        source="Ranganathan and Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008)",
-        stationary=True,
-    )
+poisson_ratios = _elastic(
+    "poisson_ratios",
+    moduli.poisson_ratios,
+    scalar=False,
+    describe="Poisson's ratios along the axes",
+    listed=False,
+    symbol="ν_ij",
+    units="1",
 )
-elastic_constants = register(
-    Feature(
-        "elastic_constants",
-        elastic_constants_of,
-        scalar=False,
-        describe="elastic constants",
-        listed=False,
-        symbol="C_ab",
-        units="energy / length^d",
-        stationary=True,
-    )
+shear_moduli = _elastic(
+    "shear_moduli",
+    moduli.shear_moduli,
+    scalar=False,
+    describe="pure and simple shear moduli",
+    listed=False,
+    symbol="G_a",
+    units=_MODULUS,
+)
+anisotropy = _elastic(
+    "anisotropy",
+    moduli.anisotropy,
+    describe="universal elastic anisotropy",
+    listed=False,
+    symbol="A",
+    units="1",
+    source="Ranganathan and Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008)",
+)
+elastic_constants = _elastic(
+    "elastic_constants",
+    moduli.elastic_constants,
+    scalar=False,
+    describe="elastic constants",
+    listed=False,
+    symbol="C_ab",
+    units=_MODULUS,
 )
 stress_components = register(
     Feature(
@@ -167,7 +165,7 @@ stress_components = register(
         describe="components of the stress",
         listed=False,
         symbol="σ_a",
-        units="energy / length^d",
+        units=_MODULUS,
         stationary=True,
     )
 )

@@ -1,11 +1,13 @@
-"""The elastic tensor and what follows from it, with the non-affine relaxation.
+"""The elastic tensor with the non-affine relaxation, and each bond's part in it.
 
 V C_ab is the second derivative of U(R - W t, ε = t) with respect to the strains t_a and t_b. That
 form is stationary in W = H⁻¹Ξ, so its derivatives with respect to positions and parameters are
 taken at fixed W.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import jax
@@ -31,28 +33,15 @@ from ..matter.packing import Packing
 from ..matter.springs import Theta
 from ..matter.strains import strain_basis
 from ..minima.responses import response
+from .moduli import bulk_modulus, shear_modulus, strain_index
 
 __all__ = [
     "BondContributions",
-    "anisotropy_of",
     "bond_contributions",
-    "bulk_modulus_of",
-    "elastic_constants_of",
     "elastic_tensor_of",
-    "lowest_modulus_of",
-    "poisson_ratio_of",
-    "shear_modulus_of",
+    "of_tensor",
     "stress_components_of",
-    "youngs_moduli_of",
-    "youngs_modulus_of",
 ]
-
-
-def strain_index(dimension: int) -> NDArray[np.int64]:
-    """The index of the basis strain that each pair of axes belongs to, (d, d)."""
-    if dimension == 2:
-        return np.array([[0, 2], [2, 1]])
-    return np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 def pair_moduli(part: Interactions, nonaffine: Any) -> Array:
@@ -89,55 +78,14 @@ def elastic_tensor_of(theta: Any, state: State) -> Array:
     return (total / volume_of(state))[index[:, :, None, None], index[None, None]]
 
 
-def _bulk(tensor: Array) -> Array:
-    return jnp.einsum("...iijj->...", tensor) / tensor.shape[-1] ** 2
+def of_tensor(function: Callable[[Array], Array]) -> Callable[[Any, State], Array]:
+    """A function of the elastic tensor, such as those of `moduli`, as one of (theta, state)."""
 
+    @wraps(function)
+    def of_state(theta: Any, state: State) -> Array:
+        return function(elastic_tensor_of(theta, state))
 
-def _shear(tensor: Array) -> Array:
-    d = tensor.shape[-1]
-    return (jnp.einsum("...ijij->...", tensor) - d * _bulk(tensor)) / (d * d + d - 2)
-
-
-def bulk_modulus_of(theta: Theta, state: State) -> Array:
-    """B = C_iijj / d²."""
-    return _bulk(elastic_tensor_of(theta, state))
-
-
-def shear_modulus_of(theta: Theta, state: State) -> Array:
-    """G = (C_ijij - d B) / (d² + d - 2)."""
-    return _shear(elastic_tensor_of(theta, state))
-
-
-def poisson_ratio_of(theta: Theta, state: State) -> Array:
-    """ν = (d B - 2 G) / (d (d - 1) B + 2 G)."""
-    tensor = elastic_tensor_of(theta, state)
-    d, bulk, shear = tensor.shape[-1], _bulk(tensor), _shear(tensor)
-    return (d * bulk - 2 * shear) / (d * (d - 1) * bulk + 2 * shear)
-
-
-def lowest_modulus_of(theta: Theta, state: State) -> Array:
-    """The smallest eigenvalue of C as a map from symmetric strains to stresses.
-
-    The box is held, so nothing keeps it positive: where it is negative, a packing at rest would
-    shear its box if it were let.
-    """
-    tensor = elastic_tensor_of(theta, state)
-    # Strains of unit norm, so that eigenvalues do not depend on the axes (Mandel's form).
-    basis = _mandel(tensor.shape[-1])
-    return jnp.linalg.eigvalsh(jnp.einsum("aij,ijkl,bkl->ab", basis, tensor, basis))[0]
-
-
-def elastic_constants_of(theta: Any, state: State) -> Array:
-    """The independent components of C, (6,) in two dimensions, (21,) in three.
-
-    The upper triangle, by rows, of the matrix over xx, yy, (zz, yz, xz,) xy.
-    """
-    tensor = elastic_tensor_of(theta, state)
-    d = tensor.shape[-1]
-    pairs = [(a, a) for a in range(d)] + ([(0, 1)] if d == 2 else [(1, 2), (0, 2), (0, 1)])
-    i, j = (np.array(axes) for axes in zip(*pairs, strict=True))
-    a, b = np.triu_indices(len(pairs))
-    return tensor[i[a], j[a], i[b], j[b]]
+    return of_state
 
 
 def stress_components_of(theta: Any, state: State) -> Array:
@@ -146,49 +94,6 @@ def stress_components_of(theta: Any, state: State) -> Array:
     if stress.shape[0] == 2:
         return stress[jnp.array([0, 1, 0]), jnp.array([0, 1, 1])]
     return stress[jnp.array([0, 1, 2, 1, 0, 0]), jnp.array([0, 1, 2, 2, 2, 1])]
-
-
-def _mandel(dimension: int) -> NDArray[np.float64]:
-    """Orthonormal symmetric strains, (n_strains, d, d)."""
-    basis = strain_basis(dimension)
-    return basis / np.sqrt(np.einsum("aij,aij->a", basis, basis))[:, None, None]
-
-
-@once
-def compliance_of(theta: Any, state: State) -> Array:
-    """S_ijkl, the inverse of C as a map from symmetric strains to stresses, (d, d, d, d)."""
-    tensor = elastic_tensor_of(theta, state)
-    basis = _mandel(tensor.shape[-1])
-    inverse = jnp.linalg.inv(jnp.einsum("aij,ijkl,bkl->ab", basis, tensor, basis))
-    return jnp.einsum("aij,ab,bkl->ijkl", basis, inverse, basis)
-
-
-def youngs_modulus_of(theta: Any, state: State) -> Array:
-    """E of the isotropic solid with B and G: 4BG/(B + G) in the plane, 9BG/(3B + G) in space."""
-    tensor = elastic_tensor_of(theta, state)
-    d, bulk, shear = tensor.shape[-1], _bulk(tensor), _shear(tensor)
-    return 2 * d**2 * bulk * shear / (d * (d - 1) * bulk + 2 * shear)
-
-
-def youngs_moduli_of(theta: Any, state: State) -> Array:
-    """1/S_xxxx and the like, (d,): the moduli for uniaxial stress along each axis."""
-    compliance = compliance_of(theta, state)
-    axes = jnp.arange(compliance.shape[-1])
-    return 1.0 / compliance[axes, axes, axes, axes]
-
-
-def anisotropy_of(theta: Any, state: State) -> Array:
-    """The universal elastic anisotropy index, K_V/K_R + (n - 1) G_V/G_R - n, 0 if isotropic.
-
-    n = d(d + 1)/2; V and R are the averages of C and of its inverse. Source: Ranganathan and
-    Ostoja-Starzewski, Phys. Rev. Lett. 101, 055504 (2008), eq. 6, here for either dimension.
-    """
-    tensor, compliance = elastic_tensor_of(theta, state), compliance_of(theta, state)
-    d = tensor.shape[-1]
-    n = d * (d + 1) // 2
-    trace = jnp.einsum("iijj->", compliance)
-    soft = 2 * (jnp.einsum("ijij->", compliance) - trace / d) / (n - 1)
-    return _bulk(tensor) * trace + (n - 1) * _shear(tensor) * soft - n
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +130,16 @@ def _bonds(theta: Any, state: State) -> list[tuple[Array, ...]]:
         tensors = voigt[:, index[:, :, None, None], index[None, None]]
         inside = part.distance < part.kind.pair_cutoff(part.parameters)
         ends = jnp.stack([part.i, part.j], axis=1)
-        out.append((ends, _bulk(tensors), _shear(tensors), part.vector, -part.slope, inside))
+        out.append(
+            (
+                ends,
+                jax.vmap(bulk_modulus)(tensors),
+                jax.vmap(shear_modulus)(tensors),
+                part.vector,
+                -part.slope,
+                inside,
+            )
+        )
     return out
 
 

@@ -78,6 +78,11 @@ def combined(text: str, tree: Tree) -> Feature:
         lengths = [f.reach(theta) for f in parts]
         return max(lengths) if all(isinstance(x, float) for x in lengths) else _largest(lengths)
 
+    from_tensor = {f: f.of_tensor for f in parts if f.of_tensor is not None}
+
+    def of_tensor(tensor: Any) -> Any:
+        return tree.value({f: own(tensor) for f, own in from_tensor.items()})
+
     return Feature(
         text,
         function,
@@ -92,6 +97,7 @@ def combined(text: str, tree: Tree) -> Feature:
         source="arithmetic of features",
         stationary=all(f.stationary for f in parts),
         single_modes=any(f.per_mode or f.single_modes for f in parts),
+        of_tensor=of_tensor if len(from_tensor) == len(parts) else None,
     )
 
 

@@ -74,6 +74,8 @@ class Feature:
         For lists: ``B``; ``energy / length^d``; authors and equation, or where it was defined.
     single_modes:
         Whether it depends on modes one by one, so that a degenerate one leaves it no derivative.
+    of_tensor:
+        The same of an elastic tensor (d, d, d, d), where that alone decides it: pruning takes it.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Feature:
     source: str = ""
     single_modes: bool = False
     stationary: bool = False
+    of_tensor: Callable[[Array], Array] | None = None
 
     def __post_init__(self) -> None:
         """Raise `InputError` for a name that is none, and for what cannot be called."""

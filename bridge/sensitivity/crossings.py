@@ -16,7 +16,8 @@ from jax import Array
 from numpy.typing import NDArray
 
 from ..errors import FeatureError
-from ..features.elasticity import elastic_tensor_of, strain_index
+from ..features.elasticity import elastic_tensor_of
+from ..features.moduli import strain_index
 from ..features.registry import Feature
 from ..matter.breaks import curvature_jumps
 from ..matter.mechanics import State, volume_of

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
-from amorph.bridge.features.elasticity import bulk_modulus_of
 from amorph.bridge.matter.mechanics import energy_of, pressure_of
 from amorph.handover import InputError
 
@@ -24,7 +23,7 @@ LOST = of("lost", lambda theta, state: energy_of(theta, state) / 0.0 * 0.0)
 # Its value is 0, and its derivative infinite.
 KINK = of("kink", lambda t, s: jnp.sqrt(pressure_of(t, s) - pressure_of(t, s)))
 HALF = of("half", lambda t, s: jnp.array([pressure_of(t, s), jnp.inf]), scalar=False)
-LOST_MODULUS = of("lost_modulus", lambda t, s: bulk_modulus_of(t, s) * jnp.nan)
+LOST_MODULUS = of("lost_modulus", lambda t, s: bridge.bulk_modulus.function(t, s) * jnp.nan)
 
 
 @pytest.fixture(scope="module")

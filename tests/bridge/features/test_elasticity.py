@@ -19,7 +19,10 @@ def values(theta: Any, packing: Packing) -> dict[str, np.ndarray]:
     return {k: np.asarray(v) for k, v in bridge.measure(theta, packing, ALL).values.items()}
 
 
-YOUNG = ("youngs_modulus", "youngs_moduli", "anisotropy", "elastic_constants")
+YOUNG = (
+    *("youngs_modulus", "youngs_moduli", "anisotropy", "elastic_constants"),
+    *("poisson_ratios", "shear_moduli"),
+)
 
 
 def assert_same(a: dict, b: dict, rtol: float = 1e-8) -> None:
@@ -263,6 +266,8 @@ def test_triangular_crystal(potential: str, spacing: float) -> None:
     found = bridge.measure(theta, crystal.packing, YOUNG).values
     assert found["youngs_modulus"] == pytest.approx(young, rel=1e-10)
     assert found["youngs_moduli"] == pytest.approx(young, rel=1e-10)
+    assert found["poisson_ratios"] == pytest.approx([ratio, ratio], rel=1e-10)
+    assert found["shear_moduli"] == pytest.approx([shear, shear], rel=1e-10)
     assert found["anisotropy"] == pytest.approx(0, abs=1e-9)
     voigt = [c[0, 0, 0, 0], c[0, 0, 1, 1], c[0, 0, 0, 1], c[1, 1, 1, 1], c[1, 1, 0, 1]]
     assert found["elastic_constants"] == pytest.approx([*voigt, c[0, 1, 0, 1]], abs=1e-12)
@@ -306,6 +311,8 @@ def test_face_centred_cubic_crystal() -> None:
     found = bridge.measure(theta, bridge.relax(theta, packing), YOUNG).values
     axial = (one - two) * (one + 2 * two) / (one + two)
     assert found["youngs_moduli"] == pytest.approx(axial, rel=1e-10)
+    assert found["poisson_ratios"] == pytest.approx([two / (one + two)] * 6, rel=1e-10)
+    assert found["shear_moduli"] == pytest.approx([(one - two) / 2] * 3 + [four] * 3, rel=1e-10)
     assert found["anisotropy"] == pytest.approx(1.2 * (zener**0.5 - zener**-0.5) ** 2, rel=1e-9)
     assert zener > 1.5, "it is far from isotropic"
     constants = np.zeros((6, 6))
@@ -332,6 +339,9 @@ def test_pulled_along_an_axis(
         stress = np.einsum("ijkl,kl", c, pulled)
         assert np.abs(np.delete(stress.ravel(), axis * (dimension + 1))).max() < 1e-12
         assert found["youngs_moduli"][axis] == pytest.approx(1 / pulled[axis, axis], rel=1e-10)
+        across = -np.delete(pulled.diagonal(), axis) / pulled[axis, axis]
+        ratios = found["poisson_ratios"].reshape(dimension, dimension - 1)
+        assert ratios[axis] == pytest.approx(across, rel=1e-10)
     bulk, shear = bridge.bulk_modulus(theta, packing), bridge.shear_modulus(theta, packing)
     d = dimension
     same = 2 * shear * (1 + bridge.poisson_ratio(theta, packing))

@@ -357,11 +357,10 @@ def test_misspelt_features(theta2: Any, solid: Packing, solid3: Packing, spheres
 
 def test_a_new_feature(theta2: Any, solid: Packing) -> None:
     """A function of (theta, state), measured and differentiated without being registered."""
-    from amorph.bridge.features.elasticity import bulk_modulus_of
     from amorph.bridge.matter.mechanics import pressure_of
 
     def ratio(theta: Any, state: Any) -> Any:
-        return pressure_of(theta, state) / bulk_modulus_of(theta, state)
+        return pressure_of(theta, state) / bridge.bulk_modulus.function(theta, state)
 
     new = bridge.Feature("pressure_over_bulk", ratio)
     found = bridge.measure(theta2, solid, (), [new, "pressure", "bulk_modulus"])
