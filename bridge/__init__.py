@@ -3,8 +3,12 @@
 Importing it switches JAX to float64, for everything in the process. All quantities are in reduced
 units, mass 1. These are the names that scripts need; the classes of results, and what else there
 is, can be imported from the rooms: `amorph.bridge.matter`, `solve`, `minima`, `features`,
-`sensitivity` and `loading`. Errors are in `amorph.bridge.errors`.
+`sensitivity` and `loading`. Errors are in `amorph.bridge.errors`. `bridge.networks` and
+`bridge.surrogates` have their own public names, and are loaded where they are asked for.
 """
+
+from importlib import import_module
+from typing import Any
 
 from . import precision as precision  # first: it switches JAX to float64
 
@@ -144,3 +148,9 @@ __all__ = [
     "value_and_grad",
     "write_gsd",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("networks", "surrogates"):
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

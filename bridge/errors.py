@@ -10,6 +10,7 @@ __all__ = [
     "DegenerateModesError",
     "FeatureError",
     "FloppyModeError",
+    "MissingExtraError",
     "NotAMinimumError",
     "NotFiniteError",
     "PrecisionError",
@@ -53,6 +54,10 @@ class RattlerError(AmorphError):
 
 class FeatureError(InputError):
     """There is no such feature, or it is not defined for this packing."""
+
+
+class MissingExtraError(AmorphError, ImportError):
+    """An optional part of Amorph was asked for whose packages are not installed."""
 
 
 class DeformationError(AmorphError):
