@@ -239,6 +239,8 @@ _LOOKS: list[tuple[str, bool, Callable[[], Finding | list[Finding]]]] = [
     ("mpiexec", False, _mpiexec),
     ("PARDISO", False, _optional("PARDISO", "pypardiso", "pip install 'amorph[sparse]'")),
     ("CHOLMOD", False, _optional("CHOLMOD", "cvxopt", "pip install 'amorph[sparse]'")),
+    ("surrogates", False, _optional("surrogates", "flax", "pip install 'amorph[surrogate]'")),
+    ("networkx", False, _optional("networkx", "networkx", "pip install 'amorph[networks]'")),
     ("freud", False, _optional("freud", "freud-analysis", "pip install freud-analysis")),
 ]
 

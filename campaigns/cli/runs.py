@@ -1,12 +1,12 @@
-"""The commands of runs: ``demo``, ``run``, ``gradient``, ``status`` and ``report``."""
+"""The commands of runs: ``demo``, ``run``, ``prune``, ``gradient``, ``status``, ``report``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Force, Output, Plugins, floats_of, until_of
+from .options import Force, Output, Plugins, floats_of, names_of, until_of
 from .terminal import bars, say, say_table
 
 if TYPE_CHECKING:
@@ -72,7 +72,21 @@ def _run_root(
     added: str = "",
 ) -> list[dict[str, Any]]:
     """Run a file, with a text added to it, and say what came out; returns the outcomes."""
-    from ..inputs.files import file_text, run_plugins_of
+    from ..inputs.files import file_text
+
+    return _run_source(file, lambda: file_text(file) + added, output, resume, ranks, plugins)
+
+
+def _run_source(
+    file: Path,
+    source_of: Callable[[], str],
+    output: Path,
+    resume: bool,
+    ranks: "Team",
+    plugins: Sequence[Path],
+) -> list[dict[str, Any]]:
+    """Run a campaign's text, in the name of a file; returns the outcomes."""
+    from ..inputs.files import run_plugins_of
     from ..inputs.plugins import run_installed
     from ..studies.files import parse_campaign, study_of
     from ..studies.running import release_ranks, run_campaign
@@ -80,7 +94,7 @@ def _run_root(
 
     try:
         run_installed()
-        source = file_text(file) + added
+        source = source_of()
         run_plugins_of(file, source, plugins, output if resume else None)
         campaign = parse_campaign(source, str(file))
     except BaseException:
@@ -92,6 +106,63 @@ def _run_root(
         )
     _say_outcomes(study_of(campaign), outcomes)
     return outcomes
+
+
+def prune(
+    file: Annotated[
+        Path, typer.Argument(help="Networks: frames with springs, or packings, whose contacts are.")
+    ],
+    output: Output,
+    to: Annotated[str, typer.Option("--to", help="Goals: poisson_ratio=-0.9,bulk_modulus=-20%.")],
+    method: Annotated[str, typer.Option(help="greedy, annealing or gradient.")] = "greedy",
+    tolerance: Annotated[float, typer.Option(help="Of the distance to the goals.")] = 0.01,
+    convex: Annotated[bool, typer.Option("--convex", help="No node becomes concave.")] = False,
+    isotropic: Annotated[
+        bool, typer.Option("--isotropic", help="ν_x and ν_y, both shear moduli stay near.")
+    ] = False,
+    plates: Annotated[
+        bool, typer.Option("--plates", help="Open networks, pressed between plates.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Cut bonds of a file's networks until they have what is wanted, alone or under mpiexec.
+
+    Each network is in DIR/networks, before and after; `amorph report DIR` makes a page of all. A
+    campaign with [prune] can do more: the file that these options stand for is DIR/campaign.toml.
+    """
+    from ..spread.ranks import world
+    from ..spread.starting import start_jax
+    from ..spread.stopping import signals_noted
+
+    ranks = world()
+    start_jax(ranks, one_thread=True)
+    until_of(ranks)
+    with signals_noted(ranks.until):
+        if not ranks.is_root:
+            from ..studies.running import serve_campaign
+
+            serve_campaign(ranks)
+            return
+
+        def source() -> str:
+            from ..studies.prune.of_file import campaign_of
+
+            return campaign_of(
+                file,
+                names_of(to) or [],
+                method=method,
+                tolerance=tolerance,
+                convex=convex,
+                isotropic=isotropic,
+                plates=plates,
+            )
+
+        (outcome,) = _run_source(file, source, output, resume, ranks, plugin or ())
+    if outcome["status"] != "done":
+        raise typer.Exit(1)
+    told = ", ".join(f"{name} {value}" for name, value in outcome["summary"].items())
+    say(f"{output / 'networks.csv'}: {told}.")
 
 
 def gradient(

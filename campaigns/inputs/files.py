@@ -21,6 +21,7 @@ from .plugins import beside, load_plugins
 from .tables import Bonds, Potential, Preparation, Table
 
 __all__ = [
+    "AnyFile",
     "NamedPotential",
     "PreparationFile",
     "StudyFile",
@@ -50,8 +51,8 @@ class Case(BaseModel):
         return dict(self.model_extra or {})
 
 
-class StudyFile(Table):
-    """The part every study's file shares: its name, who is prepared and how, cases and a sweep.
+class AnyFile(Table):
+    """The part every study's file shares: its name, cases and a sweep; perhaps who is prepared.
 
     Each case sets keys of its own, by their paths (an empty table, ``{}``, takes one out); each
     combination of the sweep's values is computed for every case.
@@ -61,7 +62,7 @@ class StudyFile(Table):
     plugins: list[str] = Field(default_factory=list)
     potential: Potential | None = None  # a file to start from may have it
     bonds: Bonds | None = None
-    preparation: Preparation
+    preparation: Preparation | None = None
     case: list[Case] = Field(default_factory=list)
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
 
@@ -74,8 +75,19 @@ class StudyFile(Table):
 
     @model_validator(mode="after")
     def _prepared(self) -> Self:
-        self.preparation.check(self.potential, self.bonds)
+        if self.preparation is not None:
+            self.preparation.check(self.potential, self.bonds)
         return self
+
+    @property
+    def seed(self) -> int:
+        """Of the random numbers, as outcomes tell it."""
+        return 0 if self.preparation is None else self.preparation.seed
+
+    @property
+    def started_from(self) -> str | None:
+        """The file whose frames a run starts from, which must not change while it goes on."""
+        return None if self.preparation is None else self.preparation.file
 
     def points(self) -> Iterator[tuple[dict[str, Any], Self]]:
         """The files of the cases and the sweep, each with what sets it apart; one without them.
@@ -93,6 +105,12 @@ class StudyFile(Table):
                 where = f"case {case.name!r}" if case else "sweep"
                 apart = {"case": case.name} if case else {}
                 yield {**apart, **swept}, checked(type(self), changed, where)
+
+
+class StudyFile(AnyFile):
+    """The file of a study of packings that are prepared: see `AnyFile`."""
+
+    preparation: Preparation
 
 
 class PreparationFile(Table):

@@ -11,8 +11,8 @@ from amorph.handover import InputError
 
 from ..errors import CampaignFileError
 from ..inputs.files import (
+    AnyFile,
     PreparationFile,
-    StudyFile,
     checked,
     file_text,
     parsed,
@@ -25,7 +25,7 @@ from .study import Study, registered_studies
 __all__ = ["load_campaign", "load_preparation", "parse_campaign", "study_called", "study_of"]
 
 # Our own studies, registered when a file is read; those of plug-ins register themselves.
-_OURS = ("design", "gradient", "respond")
+_OURS = ("design", "gradient", "prune", "respond")
 
 
 def _studies() -> Mapping[str, type[Study[Any]]]:
@@ -61,7 +61,7 @@ def _study_in(raw: Mapping[str, Any], source: str) -> type[Study[Any]]:
     raise CampaignFileError(f"{source}:\n  has {both}: a file is of one study.")
 
 
-def study_of(campaign: StudyFile) -> type[Study[Any]]:
+def study_of(campaign: AnyFile) -> type[Study[Any]]:
     """The study that a file was checked by; raises `InputError` where it is none."""
     for kind in _studies().values():
         if kind.model is type(campaign):

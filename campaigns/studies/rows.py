@@ -18,7 +18,7 @@ import numpy as np
 from amorph import bridge
 from amorph.handover import AmorphError, InputError, NotFiniteError
 
-from ..inputs.files import StudyFile, checked
+from ..inputs.files import AnyFile, checked
 from ..inputs.tables import Preparation
 from ..spread.teams import Team
 from ..store.durable import remove_partials
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RowStudy", "compute_rows", "read_rows"]
 
-File = TypeVar("File", bound=StudyFile)
+File = TypeVar("File", bound=AnyFile)
 Row = dict[str, Any]
 
 # Rows come to the disk together: so many, or those of so many seconds.
@@ -123,6 +123,8 @@ class RowStudy(Study[File]):
         """
         file = self.file
         preparation = file.preparation
+        if preparation is None:
+            raise InputError("[preparation] is missing.")
         if changes:
             given = {**preparation.model_dump(exclude_none=True), **changes}
             preparation = checked(Preparation, given, "preparation")

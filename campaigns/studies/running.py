@@ -19,7 +19,7 @@ from amorph.handover import AmorphError, InputError, OutputError
 from amorph.handover.arguments import check_kind, file_path
 
 from ..errors import CampaignFileError, RecordError, StoppedError
-from ..inputs.files import StudyFile, file_text
+from ..inputs.files import AnyFile, file_text
 from ..inputs.plugins import check_kept, keep
 from ..spread.stopping import Until
 from ..spread.teams import OneRank, Team
@@ -121,7 +121,7 @@ def _ended(study: Study[Any], work: Work) -> dict[str, Any]:
 
 
 def run_campaign(
-    campaign: StudyFile,
+    campaign: AnyFile,
     source: str,
     directory: str | PathLike[str],
     *,
@@ -165,7 +165,7 @@ def run_campaign(
         team.until = until
     groups = 0
     try:
-        check_kind("campaign", campaign, StudyFile, "what amorph.campaigns.load_campaign gives")
+        check_kind("campaign", campaign, AnyFile, "what amorph.campaigns.load_campaign gives")
         check_kind("source", source, str, "the text of the campaign's file")
         directory = file_path("directory", directory)
         kind = study_of(campaign)
@@ -235,7 +235,7 @@ INPUTS = "inputs.json"
 
 def _check_inputs(directory: Path, tasks: Sequence[Task[Any]]) -> None:
     """Keep what files a run starts from, or raise `RecordError` where one has changed since."""
-    files = dict.fromkeys(str(f) for t in tasks if (f := t.file.preparation.file) is not None)
+    files = dict.fromkeys(str(f) for t in tasks if (f := t.file.started_from) is not None)
     now = {name: file_checksum(Path(name)) for name in files}
     kept = directory / INPUTS
     if kept.exists():

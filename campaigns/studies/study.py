@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from amorph.handover import InputError
 
 from ..errors import RecordError
-from ..inputs.files import StudyFile
+from ..inputs.files import AnyFile
 from ..spread.teams import Team
 from ..store.durable import write_json
 
@@ -42,7 +42,7 @@ __all__ = [
     "registered_studies",
 ]
 
-File = TypeVar("File", bound=StudyFile)
+File = TypeVar("File", bound=AnyFile)
 
 # The statuses of a task that has not ended: at work or killed; told to stop by a signal or limit.
 UNFINISHED = ("running", "stopped")
@@ -172,7 +172,7 @@ class Work:
             "status": end.status,
             "message": end.message,
             "swept": dict(task.chosen),
-            "seed": task.file.preparation.seed,
+            "seed": task.file.seed,
             "replica": task.replica,
             "seconds": seconds if end.idle else round(seconds, 3),
             "done": self._study.progress().done,
@@ -202,7 +202,7 @@ class Study(ABC, Generic[File]):
     """
 
     table: ClassVar[str]
-    model: ClassVar[type[StudyFile]]
+    model: ClassVar[type[AnyFile]]
     requires: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[str] = "task.json"
     one: ClassVar[str] = "task"
@@ -347,7 +347,7 @@ def register_study(new: type[Study[Any]]) -> type[Study[Any]]:
     One that is registered anew takes the place of the first. Raises `InputError` for a table that
     every file has.
     """
-    if new.table in StudyFile.model_fields:
+    if new.table in AnyFile.model_fields:
         raise InputError(f"{new.__name__}.table = {new.table!r}: every file has that.")
     _STUDIES[new.table] = new
     return new

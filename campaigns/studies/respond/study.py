@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from amorph import bridge
+from amorph.bridge.networks import contact_network
 from amorph.bridge.sensitivity.measuring import row_values
 from amorph.handover import InputError
 
@@ -15,7 +16,7 @@ from ...inputs.tables import Positive, Table
 from ..rows import RowStudy
 from ..study import register_study
 from .means import slope_name, summarised
-from .systems import as_network, in_species
+from .systems import in_species
 
 if TYPE_CHECKING:
     import pandas
@@ -169,7 +170,7 @@ class RespondStudy(RowStudy[RespondFile]):
         if not isinstance(theta, bridge.PairPotential):
             raise InputError("respond: species and networks are made of a pair potential alone.")
         if settings.network is not None:
-            return as_network(theta, packing, settings.network)
+            return contact_network(theta, packing, stiffness=settings.network)
         assert settings.species is not None
         seed = self.file.preparation.seed
         return in_species(theta, packing, settings.species, (seed, item))

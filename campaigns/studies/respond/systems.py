@@ -1,4 +1,4 @@
-"""The same packing with other parameters to tune: species of its own kinds, or springs.
+"""The same packing with other parameters to tune: species of its own kinds.
 
 Source: Zu, Desai and Goodrich, "Fully independent response in disordered solids": particles are
 assigned anew to species "comprised of only big or small particles", which "does not in any way
@@ -9,9 +9,8 @@ import numpy as np
 
 from amorph import bridge
 from amorph.handover import InputError, pair_places
-from amorph.handover.boxes import nearest_images
 
-__all__ = ["as_network", "in_species"]
+__all__ = ["in_species"]
 
 
 def in_species(
@@ -57,26 +56,3 @@ def in_species(
     new = bridge.from_arrays(theta.potential, wider)
     moved = bridge.Packing.of(packing.positions, typeid, packing.box, images=packing.images)
     return new, bridge.relax(new, moved)
-
-
-def as_network(
-    theta: bridge.PairPotential, packing: bridge.Packing, stiffness: float
-) -> tuple[bridge.Springs, bridge.Packing]:
-    """The network of a packing's contacts: springs of one stiffness, at rest where particles are.
-
-    Contacts are those of `amorph.bridge.contacts`; particles that nothing holds are left out.
-    Raises `InputError` where there are no contacts, else as `amorph.bridge.relax` does.
-    """
-    found = bridge.contacts(theta, packing)
-    if not len(found.pairs):
-        raise InputError("the packing has no contacts: there is no network of them.")
-    held = np.flatnonzero(~found.rattlers)
-    bonds = np.searchsorted(held, found.pairs)
-    x, box = np.asarray(packing.positions)[held], packing.box
-    apart = x[bonds[:, 1]] - x[bonds[:, 0]]
-    if box is not None:
-        apart = nearest_images(apart, box)
-    length = np.linalg.norm(apart, axis=1)
-    springs = bridge.Springs(np.full(len(bonds), stiffness), length)
-    network = bridge.Packing.of(x, np.zeros(len(x), dtype=np.int64), box, bonds=bonds)
-    return springs, bridge.relax(springs, network)

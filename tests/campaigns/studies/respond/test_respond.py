@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from amorph import bridge, ensemble
+from amorph.bridge import networks
 from amorph.campaigns.errors import CampaignFileError
 from amorph.campaigns.studies.files import parse_campaign
 from amorph.campaigns.studies.reporting import write_report
-from amorph.campaigns.studies.respond.systems import as_network, in_species
+from amorph.campaigns.studies.respond.systems import in_species
 from amorph.campaigns.studies.rows import read_rows
 from amorph.campaigns.studies.running import run_campaign
 from amorph.handover import InputError
@@ -99,7 +100,7 @@ def test_networks_are_of_the_contacts(
     solid: tuple[bridge.PairPotential, bridge.Packing],
 ) -> None:
     theta, packing = solid
-    springs, network = as_network(theta, packing, 2.0)
+    springs, network = networks.contact_network(theta, packing, stiffness=2.0)
     apart = packing.positions[:, None] - packing.positions[None]
     length = packing.box[0, 0]
     apart = np.linalg.norm(apart - length * np.rint(apart / length), axis=-1)
@@ -112,7 +113,7 @@ def test_networks_are_of_the_contacts(
     assert bridge.energy(springs, network) == pytest.approx(0.0, abs=1e-25)
     assert np.abs(bridge.stress(springs, network)).max() < 1e-12
     # Twice as stiff, all moduli are twice as large.
-    stiff, same = as_network(theta, packing, 4.0)
+    stiff, same = networks.contact_network(theta, packing, stiffness=4.0)
     moduli = [bridge.bulk_modulus(s, n) for s, n in ((springs, network), (stiff, same))]
     assert moduli[1] == pytest.approx(2 * moduli[0], rel=1e-9)
 

@@ -1,0 +1,1 @@
+"""Networks whose bonds are cut until they have the properties wanted."""
