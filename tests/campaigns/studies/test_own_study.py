@@ -176,7 +176,11 @@ def test_a_sweep_is_several_tasks_with_one_report(tmp_path: Path) -> None:
 def test_files_are_checked_before_work(tmp_path: Path) -> None:
     for old, new, message in (
         ("packings = 10", "packing = 10", "did you mean 'packings'"),
-        ("[energy]", "[energie]", r"\[design\], \[gradient\], \[respond\], \[energy\] is missing"),
+        (
+            "[energy]",
+            "[energie]",
+            r"\[design\], \[gradient\], \[prune\], \[respond\], \[energy\] is missing",
+        ),
         ('kind = "soft_sphere"', 'kind = "soft_spheres"', "did you mean 'soft_sphere'"),
         ("[energy]", "[gradient]\n[energy]", r"has \[gradient\] and \[energy\]"),
     ):
