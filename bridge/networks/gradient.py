@@ -99,13 +99,14 @@ def _step(
     scaled = slopes * room
     moment = scaled @ scaled.T
     moment += 1e-12 * np.trace(moment) * np.eye(len(moment))
-    towards = -room * (scaled.T @ np.linalg.solve(moment, left))
+    # Goals that no bond moves give a singular matrix, and no step.
+    towards = -room * (scaled.T @ np.linalg.lstsq(moment, left)[0])
     most = np.max(np.abs(towards))
     if most > farthest:
         return towards * farthest / most
     ends = np.where(part < 0.5, -1.0, 1.0) * room
     ends[(part < 0.5) & ~pruning.shape.may_be_cut] = room[(part < 0.5) & ~pruning.shape.may_be_cut]
-    ends -= room * (scaled.T @ np.linalg.solve(moment, slopes @ ends))
+    ends -= room * (scaled.T @ np.linalg.lstsq(moment, slopes @ ends)[0])
     return towards + ends * min(1.0, (farthest - most) / max(np.max(np.abs(ends)), 1e-300))
 
 
