@@ -1,4 +1,4 @@
-"""What follows from an elastic tensor alone: functions of C_ijkl, (d, d, d, d), that JAX can trace.
+"""Moduli and ratios of an elastic tensor alone: functions of C_ijkl, (d, d, d, d), in JAX.
 
 The features of these names take them of a packing's tensor; the pruning of a network takes them of
 thousands of tensors at once, one for each bond that might be cut.

@@ -29,11 +29,13 @@ __all__ = [
     "DensityOfStates",
     "Modes",
     "density_of_states",
+    "fitted_strains",
     "frequencies_of",
     "lowest_frequencies",
     "lowest_modes",
     "project_on_modes",
     "response_with",
+    "strain_ratios",
     "with_modes",
 ]
 
@@ -109,10 +111,7 @@ class Modes:
         """
         state = response(self.theta, self.packing).state
         i, j, vector = _interacting(self.theta, state)
-        change = self.vectors[j] - self.vectors[i]  # (M, d, n_modes)
-        moment = vector.T @ vector
-        gradient = np.einsum("mak,mb->kab", change, vector) @ np.linalg.inv(moment)
-        return 0.5 * (gradient + gradient.transpose(0, 2, 1))
+        return fitted_strains(self.vectors[j] - self.vectors[i], vector)
 
     def poisson_ratio(self) -> NDArray[np.float64]:
         """The effective Poisson's ratio ν′ of each mode, (n_modes,), in two dimensions.
@@ -129,11 +128,25 @@ class Modes:
         if self.packing.dimension != 2:
             raise InputError("a mode's Poisson's ratio is defined in two dimensions.")
         strain = self.strain()
-        along = strain[:, [0, 1], [0, 1]]
-        large = np.argmax(np.abs(along), axis=1)
-        rows = np.arange(len(along))
-        first, second = along[rows, large], along[rows, 1 - large]
-        return np.where(first == 0, 0.0, -second / np.where(first == 0, 1.0, first))
+        return strain_ratios(strain[:, [0, 1], [0, 1]])
+
+
+def fitted_strains(change: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Strains (n_modes, d, d) that fit relative displacements of pairs best, by least squares.
+
+    The relative displacements are (M, d, n_modes), of pairs that are `vector` (M, d) apart.
+    """
+    gradient = np.einsum("mak,mb->kab", change, vector) @ np.linalg.inv(vector.T @ vector)
+    strain: NDArray[np.float64] = 0.5 * (gradient + gradient.transpose(0, 2, 1))
+    return strain
+
+
+def strain_ratios(along: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ν′ (n,) of strains e_xx, e_yy (n, 2), along the axis where they are larger; 0 for none."""
+    large = np.argmax(np.abs(along), axis=1)
+    rows = np.arange(len(along))
+    first, second = along[rows, large], along[rows, 1 - large]
+    return np.where(first == 0, 0.0, -second / np.where(first == 0, 1.0, first))
 
 
 def participation_ratio(vectors: ArrayLike) -> NDArray[np.float64]:

@@ -154,5 +154,5 @@ class _Run:
                 self.best = (self._merit(), pruning.alive)
 
     def _merit(self) -> tuple[float, float]:
-        """What is best comes first: limits, then the distance."""
+        """How far limits are exceeded, then the distance: the best compares least."""
         return self.pruning.exceeded, self.pruning.distance

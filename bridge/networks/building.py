@@ -30,6 +30,7 @@ from ..matter.springs import Springs
 
 __all__ = [
     "Network",
+    "bond_units",
     "bond_vectors",
     "check_bonded",
     "check_network",
@@ -51,6 +52,13 @@ def bond_vectors(packing: Packing) -> NDArray[np.float64]:
     x, bonds = np.asarray(packing.positions), np.asarray(packing.bonds)
     apart = x[bonds[:, 1]] - x[bonds[:, 0]]
     return apart if packing.box is None else nearest_images(apart, np.asarray(packing.box))
+
+
+def bond_units(packing: Packing) -> NDArray[np.float64]:
+    """Unit vectors along bonds, from each first node to its second, (n_bonds, d)."""
+    vector = bond_vectors(packing)
+    unit: NDArray[np.float64] = vector / np.linalg.norm(vector, axis=1)[:, None]
+    return unit
 
 
 def from_bonds(

@@ -26,7 +26,6 @@ class Cholesky {
         analyze();
     }
 
-    std::int32_t size() const { return n_; }
     std::size_t n_entries() const { return rows_.size(); }
 
     // Factorises the matrix with these elements; the number of the first pivot that is not above
@@ -66,9 +65,9 @@ class Cholesky {
         return -1;
     }
 
-    // x ← (L D Lᵀ)⁻¹ x; everything before `start` is zero in x.
-    void solve(double* x, std::int32_t start = 0) const {
-        for (std::size_t j = std::size_t(start); j < std::size_t(n_); ++j)
+    // x ← (L D Lᵀ)⁻¹ x.
+    void solve(double* x) const {
+        for (std::size_t j = 0; j < std::size_t(n_); ++j)
             for (std::size_t p = first_[j]; p < first_[j + 1]; ++p)
                 x[rows_[p]] -= values_[p] * x[j];
         backward(x);

@@ -1,4 +1,4 @@
-"""What a network is pruned towards, within what limits: values of many responses at once."""
+"""Goals and limits of pruning: values of many responses, and their distance, at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -65,7 +65,7 @@ class Loading:
 
     @property
     def form(self) -> Form:
-        """What functions of the responses depend on, whatever the network."""
+        """The kind and sizes that functions of the responses depend on, whatever the network."""
         load = self.loads[0]
         return (self.kind, load.held.shape[1], load.n_strains, len(load.functionals))
 
@@ -313,7 +313,7 @@ class Evaluator:
     def residuals(
         self, packed: Sequence[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-        """What is left to the goals and of limits that are exceeded, (n,), of one network's Y.
+        """The distances left to goals and of limits that are exceeded, (n,), of one network's Y.
 
         With its derivatives by each packed response, (n, size).
         """

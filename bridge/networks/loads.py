@@ -13,7 +13,7 @@ from amorph.handover.boxes import nearest_images
 from ..errors import FeatureError
 from ..matter.packing import Packing
 from ..matter.strains import strain_basis
-from .building import bond_vectors, check_bonded
+from .building import bond_units, bond_vectors, check_bonded
 
 __all__ = ["Load", "between_plates", "edge_nodes", "pair_extensions", "periodic_load"]
 
@@ -182,8 +182,7 @@ def between_plates(packing: Packing, axis: int, edges: dict[str, NDArray[np.int6
     apart = x[high, axis].mean() - x[low, axis].mean()
     moved = np.zeros((n, d))
     moved[high, axis] = apart
-    bonds, vector = np.asarray(packing.bonds), bond_vectors(packing)
-    unit = vector / np.linalg.norm(vector, axis=1)[:, None]
+    bonds, unit = np.asarray(packing.bonds), bond_units(packing)
     strained = np.einsum("mi,mi->m", unit, moved[bonds[:, 1]] - moved[bonds[:, 0]])
     width = x[free_high, across].mean() - x[free_low, across].mean()
     read = np.zeros((1, n, d))

@@ -1,4 +1,4 @@
-"""What vibrational modes have to do with a network's Poisson's ratio, and bonds under load.
+"""Vibrational modes and a network's Poisson's ratio, and how bonds carry a load.
 
 Source: Zhu et al., "A cyclical route linking fundamental mechanism and AI algorithm", Figs. 1i, j
 and 4, whose derivation is in a supplement that is not to hand.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from amorph.handover.showing import numbers_shown, shown
 
 from ..errors import FeatureError
-from ..features.vibrations import lowest_modes, project_on_modes
+from ..features.vibrations import lowest_modes, project_on_modes, strain_ratios
 from ..matter.packing import Packing
 from ..matter.springs import Springs
 from .building import without_cut
@@ -113,8 +113,8 @@ def mode_superposition(
         field = _without_rigid(packing, response.displacement(0))
         weights += 0.5 * project_on_modes(modes, field)
         ratio += 0.5 * float(response.response[0, 1])
-    ratios = np.array(
-        [_ratio(_edge_strain(packing, found, v)) for v in modes.vectors.T.swapaxes(1, 2)]
+    ratios = strain_ratios(
+        np.array([_edge_strain(packing, found, v) for v in modes.vectors.T.swapaxes(1, 2)])
     )
     signed = [np.where(sign * ratios > 0, weights, -1.0) for sign in (1, -1)]
     positive, negative = (int(np.argmax(w)) if w.max() >= 0 else -1 for w in signed)
@@ -140,12 +140,6 @@ def _edge_strain(
         apart = x[last, axis].mean() - x[first, axis].mean()
         out.append((field[last, axis].mean() - field[first, axis].mean()) / apart)
     return np.array(out)
-
-
-def _ratio(strain: NDArray[np.float64]) -> float:
-    """-e_2/e_1 with the larger of both below; 0 where neither axis is strained."""
-    large = int(np.argmax(np.abs(strain)))
-    return 0.0 if strain[large] == 0 else float(-strain[1 - large] / strain[large])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What comes out of a pruning."""
+"""The outcome of a pruning: the network, the way to it, and why it ended."""
 
 from contextlib import suppress
 from dataclasses import dataclass

@@ -91,6 +91,9 @@ class Pruning:
     units:
         By which values count in the distance to the goals, each by its name; by default 1.
 
+    Attributes: values (n_goals,) and distance, of the network as it is; exceeded, how far limits
+    are exceeded, as a part of their width, 0 where all are kept.
+
     Raises
     ------
     SingularHessianError
@@ -135,7 +138,7 @@ class Pruning:
             self.constraints.convex,
         )
         self.values = np.zeros(len(self.evaluate.names))
-        self.distance = self._exceeded = 0.0
+        self.distance = self.exceeded = 0.0
         self._measure()
 
     @property
@@ -153,14 +156,9 @@ class Pruning:
         """How many bonds were cut and have not returned."""
         return int(np.sum((self._full > 0) & ~self.alive))
 
-    @property
-    def exceeded(self) -> float:
-        """How far limits are exceeded, as a part of their width; 0 where all are kept."""
-        return self._exceeded
-
     def arrived(self, tolerance: float) -> bool:
         """Whether the goals are as near as that, within all limits."""
-        return self.distance <= tolerance and self._exceeded == 0
+        return self.distance <= tolerance and self.exceeded == 0
 
     @property
     def drift(self) -> float:
@@ -182,7 +180,7 @@ class Pruning:
         return np.flatnonzero(self.shape.may_be_cut)
 
     def slopes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What is left to the goals and of limits that are exceeded, (n,), and its derivatives.
+        """The distances left to goals and of limits that are exceeded, (n,), and their derivatives.
 
         By each bond's stiffness, (n, n_bonds): ∂Y/∂k_e = X_e X_eᵀ, exact.
         """
@@ -237,7 +235,7 @@ class Pruning:
             allowed &= trials.left > self.constraints.left
             packed.append(trials.response)
         values, exceeded, distance = self.evaluate(packed)
-        within = (exceeded == 0) | (exceeded < self._exceeded)
+        within = (exceeded == 0) | (exceeded < self.exceeded)
         return Changes(values, np.where(allowed & within, distance, np.inf), exceeded)
 
     def toggle(self, bond: int, found: tuple[Changes, int] | None = None) -> None:
@@ -266,7 +264,7 @@ class Pruning:
             return
         changes, k = found
         self.values, self.distance = changes.values[k], float(changes.distance[k])
-        self._exceeded = float(changes.exceeded[k])
+        self.exceeded = float(changes.exceeded[k])
 
     def go_to(self, alive: NDArray[np.bool_]) -> None:
         """Have these bonds (n_bonds,), and no others, of those that there were from the first.
@@ -297,4 +295,4 @@ class Pruning:
         values, exceeded, distance = self.evaluate(upper)
         self.values = values[0]
         self.distance = float(distance[0])
-        self._exceeded = float(exceeded[0])
+        self.exceeded = float(exceeded[0])

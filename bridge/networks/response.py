@@ -21,7 +21,7 @@ from ..features.moduli import strain_index
 from ..matter.packing import Packing
 from ..matter.springs import Springs
 from ._compiled import BondResponse, dissect
-from .building import bond_vectors, check_network
+from .building import bond_units, bond_vectors, check_network
 from .loads import Load, periodic_load
 
 __all__ = ["NetworkResponse", "Trials"]
@@ -318,8 +318,7 @@ def elimination_order(packing: Packing, held: NDArray[np.bool_]) -> NDArray[np.i
 def _compiled(
     stiffness: NDArray[np.float64], packing: Packing, load: Load, places: NDArray[np.int64]
 ) -> BondResponse:
-    bonds, vector = np.asarray(packing.bonds), bond_vectors(packing)
-    unit = vector / np.linalg.norm(vector, axis=1)[:, None]
+    bonds, unit = np.asarray(packing.bonds), bond_units(packing)
     ends = np.concatenate([places[bonds[:, 0]], places[bonds[:, 1]]], axis=1)
     free = int(places.max()) + 1
     read = np.zeros((len(load.functionals), free))

@@ -7,7 +7,7 @@ from amorph.handover import InputError
 from amorph.handover.arguments import count
 
 from ..matter.packing import Packing
-from .building import bond_vectors, check_bonded
+from .building import bond_units, check_bonded
 
 __all__ = ["Shape", "concave_nodes"]
 
@@ -46,8 +46,7 @@ class Shape:
         if not isinstance(convex, bool):
             raise InputError(f"convex is {convex!r}: it must be True or False.")
         self._bonds = np.asarray(packing.bonds).tolist()
-        vector = bond_vectors(packing)
-        self._unit = vector / np.linalg.norm(vector, axis=1)[:, None]
+        self._unit = bond_units(packing)
         self._around = bonds_around(packing)
         self._alive = alive.tolist()
         self._flat = packing.dimension == 2

@@ -1,4 +1,4 @@
-"""What a model has to beat: linear regression on a network's lowest modes."""
+"""The baseline that a model has to beat: linear regression on a network's lowest modes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from amorph.handover import InputError
 from amorph.handover.arguments import count, not_negative
 
+from ..features.vibrations import fitted_strains
 from ..networks.building import Network, bond_vectors
 from .data import Examples
 from .inputs import dynamical_matrix
@@ -18,7 +19,7 @@ __all__ = ["ModeRegression", "mode_numbers"]
 
 
 def mode_numbers(network: Network, n_modes: int) -> NDArray[np.float64]:
-    """What is known of the lowest modes, (3 n_modes,): frequencies, and strains of the plane.
+    """Numbers of the lowest modes, (3 n_modes,): frequencies, and strains of the plane.
 
     Of each mode ω, and the two invariants of the strain that fits it best: the trace squared and
     the square of what is left, in units of the mode's amplitude a bond.
@@ -33,8 +34,7 @@ def mode_numbers(network: Network, n_modes: int) -> NDArray[np.float64]:
     chosen = vectors[:, first : first + n_modes].T.reshape(n_modes, packing.n_particles, -1)
     vector, bonds = bond_vectors(packing), np.asarray(packing.bonds)
     change = chosen[:, bonds[:, 1]] - chosen[:, bonds[:, 0]]
-    gradient = np.einsum("kma,mb->kab", change, vector) @ np.linalg.inv(vector.T @ vector)
-    strain = 0.5 * (gradient + gradient.transpose(0, 2, 1))
+    strain = fitted_strains(change.transpose(1, 2, 0), vector)
     trace = np.einsum("kaa->k", strain)
     rest = np.einsum("kab,kab->k", strain, strain) - trace**2 / packing.dimension
     size = np.einsum("kma,kma->k", change, change) / len(bonds)

@@ -11,7 +11,7 @@ from amorph.handover import InputError
 
 from ..matter.packing import Packing
 from ..matter.springs import Springs
-from ..networks.building import bond_vectors, check_network
+from ..networks.building import bond_units, bond_vectors, check_network
 
 __all__ = ["Graph", "dynamical_matrix", "graph", "picture"]
 
@@ -22,8 +22,7 @@ def dynamical_matrix(springs: Springs, packing: Packing) -> NDArray[np.float32]:
     Raises `InputError` for what is no network.
     """
     check_network(springs, packing)
-    vector = bond_vectors(packing)
-    unit = vector / np.linalg.norm(vector, axis=1)[:, None]
+    unit = bond_units(packing)
     n, d = packing.n_particles, packing.dimension
     block = springs.arrays()["stiffness"][:, None, None] * unit[:, :, None] * unit[:, None, :]
     out = np.zeros((n, n, d, d))

@@ -313,11 +313,6 @@ class PruneFile(AnyFile):
             units=dict.fromkeys(goals, wanted.strain * wanted.targets**0.5),
         )
 
-    @staticmethod
-    def pairs_of(pruning: Pruning) -> Any:
-        """The pairs of nodes that are looked at (n_pairs, 2): of an allostery the source first."""
-        return pruning.loading.pairs
-
     def pruned(self, pruning: Pruning, number: int) -> Pruned:
         """Prune by the file's method; network `number` has random numbers of its own."""
         own = self.prune

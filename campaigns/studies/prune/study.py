@@ -57,7 +57,7 @@ class PruneStudy(RowStudy[PruneFile]):
         first = pruning.values
         found = self.file.pruned(pruning, item)
         after = networks.without_cut(*found.network)
-        pairs = self.file.pairs_of(pruning)
+        pairs = pruning.loading.pairs  # of an allostery the source first
         self._keep(item, before, after, found, pairs)  # whatever a look at it may end with
         toggled = _cut_at(found.bonds)
         moments = np.unique(np.linspace(0, len(found.bonds), MOMENTS).astype(int))
