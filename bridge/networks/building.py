@@ -21,7 +21,7 @@ from amorph.handover.arguments import (
     positive,
     real_numbers,
 )
-from amorph.handover.boxes import nearest_images
+from amorph.handover.boxes import nearest_images, widths
 
 from ..features.contact_numbers import contacts
 from ..matter.packing import Packing
@@ -102,7 +102,7 @@ def from_bonds(
     _check_bonds(packing)
     length = np.linalg.norm(bond_vectors(packing), axis=1)
     if packing.box is not None:
-        most = 0.5 * float(np.min(_widths(np.asarray(packing.box))))
+        most = 0.5 * float(np.min(widths(packing.box)))
         if not length.max() < most:
             i, j = packing.bonds[np.argmax(length)]
             raise InputError(
@@ -114,11 +114,6 @@ def from_bonds(
     if k.shape not in ((), length.shape):
         raise InputError(f"stiffness has shape {k.shape}: give one, or {len(length)}, one a bond.")
     return Springs(np.broadcast_to(k, length.shape), length), packing
-
-
-def _widths(box: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The distances between a box's opposite faces, (d,)."""
-    return 1.0 / np.linalg.norm(np.linalg.inv(box), axis=1)
 
 
 def triangular_network(
