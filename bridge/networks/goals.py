@@ -31,9 +31,9 @@ ISOTROPIC: Mapping[str, tuple[float, float]] = {
 }
 """Limits by which a network in the plane counts as isotropic (P2 shows ν_x beside ν_y)."""
 
-# The elastic tensor counts as positive definite where its pivots are above this part of the largest
-# diagonal element.
-LEAST_PIVOT = 1e-9
+# The elastic tensor counts as positive definite where its eigenvalues are above this part of its
+# largest diagonal element.
+LEAST_EIGENVALUE = 1e-9
 
 
 Form = tuple[str, int, int, int]  # of a loading: its kind, dimension, strains, functionals
@@ -354,13 +354,18 @@ def _unpacked(packed: Any) -> Array:
 
 
 def _positive_definite(matrix: Array) -> Array:
-    """By its pivots: thousands of small matrices at once take no library."""
+    """Whether the lowest eigenvalue is above `LEAST_EIGENVALUE` of the largest diagonal element.
+
+    By the pivots of the matrix less that number: thousands of small matrices take no library. A
+    pivot itself may lie far above the lowest eigenvalue.
+    """
     n = matrix.shape[0]
     firm = jnp.array(True)
-    least = LEAST_PIVOT * jnp.max(jnp.diagonal(matrix)) if n else 0.0
+    if n:
+        matrix = matrix - LEAST_EIGENVALUE * jnp.max(jnp.diagonal(matrix)) * jnp.eye(n)
     for k in range(n):
         pivot = matrix[k, k]
-        firm &= pivot > least
+        firm &= pivot > 0
         below = matrix[k + 1 :, k]
         rest = matrix[k + 1 :, k + 1 :] - jnp.outer(below, below) / pivot
         matrix = matrix.at[k + 1 :, k + 1 :].set(rest)

@@ -74,11 +74,15 @@ def ended(
 ) -> Pruned:
     """A pruning's result, its last values computed anew.
 
-    Moves without which the network turns out to be rigid are taken back.
+    Moves without which the network turns out to be rigid, or its elastic tensor to be positive
+    definite, are taken back.
     """
     try:
         pruning.renew()
+        firm = bool(np.isfinite(pruning.distance))
     except SingularHessianError:
+        firm = False
+    if not firm:
         status = "stopped"
         _taken_back(pruning, bonds, trace)
     trace[-1] = pruning.values
@@ -97,7 +101,7 @@ def ended(
 
 
 def _taken_back(pruning: Pruning, bonds: list[int], trace: list[NDArray[np.float64]]) -> None:
-    """Take moves back, the last first, until the network is rigid; raises where it never is."""
+    """Take moves back, the last first, until the network is firm; raises where it never is."""
     alive = pruning.alive
     while bonds:
         trace.pop()
@@ -105,5 +109,6 @@ def _taken_back(pruning: Pruning, bonds: list[int], trace: list[NDArray[np.float
         alive[bond] = not alive[bond]
         with suppress(SingularHessianError):
             pruning.go_to(alive)
-            return
+            if np.isfinite(pruning.distance):
+                return
     raise SingularHessianError("the network is not rigid from the first.")

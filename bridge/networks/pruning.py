@@ -22,7 +22,7 @@ __all__ = ["Constraints", "Pruning"]
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a pruned network has to keep to.
+    """Constraints that a pruned network keeps to.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Constraints:
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What toggling bonds would bring, each alone: cutting those there, returning the others.
+    """Values after toggling bonds, each alone: cutting those there, returning the others.
 
     Attributes: values (n, n_goals); distance (n,), infinite where it is not allowed; exceeded (n,),
     how far limits are exceeded, as a part of their width.
@@ -218,11 +218,11 @@ class Pruning:
         return self._full.copy()
 
     def try_toggles(self, bonds: ArrayLike) -> Changes:
-        """What toggling each of some bonds alone would bring.
+        """Values and distances after toggling each of some bonds alone.
 
         Raises `InputError` for what are no bonds.
         """
-        return self.tried(self.responses[0]._checked_bonds(bonds))
+        return self.tried(self.responses[0].checked_bonds(bonds))
 
     def tried(self, chosen: NDArray[np.int32]) -> Changes:
         """As `try_toggles`, of bonds that there are, in the order of memory: for long chains."""
@@ -231,7 +231,7 @@ class Pruning:
         allowed = np.where(stiffness > 0, self.shape.may_be_cut[chosen], deltas > 0)
         packed = []
         for response in self.responses:
-            trials = response._tried(chosen, deltas)
+            trials = response.tried(chosen, deltas)
             allowed &= trials.left > self.constraints.left
             packed.append(trials.response)
         values, exceeded, distance = self.evaluate(packed)
@@ -246,7 +246,7 @@ class Pruning:
         Raises `FloppyModeError` where a cut leaves a floppy mode: it is then not made. `InputError`
         for no such bond, and one that was cut from the first.
         """
-        bond = self.responses[0]._checked(bond)
+        bond = self.responses[0].checked_bond(bond)
         there = bool(self.alive[bond])
         delta = -float(self._full[bond]) if there else float(self._full[bond])
         if not delta:

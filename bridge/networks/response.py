@@ -39,7 +39,7 @@ DRIFTED = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """What single changes of bonds would make of a network, each of them alone.
+    """Responses of a network after single changes of bonds, each of them alone.
 
     Attributes
     ----------
@@ -179,17 +179,17 @@ class NetworkResponse:
         return tensor_of(self.response, self.packing.dimension, self.load)
 
     def try_changes(self, bonds: ArrayLike, deltas: ArrayLike) -> Trials:
-        """What each change alone would make: bond e's stiffness larger by δ.
+        """The responses after each change alone: bond e's stiffness larger by δ.
 
         Raises `InputError` for what are no bonds and numbers, one for each.
         """
-        chosen = self._checked_bonds(bonds)
+        chosen = self.checked_bonds(bonds)
         changes = real_numbers("deltas", deltas)
         if changes.shape != chosen.shape or not np.isfinite(changes).all():
             raise InputError(f"deltas must be {len(chosen)} finite numbers, one for each bond.")
-        return self._tried(chosen, np.ascontiguousarray(changes))
+        return self.tried(chosen, np.ascontiguousarray(changes))
 
-    def _checked_bonds(self, bonds: ArrayLike) -> NDArray[np.int32]:
+    def checked_bonds(self, bonds: ArrayLike) -> NDArray[np.int32]:
         """Numbers of bonds (n,); raises `InputError` for those that there are not."""
         chosen = whole_numbers("bonds", bonds)
         if chosen.ndim != 1:
@@ -198,19 +198,21 @@ class NetworkResponse:
             raise InputError(f"bonds: there are {self.n_bonds}, from 0 on; there is no such bond.")
         return np.ascontiguousarray(chosen, dtype=np.int32)
 
-    def _tried(self, bonds: NDArray[np.int32], deltas: NDArray[np.float64]) -> Trials:
+    def tried(self, bonds: NDArray[np.int32], deltas: NDArray[np.float64]) -> Trials:
+        """As `try_changes`, of bonds that there are, in the order of memory: for long chains."""
         return Trials(*self._inner.try_changes(bonds, deltas))
 
     def try_cuts(self, bonds: ArrayLike) -> Trials:
-        """What cutting each of some bonds alone would make; as `try_changes`."""
-        chosen = self._checked_bonds(bonds)
-        return self._tried(chosen, -self.stiffness[chosen])
+        """The responses after cutting each of some bonds alone; as `try_changes`."""
+        chosen = self.checked_bonds(bonds)
+        return self.tried(chosen, -self.stiffness[chosen])
 
     def cut(self, bond: int) -> None:
         """Cut a bond; raises as `change` does."""
-        self.change(bond, -float(self.stiffness[self._checked(bond)]))
+        self.change(bond, -float(self.stiffness[self.checked_bond(bond)]))
 
-    def _checked(self, bond: int) -> int:
+    def checked_bond(self, bond: int) -> int:
+        """A bond's number; raises `InputError` where there is no such bond."""
         number = count("bond", bond, least=0)
         if number >= self.n_bonds:
             raise InputError(f"bond = {bond}: there are {self.n_bonds}, from 0 on.")
@@ -227,7 +229,7 @@ class NetworkResponse:
         InputError
             For no such bond, or a stiffness below 0.
         """
-        after = float(self.stiffness[self._checked(bond)]) + float(real_numbers("delta", delta))
+        after = float(self.stiffness[self.checked_bond(bond)]) + float(real_numbers("delta", delta))
         if not 0 <= after < np.inf:
             raise InputError(f"bond {bond}: a stiffness of {after:.6g} cannot be.")
         if not delta:

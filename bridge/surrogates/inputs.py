@@ -1,4 +1,4 @@
-"""What a model sees of a network: its dynamical matrix, a picture, or its bonds."""
+"""Inputs of models: a network's dynamical matrix, a picture of it, or its bonds."""
 
 from typing import Any, NamedTuple
 

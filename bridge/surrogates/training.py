@@ -101,7 +101,7 @@ class Surrogate:
         return self._compiled(self.model, inputs)
 
     def seen(self, networks: Sequence[Network]) -> Any:
-        """What the model sees of some networks; raises `InputError` for those of another size."""
+        """The model's inputs for some networks; raises `InputError` for those of another size."""
         return seen(self.kind, self.options, networks)
 
     def feature(self, name: str = "predicted_poisson_ratio") -> Feature:
@@ -168,7 +168,7 @@ class Surrogate:
 
 
 def seen(kind: str, options: dict[str, Any], networks: Sequence[Network]) -> Any:
-    """What a kind of model sees of networks of one size, as its call takes it."""
+    """A kind of model's inputs for networks of one size, as its call takes them."""
     for _, packing in networks:
         if (packing.n_particles, len(np.asarray(packing.bonds))) != tuple(options["size"]):
             raise InputError(
@@ -280,7 +280,7 @@ def train(
 
 
 def _kept(surrogate: Surrogate, networks: Sequence[Network]) -> Callable[[NDArray[np.int64]], Any]:
-    """What the model sees of networks by number: made once if there is room, else when asked."""
+    """The model's inputs, by the networks' numbers: made once if there is room, else when asked."""
     one = jax.tree.leaves(surrogate.seen(networks[:1]))
     if sum(x.nbytes for x in one) * len(networks) > MOST_KEPT:
         return lambda chosen: surrogate.seen([networks[k] for k in chosen.tolist()])

@@ -47,6 +47,16 @@ def run(
     Every step is safe on disk, and --resume goes on after any kill. SIGTERM, SIGUSR1 and --minutes
     end a run between two steps, with exit status 75.
     """
+    from ..inputs.files import file_text
+
+    def work(ranks: "Team") -> None:
+        _run_source(campaign, lambda: file_text(campaign), output, resume, ranks, plugin or ())
+
+    _spread(work, minutes)
+
+
+def _spread(work: "Callable[[Team], None]", minutes: float | None = None) -> None:
+    """Do a run's work on the root, which spreads it over all ranks; the others serve it."""
     from ..spread.ranks import world
     from ..spread.starting import start_jax
     from ..spread.stopping import signals_noted
@@ -55,26 +65,12 @@ def run(
     start_jax(ranks, one_thread=True)  # results must not depend on the number of cores
     until_of(ranks, minutes)
     with signals_noted(ranks.until):
-        if not ranks.is_root:
-            from ..studies.running import serve_campaign
-
-            serve_campaign(ranks)
+        if ranks.is_root:
+            work(ranks)
             return
-        _run_root(campaign, output, resume, ranks, plugin or ())
+        from ..studies.running import serve_campaign
 
-
-def _run_root(
-    file: Path,
-    output: Path,
-    resume: bool,
-    ranks: "Team",
-    plugins: Sequence[Path] = (),
-    added: str = "",
-) -> list[dict[str, Any]]:
-    """Run a file, with a text added to it, and say what came out; returns the outcomes."""
-    from ..inputs.files import file_text
-
-    return _run_source(file, lambda: file_text(file) + added, output, resume, ranks, plugins)
+        serve_campaign(ranks)
 
 
 def _run_source(
@@ -131,38 +127,28 @@ def prune(
     Each network is in DIR/networks, before and after; `amorph report DIR` makes a page of all. A
     campaign with [prune] can do more: the file that these options stand for is DIR/campaign.toml.
     """
-    from ..spread.ranks import world
-    from ..spread.starting import start_jax
-    from ..spread.stopping import signals_noted
 
-    ranks = world()
-    start_jax(ranks, one_thread=True)
-    until_of(ranks)
-    with signals_noted(ranks.until):
-        if not ranks.is_root:
-            from ..studies.running import serve_campaign
+    def source() -> str:
+        from ..studies.prune.of_file import campaign_of
 
-            serve_campaign(ranks)
-            return
+        return campaign_of(
+            file,
+            names_of(to) or [],
+            method=method,
+            tolerance=tolerance,
+            convex=convex,
+            isotropic=isotropic,
+            plates=plates,
+        )
 
-        def source() -> str:
-            from ..studies.prune.of_file import campaign_of
-
-            return campaign_of(
-                file,
-                names_of(to) or [],
-                method=method,
-                tolerance=tolerance,
-                convex=convex,
-                isotropic=isotropic,
-                plates=plates,
-            )
-
+    def work(ranks: "Team") -> None:
         (outcome,) = _run_source(file, source, output, resume, ranks, plugin or ())
-    if outcome["status"] != "done":
-        raise typer.Exit(1)
-    told = ", ".join(f"{name} {value}" for name, value in outcome["summary"].items())
-    say(f"{output / 'networks.csv'}: {told}.")
+        if outcome["status"] != "done":
+            raise typer.Exit(1)
+        told = ", ".join(f"{name} {value}" for name, value in outcome["summary"].items())
+        say(f"{output / 'networks.csv'}: {told}.")
+
+    _spread(work)
 
 
 def gradient(
@@ -182,31 +168,21 @@ def gradient(
     Of followed packings: the predicted change of the loss beside the measured one. Of an ensemble:
     the mean of the derivatives beside the derivative of the mean.
     """
-    from ..spread.ranks import world
-    from ..spread.starting import start_jax
-    from ..spread.stopping import signals_noted
 
-    ranks = world()
-    start_jax(ranks, one_thread=True)
-    until_of(ranks)
-    with signals_noted(ranks.until):
-        if not ranks.is_root:
-            from ..studies.running import serve_campaign
+    def source() -> str:
+        from ..inputs.files import file_text
 
-            serve_campaign(ranks)
-            return
-        try:
-            added = _gradient_table(campaign, packings, floats_of("--changes", changes))
-        except BaseException:
-            from ..studies.running import release_ranks
+        table = _gradient_table(campaign, packings, floats_of("--changes", changes))
+        return file_text(campaign) + table
 
-            release_ranks(ranks)
-            raise
-        (outcome,) = _run_root(campaign, output, resume, ranks, plugin or (), added)
-    if outcome["status"] != "done":
-        raise typer.Exit(1)
-    names = ("gradient.json", "packings.csv", "gradient.png")
-    say(f"{', '.join(str(output / name) for name in names)}.")
+    def work(ranks: "Team") -> None:
+        (outcome,) = _run_source(campaign, source, output, resume, ranks, plugin or ())
+        if outcome["status"] != "done":
+            raise typer.Exit(1)
+        names = ("gradient.json", "packings.csv", "gradient.png")
+        say(f"{', '.join(str(output / name) for name in names)}.")
+
+    _spread(work)
 
 
 def _gradient_table(file: Path, packings: int | None, changes: list[float] | None) -> str:

@@ -1,4 +1,4 @@
-"""What a study is to bring about: ``[[objective]]``, a feature and its target."""
+"""Objectives of a study, ``[[objective]]``: a feature and its target."""
 
 import re
 from math import isinf, isnan, nan

@@ -39,6 +39,8 @@ Told = dict[tuple[str, type[Warning]], None]
 _DONE, _GIVE = 1, 2
 # How often the root looks for a rank that has done its item, s: little beside any item.
 _LOOK = 2e-4
+# How long mpiexec is given to read what was written, s: once it is to end the job it may not.
+_READ = 0.1
 
 
 class MPIRanks(Team):
@@ -159,8 +161,7 @@ class MPIRanks(Team):
     def _end_all(self) -> None:
         """End the job, with the traceback of what has no name here, before anybody waits for it."""
         traceback.print_exc()
-        sys.stderr.flush()
-        self._comm.Abort(1)
+        _abort(self._comm)
 
     def told(self, value: Item) -> Item:
         """As `Team.told`."""
@@ -273,8 +274,7 @@ class _Desk:
                     time.sleep(_LOOK)
         except BaseException:
             traceback.print_exc()
-            sys.stderr.flush()
-            self._comm.Abort(1)
+            _abort(self._comm)
 
     def _hear(self) -> bool:
         """Take a rank's result and give it another item, if one has something to tell."""
@@ -294,6 +294,13 @@ class _Desk:
             self._comm.send(following, rank, _GIVE)
         self._busy -= following is None
         return True
+
+
+def _abort(comm: "MPI.Comm") -> None:
+    """End the job on all ranks, after what was written has gone out."""
+    sys.stderr.flush()
+    time.sleep(_READ)
+    comm.Abort(1)
 
 
 @contextmanager
@@ -347,8 +354,7 @@ def _world() -> Team:
 
     def end(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         traceback.print_exception(kind, error, trace)
-        sys.stderr.flush()
-        comm.Abort(1)
+        _abort(comm)
 
     sys.excepthook = end
     ranks = MPIRanks(comm)

@@ -157,7 +157,7 @@ class PruneSettings(Table):
         return self
 
     def constraints(self) -> Constraints:
-        """What networks keep to."""
+        """The constraints that networks keep to."""
         limits = dict(ISOTROPIC) if self.isotropic else {}
         if self.isotropic and self.load == "plates":
             del limits["shear_moduli[0] / shear_moduli[1]"]

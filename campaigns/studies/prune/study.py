@@ -187,7 +187,7 @@ def _cut_at(bonds: Any) -> Any:
 
 
 def _measured(name: str, network: Any) -> dict[str, Any]:
-    """What the elastic tensor has, solved for anew: nothing of the pruning is in it."""
+    """Moduli of the elastic tensor, solved for anew: nothing of the pruning is in them."""
     tensor = jnp.asarray(networks.NetworkResponse(*network).elastic_tensor)
     found = {f"{name} {k}": np.asarray(v) for k, v in _of_tensor(tensor).items()}
     return {k: v for k, v in found.items() if np.isfinite(v).all()}

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from amorph import bridge
 from amorph.bridge import networks
@@ -100,7 +103,7 @@ def test_far_goals_within_constraints(target: float, method: str) -> None:
         "annealing": networks.anneal,
         "gradient": networks.prune_by_gradient,
     }[method]
-    pruned = run(pruning)
+    pruned = run(pruning, tolerance=0.01)
     assert pruned.status == "reached"
     found = bridge.measure(
         *pruned.network, ["poisson_ratio", "poisson_ratios", "shear_moduli", "lowest_modulus"]
@@ -246,7 +249,7 @@ def test_between_plates_both_ratios_are_tuned() -> None:
         loading=networks.plates(packing),
     )
     assert pruning.values[0] > 0.1
-    pruned = networks.prune_greedily(pruning)
+    pruned = networks.prune_greedily(pruning, tolerance=0.01)
     assert pruned.status == "reached"
     own = networks.plates(packing)
     ratios = [
@@ -274,6 +277,58 @@ def test_a_strain_far_from_where_it_is_applied() -> None:
     fresh = networks.NetworkResponse(*pruned.network, networks.periodic(packing, pairs).loads[0])
     y = fresh.response
     assert y[4, 3] / y[3, 3] == pytest.approx(0.5, abs=0.02)
+
+
+@given(
+    lowest=st.floats(-14, -1),
+    n=st.sampled_from([3, 6]),
+    seed=st.integers(0, 2**31),
+)
+def test_positive_definite_is_by_the_lowest_eigenvalue(lowest: float, n: int, seed: int) -> None:
+    """However the eigenvector lies: a pivot alone may be far above the eigenvalue."""
+    assume(abs(lowest + 9) > 0.6)  # the largest diagonal element is not the largest eigenvalue
+    rng = np.random.default_rng(seed)
+    turned, _ = np.linalg.qr(rng.normal(size=(n, n)) * 10.0 ** rng.uniform(-4, 0, n))
+    values = np.concatenate([[10.0**lowest], rng.uniform(0.5, 1.0, n - 1)])
+    firm = goals._positive_definite(jnp.asarray((turned * values) @ turned.T))
+    assert bool(firm) == (lowest > -9)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_network_stays_firm(seed: int) -> None:
+    """Where a cut would leave a strain of the box without cost, it is refused when it is tried."""
+    springs, packing = networks.triangular_network((8, 8), seed=seed, distortion=0.3)
+    rng = np.random.default_rng(seed)
+    pairs = packing.bonds[rng.choice(len(packing.bonds), 9, replace=False)]
+    pruning = networks.Pruning(
+        springs,
+        packing,
+        {f"pair_strains[{k}, 0]": float(rng.choice([-1, 1])) for k in range(1, 9)},
+        loading=networks.periodic(packing, pairs),
+        constraints=networks.Constraints(least_bonds=2),
+    )
+    pruned = networks.prune_greedily(pruning)
+    assert pruned.status == "no gain"
+    tensor = networks.NetworkResponse(*pruned.network).response
+    assert np.linalg.eigvalsh(tensor)[0] > goals.LEAST_EIGENVALUE * tensor.diagonal().max()
+
+
+def test_what_turns_out_soft_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A last cut after which the exact elastic tensor is not positive definite is not kept."""
+    pruning = networks.Pruning(*lattice(), {"poisson_ratio": -0.5})
+    renew = pruning.renew
+
+    def found_soft() -> float:
+        drift = renew()
+        pruning.distance = np.nan
+        return drift
+
+    monkeypatch.setattr(pruning, "renew", found_soft)
+    pruned = networks.prune_greedily(pruning, most=5)
+    assert (pruned.status, len(pruned.bonds), pruned.n_cut) == ("stopped", 4, 4)
+    other = networks.Pruning(*lattice(), {"poisson_ratio": -0.5})
+    assert pruned.bonds.tolist() == networks.prune_greedily(other, most=4).bonds.tolist()
+    assert pruned.values == pytest.approx(other.values, rel=1e-12)
 
 
 def test_reached_is_within_the_limits() -> None:
