@@ -10,9 +10,13 @@ __all__ = [
     "DegenerateModesError",
     "FeatureError",
     "FloppyModeError",
+    "FurtherMinimaError",
     "MissingExtraError",
+    "NoBarrierError",
     "NotAMinimumError",
+    "NotASaddleError",
     "NotFiniteError",
+    "PathError",
     "PrecisionError",
     "RattlerError",
     "RelaxationError",
@@ -46,6 +50,29 @@ class SingularHessianError(NotAMinimumError):
 
 class FloppyModeError(SingularHessianError):
     """A change of bonds leaves a floppy mode: a packing so changed has no linear response."""
+
+
+class NotASaddleError(AmorphError):
+    """A search for a saddle ended where there is none, or none of one negative mode."""
+
+
+class NoBarrierError(AmorphError):
+    """The energy along a path between two states is nowhere higher than at its ends."""
+
+
+class PathError(AmorphError):
+    """There is no path between two states to begin with, or none was found that can be proven."""
+
+
+class FurtherMinimaError(AmorphError):
+    """A path between two states leads through other minima; its saddles come along.
+
+    Attributes: chain, the `Transition` of each part that was found, in their order.
+    """
+
+    def __init__(self, message: str, chain: Any) -> None:
+        super().__init__(message)
+        self.chain = chain
 
 
 class RattlerError(AmorphError):

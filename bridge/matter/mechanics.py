@@ -188,17 +188,19 @@ def _interactions(state: State, pairs: Pairs, parameters: Any, kind: Any) -> Int
     return Interactions(pairs.i, pairs.j, vector, parameters, held, kind)
 
 
+def near_parameters(theta: Any, state: State) -> Any:
+    """The pair potential's parameters for each listed pair."""
+    if isinstance(theta.near, OwnParameters):
+        return theta.near.parameters
+    return theta.near.of_pairs(state.typeid[state.pairs.i], state.typeid[state.pairs.j])
+
+
 @once
 def interactions(theta: Any, state: State) -> tuple[Interactions, ...]:
     """Every kind of interaction between the particles of a state."""
     out = []
     if theta.near is not None:
-        pairs = state.pairs
-        if isinstance(theta.near, OwnParameters):
-            parameters = theta.near.parameters
-        else:
-            parameters = theta.near.of_pairs(state.typeid[pairs.i], state.typeid[pairs.j])
-        out.append(_interactions(state, pairs, parameters, theta.near.kind))
+        out.append(_interactions(state, state.pairs, near_parameters(theta, state), theta.near.kind))
     if theta.springs is not None:
         assert state.bonds is not None
         size = state.bonds.i.shape[0]
