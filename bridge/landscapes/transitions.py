@@ -482,7 +482,8 @@ def find_transitions(
     -------
     Transitions
         For each pair a tuple of one or more transitions in their order, from start to end. A pair
-        that failed has its error there: `NoBarrierError` where no image is higher than both ends;
+        that failed has its error there: `NoBarrierError` where both ends are one minimum, or no
+        image is higher than both;
         `PathError` where particles would pass through one another, the band does not come to rest,
         or the chain is longer than allowed; `NotASaddleError` where no saddle is near the highest
         image; `NotAMinimumError` where an end is none.
@@ -490,8 +491,8 @@ def find_transitions(
     Raises
     ------
     InputError
-        For arguments that are something else, ends of different particles, twice the same minimum,
-        more than 48 particles, and springs.
+        For arguments that are something else, ends of different particles, more than 48 particles,
+        and springs.
 
     Example
     -------
@@ -551,7 +552,7 @@ class _Search:
         )
         ways: list[list[Any]] = []
         out: list[Any] = [None] * number
-        for k, pair in enumerate(pairs):
+        for k in range(number):
             left, right = rested["x"][2 * k], rested["x"][2 * k + 1]
             for s in (2 * k, 2 * k + 1):
                 moved = np.sqrt(np.max(np.sum((rested["x"][s] - starts[s]) ** 2, axis=1)))
@@ -562,7 +563,7 @@ class _Search:
                         "bridge.relax(theta, packing) first."
                     )
             if out[k] is None and self._same(left, right, k):
-                raise InputError(f"pair {k}: its start and its end are the same minimum.")
+                out[k] = NoBarrierError(f"pair {k}: its start and its end are the same minimum.")
             ways.append([_Gap(k, left, right, given[k])])
         while True:
             gaps = [
