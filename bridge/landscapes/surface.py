@@ -66,8 +66,12 @@ class Surface:
         return n, d
 
     def at(self, x: Array) -> State:
-        """The state with the particles at x (N, d)."""
-        return replace(self.state, positions=x)
+        """The state with the particles at x (N, d), each pair by its nearest image."""
+        state = replace(self.state, positions=x)
+        if self.ends is None or state.box is None:
+            return state
+        shift = -jnp.round((self.ends @ x) @ jnp.linalg.inv(state.box).T) @ state.box.T
+        return replace(state, pairs=replace(state.pairs, shift=jax.lax.stop_gradient(shift)))
 
     def parts(self, x: Array) -> tuple[Interactions, ...]:
         """Every kind of interaction with the particles at x (N, d)."""

@@ -11,7 +11,7 @@ from ..matter.mechanics import State, hessian_of
 from .held import held_hessian
 from .rigid import rigid_projector
 
-__all__ = ["SEPARATE", "above_all", "lowest_modes_of"]
+__all__ = ["SEPARATE", "above_all", "lowest_modes_of", "spectrum"]
 
 # Modes are degenerate if their squared frequencies differ by at most this part of the larger.
 SEPARATE = 1e-8
@@ -34,19 +34,22 @@ def lowest_modes_of(theta: Any, state: State, number: int) -> Array:
     """
     n, d = state.positions.shape
     matrix = above_all(theta, state, rigid_projector(state))
-    return _spectrum(number, matrix)[1][:, :number].reshape(n, d, number)
+    return spectrum(number, matrix)[1][:, :number].reshape(n, d, number)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _spectrum(number: int, matrix: Array) -> tuple[Array, Array]:
-    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix."""
+def spectrum(number: int, matrix: Array) -> tuple[Array, Array]:
+    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix.
+
+    Their derivatives hold for the `number` lowest, and for sums over all others.
+    """
     values, vectors = jnp.linalg.eigh(matrix)
     return values, vectors
 
 
-@_spectrum.defjvp
+@spectrum.defjvp
 def _spectrum_jvp(number: int, primals: Any, tangents: Any) -> tuple[Any, Any]:
-    values, vectors = _spectrum(number, *primals)
+    values, vectors = spectrum(number, *primals)
     change = vectors.T @ tangents[0] @ vectors
     apart = values[None, :] - values[:, None]
     size = jnp.maximum(jnp.abs(values)[None, :], jnp.abs(values)[:, None])
