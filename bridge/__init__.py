@@ -151,6 +151,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("networks", "surrogates"):
+    if name in ("landscapes", "networks", "surrogates"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

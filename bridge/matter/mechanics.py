@@ -200,7 +200,9 @@ def interactions(theta: Any, state: State) -> tuple[Interactions, ...]:
     """Every kind of interaction between the particles of a state."""
     out = []
     if theta.near is not None:
-        out.append(_interactions(state, state.pairs, near_parameters(theta, state), theta.near.kind))
+        out.append(
+            _interactions(state, state.pairs, near_parameters(theta, state), theta.near.kind)
+        )
     if theta.springs is not None:
         assert state.bonds is not None
         size = state.bonds.i.shape[0]
