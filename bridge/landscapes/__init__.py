@@ -14,18 +14,11 @@ from .clusters import (
     same_cluster,
     transition_graph,
 )
+from .connecting import find_transition, find_transitions
 from .passages import Passages, count_passages, filtered, path_position
 from .rates import Points, barriers, equivalent_saddles, log_rates, points_of
-from .transitions import (
-    Saddle,
-    Saddles,
-    Transition,
-    Transitions,
-    find_saddles,
-    find_transition,
-    find_transitions,
-    transitions_over,
-)
+from .saddles import Saddle, Saddles, find_saddles
+from .transitions import Transition, Transitions, transitions_over
 
 __all__ = [
     "Breaking",

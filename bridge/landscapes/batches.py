@@ -6,7 +6,7 @@ steps, in as few shapes as need be compiled.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -41,7 +41,7 @@ class Batch:
     @property
     def axes(self) -> Any:
         """The axes over which `jax.vmap` maps the surface."""
-        return Surface(0, None, None, 0) if self.own else None
+        return Surface(0, cast(Any, None), None, 0) if self.own else None
 
     def of(self, rows: Any) -> Surface:
         """The landscapes of some of the searches."""
@@ -59,7 +59,7 @@ def batch_of(theta: Theta | Sequence[Theta], packing: Packing, *, skin: float = 
 
     Raises `InputError` for several of different kinds, and as `surface_of` does.
     """
-    if not isinstance(theta, (list, tuple)):
+    if isinstance(theta, Theta):
         return Batch(surface_of(theta, packing, skin=skin), False)
     kinds = {jax.tree_util.tree_structure(one) for one in theta}
     shapes = {tuple(np.shape(x) for x in jax.tree_util.tree_leaves(one)) for one in theta}

@@ -33,10 +33,11 @@ from ..matter.springs import Theta
 from ..matter.tracing import traced
 from ..precision import require_float64
 from ..solve.modes import spectrum
+from .connecting import SAME
 from .following import followed, held_matrix
 from .paths import distance
 from .surface import Surface, surface_of
-from .transitions import SAME, Transition
+from .transitions import Transition
 
 __all__ = ["Points", "barriers", "equivalent_saddles", "log_rates", "points_of"]
 
