@@ -16,7 +16,7 @@ from .clusters import (
 )
 from .connecting import find_transition, find_transitions
 from .passages import Passages, count_passages, filtered, path_position
-from .rates import Points, barriers, equivalent_saddles, log_rates, points_of
+from .rates import Points, barriers, equivalent_saddles, log_rates, placed, points_of
 from .saddles import Saddle, Saddles, find_saddles
 from .transitions import Transition, Transitions, transitions_over
 
@@ -39,6 +39,7 @@ __all__ = [
     "find_transitions",
     "log_rates",
     "path_position",
+    "placed",
     "points_of",
     "rigid_clusters",
     "same_cluster",

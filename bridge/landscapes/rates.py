@@ -39,7 +39,7 @@ from .paths import distance
 from .surface import Surface, surface_of
 from .transitions import Transition
 
-__all__ = ["Points", "barriers", "equivalent_saddles", "log_rates", "points_of"]
+__all__ = ["Points", "barriers", "equivalent_saddles", "log_rates", "placed", "points_of"]
 
 
 @jax.tree_util.register_dataclass
@@ -154,6 +154,15 @@ def equivalent_saddles(transition: Transition, *, size: float = 1.0) -> int:
 
     ends = symmetric(transition.start) and symmetric(transition.end)
     return 2 if ends and not symmetric(transition.saddle.packing) else 1
+
+
+def placed(theta: Any, points: Points) -> Array:
+    """Where the stationary points are at other interactions, (P, N, d), as a function JAX knows.
+
+    NaN for a point that is lost; see `barriers`.
+    """
+    check_kind("points", points, Points, "stationary points, as points_of gives them")
+    return _placed(theta, points, True)[1]
 
 
 def _placed(theta: Any, points: Points, motion: bool) -> tuple[Surface, Any]:

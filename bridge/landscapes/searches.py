@@ -71,7 +71,7 @@ def searched(theta: Theta | Sequence[Theta], packing: Packing) -> Batch:
 
 def each_theta(theta: Theta | Sequence[Theta], number: int) -> list[Theta]:
     """The interactions of each of a number of searches; raises `InputError`."""
-    each = list(theta) if isinstance(theta, (list, tuple)) else [theta] * number
+    each: list[Any] = list(theta) if isinstance(theta, (list, tuple)) else [theta] * number
     for one in each:
         check(theta=one)
     if len(each) != number:

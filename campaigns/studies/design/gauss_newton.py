@@ -27,7 +27,7 @@ from .members import Near
 from .optimizer import Along, lost
 from .scaled import ScaledOptimizer, Vector, check_frame
 from .steps import Arrays, Step
-from .trust_region import Held, beside, least_change, within_bounds
+from ..trust_region import Held, beside, least_change, within_bounds
 
 __all__ = ["GaussNewtonOptimizer", "Region"]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
-from amorph.campaigns.studies.design.trust_region import (
+from amorph.campaigns.studies.trust_region import (
     Held,
     beside,
     least_change,

@@ -1,0 +1,1 @@
+"""Clusters whose energy barriers or transition rates are designed."""
