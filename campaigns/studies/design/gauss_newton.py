@@ -23,11 +23,11 @@ from amorph import bridge
 from amorph.handover import AmorphError, BoxTooSmallError
 from amorph.handover.random_keys import Purpose, uniforms
 
+from ..trust_region import Held, beside, least_change, within_bounds
 from .members import Near
 from .optimizer import Along, lost
 from .scaled import ScaledOptimizer, Vector, check_frame
 from .steps import Arrays, Step
-from ..trust_region import Held, beside, least_change, within_bounds
 
 __all__ = ["GaussNewtonOptimizer", "Region"]
 

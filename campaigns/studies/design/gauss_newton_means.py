@@ -19,11 +19,11 @@ from amorph.handover import AmorphError
 
 from ...errors import DesignError
 from ..averaging import cut
+from ..trust_region import within_bounds
 from .gauss_newton import GROWTH, LARGEST, NEARER, REFUSALS, SHRINKAGE
 from .optimizer import lost
 from .scaled import ScaledOptimizer, Vector, check_frame
 from .steps import Arrays, Step
-from ..trust_region import within_bounds
 
 __all__ = ["Estimate", "Known", "MeanGaussNewtonOptimizer", "estimate"]
 
