@@ -15,7 +15,6 @@ from ..errors import (
     FurtherMinimaError,
     NoBarrierError,
     NotAMinimumError,
-    NotASaddleError,
     PathError,
 )
 from ..matter.arguments import check
@@ -23,19 +22,20 @@ from ..matter.packing import Packing
 from ..matter.springs import Theta
 from .bands import OPTIMISERS, relax_bands
 from .batches import Batch
-from .paths import aligned, between, carried, distance
-from .saddles import Saddle, saddle_of
+from .chains import Known
+from .paths import aligned, between
+from .saddles import saddle_of
 from .searches import check_same_particles, each_theta, searched, tolerances
 from .stationary import ENDED, NOT_FINITE, OUT_OF_STEPS, follow_modes, prove
 from .transitions import Transition, Transitions, descents
 
-__all__ = ["SAME", "find_transition", "find_transitions"]
+__all__ = ["find_transition", "find_transitions"]
 
-# Two minima are one where no particle lies farther from its place, in smallest diameters.
-SAME = 1e-3
 # Ends that are at rest move no farther than this when their forces are brought to round-off.
 AT_REST = 0.05
 MOST_REFINING = 200
+# Bands one after another for each saddle that a chain may have.
+ROUNDS = 4
 # A band ends once the force on its climbing image is this beside the stiffness times the size.
 CLIMBED = 1e-3
 # Particles nearer than this, in smallest diameters, on the first path: they would pass through one
@@ -84,8 +84,8 @@ def find_transitions(
     n_images: int = 10,
     paths: Sequence[ArrayLike | None] | None = None,
     optimiser: str = "lbfgs",
-    max_steps: int = 1000,
-    most_saddles: int = 8,
+    max_steps: int = 300,
+    most_saddles: int = 12,
     tolerance: float | None = None,
 ) -> Transitions:
     """Transitions between pairs of minima, many at once, each proven.
@@ -93,7 +93,8 @@ def find_transitions(
     Doubly nudged elastic bands with a climbing image find the highest point of a path; following
     the lowest mode makes it a saddle, with forces at round-off and exactly one negative mode;
     paths of steepest descent prove which minima it joins. Where these are others than the two
-    wanted, the parts that are missing are searched for in the same way, and the result is a chain.
+    wanted, gaps between those that are known are tried in the same way, on the shortest way first,
+    and the result is a chain.
 
     Parameters
     ----------
@@ -122,9 +123,9 @@ def find_transitions(
         For each pair a tuple of one or more transitions in their order, from start to end. A pair
         that failed has its error there: `NoBarrierError` where both ends are one minimum, or no
         image is higher than both;
-        `PathError` where particles would pass through one another, the band does not come to rest,
-        or the chain is longer than allowed; `NotASaddleError` where no saddle is near the highest
-        image; `NotAMinimumError` where an end is none.
+        `PathError` where particles would pass through one another, bands do not come to rest near
+        saddles that lead on, or the chain is longer than allowed; `NotASaddleError` where no saddle
+        is near the highest image; `NotAMinimumError` where an end is none.
 
     Raises
     ------
@@ -137,7 +138,7 @@ def find_transitions(
     >>> found = landscapes.find_transitions(theta, [(a, b), (a, c)])
     >>> [transition.barrier for (transition,) in found.found.values()]
 
-    Sources: `amorph.bridge.landscapes.bands` and `stationary` name them.
+    Sources: `amorph.bridge.landscapes.bands`, `stationary` and `chains` name them.
     """
     pairs = _pairs(ends)
     count("n_images", n_images, least=3)
@@ -157,7 +158,7 @@ def find_transitions(
 
 @dataclass(frozen=True, eq=False)
 class _Gap:
-    """A part of a way that no transition covers yet: between two minima (N, d) of a pair."""
+    """Two minima (N, d) of a pair between which a transition is looked for."""
 
     pair: int
     left: NDArray[np.float64]
@@ -181,65 +182,72 @@ class _Search:
     def run(
         self, pairs: Sequence[tuple[Packing, Packing]], given: Sequence[Any]
     ) -> list[tuple[Transition, ...] | AmorphError]:
+        out: list[Any] = [None] * len(pairs)
+        known = self._ends(pairs, out)
+        first = True
+        for _ in range(ROUNDS * self.most_saddles):
+            gaps: list[_Gap] = []
+            numbers: list[tuple[int, int]] = []
+            for k, own in enumerate(known):
+                if out[k] is not None:
+                    continue
+                try:
+                    todo = own.next_gap()
+                except AmorphError as error:
+                    out[k] = _named(k, error)
+                    continue
+                if todo is None:
+                    out[k] = own.chain(pairs[k][0])
+                    continue
+                left, right = (own.minima[i] for i in todo)
+                gaps.append(_Gap(k, left, right, given[k] if first else None))
+                numbers.append(todo)
+            if not gaps:
+                break
+            first = False
+            for gap, number, (ways, reason) in zip(gaps, numbers, self._bridged(gaps), strict=True):
+                for way in ways:
+                    known[gap.pair].add(way)
+                known[gap.pair].tried(number, reason)
+        for k in range(len(pairs)):
+            if out[k] is None:
+                out[k] = PathError(
+                    f"pair {k}: no way was found by {ROUNDS * self.most_saddles} bands one after "
+                    "another. Give more with most_saddles, or another first path, with paths."
+                )
+        return out
+
+    def _ends(self, pairs: Sequence[tuple[Packing, Packing]], out: list[Any]) -> list[Known]:
+        """What is known of each pair: its ends, at rest; errors where these are no minima."""
         size = np.broadcast_to(self.batch.surface.size, len(pairs))
-        number = len(pairs)
         starts = np.stack([np.asarray(p.positions) for pair in pairs for p in pair])
-        twice = np.repeat(np.arange(number), 2)
+        twice = np.repeat(np.arange(len(pairs)), 2)
         rested = follow_modes(
             Batch(self.batch.of(twice), self.batch.own), starts, 0, self.limit[twice], 50
         )
-        ways: list[list[Any]] = []
-        out: list[Any] = [None] * number
-        for k in range(number):
-            left, right = rested["x"][2 * k], rested["x"][2 * k + 1]
-            for s in (2 * k, 2 * k + 1):
+        known = []
+        for k in range(len(pairs)):
+            ends = rested["x"][2 * k : 2 * k + 2]
+            own = Known(self.packing, ends, float(size[k]), self.most_saddles)
+            known.append(own)
+            for s, which in ((2 * k, "start"), (2 * k + 1, "end")):
                 moved = np.sqrt(np.max(np.sum((rested["x"][s] - starts[s]) ** 2, axis=1)))
                 if rested["status"][s] != ENDED or not moved <= AT_REST * size[k]:
-                    which = "start" if s == 2 * k else "end"
                     out[k] = NotAMinimumError(
                         f"pair {k}: its {which} is no minimum of the energy. Call "
                         "bridge.relax(theta, packing) first."
                     )
-            if out[k] is None and self._same(left, right, k):
+            if out[k] is None and len(own.minima) == 1:
                 out[k] = NoBarrierError(f"pair {k}: its start and its end are the same minimum.")
-            ways.append([_Gap(k, left, right, given[k])])
-        while True:
-            gaps = [
-                (k, at)
-                for k, way in enumerate(ways)
-                if out[k] is None
-                for at, part in enumerate(way)
-                if isinstance(part, _Gap)
-            ]
-            if not gaps:
-                break
-            found = self._bridged([ways[k][at] for k, at in gaps])
-            for (k, at), part in reversed(list(zip(gaps, found, strict=True))):
-                if isinstance(part, AmorphError):
-                    out[k] = part
-                    continue
-                ways[k][at : at + 1] = part
-            for k, way in enumerate(ways):
-                if out[k] is None and len(way) > self.most_saddles:
-                    out[k] = PathError(
-                        f"pair {k}: more than {self.most_saddles} saddles lie on the way. Give "
-                        "more with most_saddles, more images, or another first path."
-                    )
-        return [
-            self._joined(pairs[k][0], way) if out[k] is None else out[k]
-            for k, way in enumerate(ways)
-        ]
+        return known
 
-    def _same(self, x: NDArray[np.float64], y: NDArray[np.float64], k: int) -> bool:
-        size = float(np.broadcast_to(self.batch.surface.size, len(self.thetas))[k])
-        return bool(distance(self.packing.with_positions(x), y) <= SAME * size)
-
-    def _bridged(self, gaps: Sequence[_Gap]) -> list[list[Any] | AmorphError]:
-        """For each gap the transition found in it, and the gaps that are left around it."""
+    def _bridged(self, gaps: Sequence[_Gap]) -> list[tuple[list[Transition], AmorphError | None]]:
+        """The transitions found by a band in each gap, or why there are none."""
         rows = np.array([gap.pair for gap in gaps])
         batch = Batch(self.batch.of(rows), self.batch.own)
         size = np.broadcast_to(batch.surface.size, len(gaps))
-        out: list[Any] = [None] * len(gaps)
+        reasons: dict[int, AmorphError] = {}
+        found: dict[int, list[Transition]] = {}
         bands = np.zeros((len(gaps), self.n_images + 2, *gaps[0].left.shape))
         for k, gap in enumerate(gaps):
             start = self.packing.with_positions(gap.left)
@@ -250,137 +258,104 @@ class _Search:
                 bands[k, 1:-1] = gap.path
             near = _nearest(bands[k], self.packing)
             if not near > COINCIDE * size[k]:
-                out[k] = PathError(
-                    f"pair {gap.pair}: two particles come to {near:.2g} of each other on the first "
-                    "path: they would pass through one another. Give a path around, with paths."
+                reasons[k] = PathError(
+                    f"two particles come to {near:.2g} of each other on the first path: they would "
+                    "pass through one another. Give a path around, with paths."
                 )
-        ends = self._energies(batch, bands[:, [0, -1]])
-        stiffness = np.array([self.thetas[r].max_stiffness() for r in rows])
-        good = [k for k in range(len(gaps)) if out[k] is None]
-        if good:
-            own = Batch(batch.of(np.array(good)), batch.own)
+        good = np.array([k for k in range(len(gaps)) if k not in reasons], dtype=np.int64)
+        if len(good):
+            own = Batch(batch.of(good), batch.own)
+            stiffness = np.array([self.thetas[r].max_stiffness() for r in rows[good]])
+            ends = np.stack([prove(own, bands[good, end])["energy"] for end in (0, -1)], axis=1)
             relaxed = relax_bands(
                 own,
                 bands[good],
-                ends[good],
-                stiffness=stiffness[good],
-                tolerance=CLIMBED * stiffness[good] * size[good],
+                ends,
+                stiffness=stiffness,
+                tolerance=CLIMBED * stiffness * size[good],
                 most_steps=self.max_steps,
                 optimiser=self.optimiser,
             )
-            for k, part in zip(good, self._over_tops(own, gaps, good, relaxed, ends), strict=True):
-                out[k] = part
-        return out
+            self._over_tops(own, good, self.limit[rows[good]], relaxed, ends, found, reasons)
+        return [(found.get(k, []), reasons.get(k)) for k in range(len(gaps))]
 
     def _over_tops(
         self,
         batch: Batch,
-        gaps: Sequence[_Gap],
-        good: Sequence[int],
+        good: NDArray[np.int64],
+        limit: NDArray[np.float64],
         relaxed: dict[str, Any],
         ends: NDArray[np.float64],
-    ) -> list[list[Any] | AmorphError]:
-        limit = self.limit[[gaps[k].pair for k in good]]
-        rows = np.arange(len(good))
-        tops = relaxed["band"][rows, relaxed["top"] + 1]
-        refined = follow_modes(batch, tops, 1, limit, MOST_REFINING)
-        out: list[Any] = [None] * len(good)
-        saddles: list[Any] = []
-        for k, gap in enumerate(good):
-            pair = gaps[gap].pair
-            highest = relaxed["energies"][k, relaxed["top"][k]]
-            if relaxed["status"][k] == NOT_FINITE:
-                out[k] = PathError(
-                    f"pair {pair}: particles met on the band, whose forces are "
-                    "not finite. Give another path, with paths."
-                )
-            elif not highest > ends[gap].max():
-                out[k] = NoBarrierError(
-                    f"pair {pair}: no image of the band lies higher than both of its ends "
-                    f"({ends[gap].max():.8g}). Give more images if a barrier is there."
-                )
-            elif relaxed["status"][k] == OUT_OF_STEPS:
-                out[k] = PathError(
-                    f"pair {pair}: the band did not come to rest in {self.max_steps} steps (a "
-                    f"force of {relaxed['top_force'][k]:.1e} is left on its highest image). Give "
-                    "more with max_steps, or another first path, with paths."
-                )
+        found: dict[int, list[Transition]],
+        reasons: dict[int, AmorphError],
+    ) -> None:
+        """Refine the tops of bands, and go down from them: into what is found, or reasons."""
+        rows, images = [], []
+        for k, gap in enumerate(good.tolist()):
+            tops, reason = self._tops(relaxed, k, ends[k])
+            if reason is not None:
+                reasons[gap] = reason
+            rows += [k] * len(tops)
+            images += tops
+        if not rows:
+            return
+        which = np.array(rows)
+        own = Batch(batch.of(which), batch.own)
+        tops = relaxed["band"][which, np.array(images) + 1]
+        refined = follow_modes(own, tops, 1, limit[which], MOST_REFINING)
+        kept, saddles = [], []
+        for k, row in enumerate(rows):
+            saddle = saddle_of(self.packing, refined, k)
+            if isinstance(saddle, AmorphError):
+                reasons.setdefault(int(good[row]), saddle)
             else:
-                found = saddle_of(self.packing, refined, k)
-                if isinstance(found, AmorphError):
-                    out[k] = NotASaddleError(f"pair {pair}: {found}")
-                else:
-                    saddles.append((k, found))
-        if saddles:
-            numbers = np.array([k for k, _ in saddles])
-            own = Batch(batch.of(numbers), batch.own)
-            spent = relaxed["steps"][numbers] * self.n_images
-            over = descents(own, self.packing, [s for _, s in saddles], limit[numbers], spent)
-            for k, way in zip(numbers.tolist(), over, strict=True):
-                out[k] = self._placed(gaps[good[k]], way)
-        return out
+                kept.append(row)
+                saddles.append(saddle)
+        if not kept:
+            return
+        below = np.array(kept)
+        # What a band took is told once, of its first saddle.
+        spent = relaxed["steps"][below] * self.n_images
+        spent[1:][below[1:] == below[:-1]] = 0
+        over = descents(
+            Batch(batch.of(below), batch.own), self.packing, saddles, limit[below], spent
+        )
+        for row, way in zip(kept, over, strict=True):
+            if isinstance(way, AmorphError):
+                reasons.setdefault(int(good[row]), way)
+            else:
+                found.setdefault(int(good[row]), []).append(way)
 
-    def _placed(self, gap: _Gap, found: Transition | AmorphError) -> list[Any] | AmorphError:
-        """A transition in its gap, the right way round, and the gaps on its sides."""
-        if isinstance(found, AmorphError):
-            return type(found)(f"pair {gap.pair}: {found}")
-        left = self.packing.with_positions(gap.left)
-        right = self.packing.with_positions(gap.right)
-        onward = distance(left, found.start.positions) + distance(right, found.end.positions)
-        backward = distance(left, found.end.positions) + distance(right, found.start.positions)
-        if backward < onward:
-            found = found.reversed()
-        before = self._same(gap.left, found.start.positions, gap.pair)
-        after = self._same(gap.right, found.end.positions, gap.pair)
-        if not (before or after) and self._same(
-            found.start.positions, found.end.positions, gap.pair
-        ):
-            return PathError(
-                f"pair {gap.pair}: the saddle found joins a minimum with itself, and neither is "
-                "wanted. Give another first path, with paths."
+    def _tops(
+        self, relaxed: dict[str, Any], k: int, ends: NDArray[np.float64]
+    ) -> tuple[list[int], AmorphError | None]:
+        """The images of a band from which a saddle is looked for: its climbing one, if it is there;
+        of a band that did not come to rest every one that is higher than both beside it."""
+        energies, top = relaxed["energies"][k], int(relaxed["top"][k])
+        if relaxed["status"][k] == NOT_FINITE:
+            return [], PathError(
+                "particles met on the band, whose forces are not finite. Give another path, with "
+                "paths."
             )
-        parts: list[Any] = [found]
-        if not before:
-            parts.insert(0, _Gap(gap.pair, gap.left, found.start.positions))
-        if not after:
-            parts.append(_Gap(gap.pair, found.end.positions, gap.right))
-        return parts
+        if not energies[top] > ends.max():
+            return [], NoBarrierError(
+                f"no image of the band lies higher than both of its ends ({ends.max():.8g}). Give "
+                "more images if a barrier is there."
+            )
+        if relaxed["status"][k] != OUT_OF_STEPS:
+            return [top], None
+        levels = np.concatenate([ends[:1], energies, ends[1:]])
+        higher = (levels[1:-1] > levels[:-2]) & (levels[1:-1] > levels[2:])
+        return np.flatnonzero(higher).tolist(), PathError(
+            f"the band did not come to rest in {self.max_steps} steps (a force of "
+            f"{relaxed['top_force'][k]:.1e} is left on its highest image), and its saddles do not "
+            "join the two minima. Give more with max_steps, or another first path, with paths."
+        )
 
-    def _joined(self, start: Packing, way: Sequence[Transition]) -> tuple[Transition, ...]:
-        """Transitions turned so that each begins where the one before ends."""
-        out: list[Transition] = []
-        for found in way:
-            at = start if not out else out[-1].end
-            path = carried(at, found.path[0], found.path)
-            where = int(np.argmax(found.path_energies))
-            n, d = found.path.shape[1:]
-            mode = found.saddle.mode
-            if at.box is None:
-                origin = carried(at, found.path[0], np.zeros((1, n, d)))
-                mode = carried(at, found.path[0], mode[None])[0] - origin[0]
-            saddle = Saddle(
-                self.packing.with_positions(path[where]),
-                found.saddle.energy,
-                found.saddle.force,
-                found.saddle.eigenvalue,
-                mode,
-                found.saddle.steps,
-            )
-            out.append(
-                Transition(
-                    self.packing.with_positions(path[0]),
-                    saddle,
-                    self.packing.with_positions(path[-1]),
-                    found.energies,
-                    path,
-                    found.path_energies,
-                    found.evaluations,
-                )
-            )
-        return tuple(out)
 
-    def _energies(self, batch: Batch, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack([prove(batch, x[:, k])["energy"] for k in range(x.shape[1])], axis=1)
+def _named(pair: int, error: AmorphError) -> AmorphError:
+    """An error of a pair, which says of which."""
+    return type(error)(f"pair {pair}: {error}")
 
 
 def _nearest(band: NDArray[np.float64], packing: Packing) -> float:

@@ -33,7 +33,7 @@ from ..matter.springs import Theta
 from ..matter.tracing import traced
 from ..precision import require_float64
 from ..solve.modes import spectrum
-from .connecting import SAME
+from .chains import SAME
 from .following import followed, held_matrix
 from .paths import distance
 from .surface import Surface, surface_of
