@@ -1,5 +1,6 @@
 """Files of the study ``[kinetics]``: which cluster, which of its transitions, towards what."""
 
+from dataclasses import dataclass
 from itertools import chain, combinations
 from typing import Annotated, Any, Literal
 
@@ -56,9 +57,10 @@ class KineticsSettings(Table):
 
     Targets are of each transition's way there and back: given by `targets`, a row for each design;
     or by `grid`, every pair of these values for a single transition; or by `subsets`, for every set
-    of transitions at random within `between`, at most `most_subsets` sets of all. Barriers are
-    energies, rates in units of 1/time. `uneven`: by how much bindings differ at the beginning, as a
-    part of themselves, at random. All bindings are free.
+    of transitions at random: `between` two values, or `around` what they are at the beginning, by
+    at most that part of it; at most `most_subsets` sets of all. Barriers are energies, rates in
+    units of 1/time. `uneven`: by how much bindings differ at the beginning, as a part of
+    themselves, at random. All bindings are free.
     """
 
     quantity: Literal["barrier", "rate"] = "barrier"
@@ -66,6 +68,7 @@ class KineticsSettings(Table):
     grid: Annotated[list[float], Field(min_length=1)] | None = None
     subsets: bool = False
     between: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    around: Annotated[float, Field(gt=0, lt=1)] | None = None
     most_subsets: Count | None = None
     temperature: Positive = 1.0
     friction: Positive = 1.0
@@ -80,8 +83,8 @@ class KineticsSettings(Table):
         given = [self.targets is not None, self.grid is not None, self.subsets]
         if sum(given) != 1:
             raise ValueError("give one of targets, grid and subsets: what is wanted.")
-        if self.subsets != (self.between is not None):
-            raise ValueError("subsets and between = [low, high] belong together.")
+        if self.subsets != ((self.between is None) != (self.around is None)):
+            raise ValueError("subsets need between = [low, high] or around, which belong to them.")
         if self.most_subsets is not None and not self.subsets:
             raise ValueError("most_subsets is for subsets.")
         if self.between is not None and not self.between[0] < self.between[1]:
@@ -92,11 +95,22 @@ class KineticsSettings(Table):
         return self
 
 
-class Wanted(Table):
-    """One design: targets (there, back) of the transitions with these numbers."""
+@dataclass(frozen=True)
+class Wanted:
+    """One design: the transitions with these numbers, and what is wanted of each, there and back.
+
+    Attributes: transitions; values (T, 2), targets, or by what the values before are multiplied
+    where ``relative``.
+    """
 
     transitions: list[int]
-    targets: list[list[float]]
+    values: Any
+    relative: bool = False
+
+    def targets(self, before: Any) -> Any:
+        """What is wanted (T, 2), of values (T, 2) at the beginning."""
+        wanted = np.asarray(self.values, dtype=np.float64)
+        return wanted * before if self.relative else wanted
 
 
 class KineticsFile(AnyFile):
@@ -160,28 +174,18 @@ class KineticsFile(AnyFile):
         """The designs, of a cluster with so many transitions."""
         own, every = self.kinetics, list(range(number))
         if own.targets is not None:
-            return [
-                Wanted(transitions=every, targets=[row[2 * k : 2 * k + 2] for k in every])
-                for row in own.targets
-            ]
+            return [Wanted(every, [row[2 * k : 2 * k + 2] for k in every]) for row in own.targets]
         if own.grid is not None:
-            return [
-                Wanted(transitions=[0], targets=[[there, back]])
-                for there in own.grid
-                for back in own.grid
-            ]
+            return [Wanted([0], [[there, back]]) for there in own.grid for back in own.grid]
         sets = [s for size in range(1, number + 1) for s in combinations(every, size)]
         rng = np.random.default_rng([own.seed, 0, TARGETS])
         if own.most_subsets is not None and own.most_subsets < len(sets):
             kept = np.sort(rng.choice(len(sets), own.most_subsets, replace=False))
             sets = [sets[k] for k in kept]
-        assert own.between is not None
-        low, high = own.between
+        relative = own.around is not None
+        low, high = own.between or (1.0 - (own.around or 0.0), 1.0 + (own.around or 0.0))
         return [
-            Wanted(
-                transitions=list(chosen),
-                targets=rng.uniform(low, high, size=(len(chosen), 2)).tolist(),
-            )
+            Wanted(list(chosen), rng.uniform(low, high, size=(len(chosen), 2)), relative)
             for chosen in sets
         ]
 

@@ -24,6 +24,8 @@ FIRST, LARGEST, SMALLEST = 0.3, 1.0, 1e-4
 GOOD, POOR = 0.5, 0.25
 # Modes of the loss below this part of the largest eigenvalue are zero.
 ZERO = 1e-8
+# A step that is to bring less than this part of what is left is none.
+LEAST_GAIN = 1e-4
 # Images of the bands by which transitions are found.
 IMAGES = 10
 
@@ -202,7 +204,7 @@ def design(
         change = within_bounds(jacobian, residual, radius, *room)
         length = float(np.linalg.norm(residual))
         predicted = length - float(np.linalg.norm(residual + jacobian @ change))
-        if predicted <= 1e-9 * length or radius < SMALLEST:
+        if predicted <= LEAST_GAIN * length or radius < SMALLEST:
             status = "lost" if lost else "no gain"
             break
         tried = binding.copy()

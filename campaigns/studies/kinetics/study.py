@@ -78,7 +78,7 @@ class KineticsStudy(RowStudy[KineticsFile]):
         if before is None:
             raise bridge.errors.PathError("a transition is not there before the design begins.")
         predicted = rank(quantity, theta, landscapes.points_of(theta, start), free)
-        targets = np.array(wanted.targets)
+        targets = wanted.targets(before)
         found = design(
             quantity,
             theta,
