@@ -97,7 +97,7 @@ def test_a_chain_of_saddles() -> None:
             assert (real_modes(theta, way.saddle.packing) < 0).sum() == 1
             assert np.abs(bridge.forces(theta, way.saddle.packing)).max() < 1e-10
     given = {"n_images": 16, "most_saddles": 30}
-    with pytest.raises(FurtherMinimaError, match="through . other minima") as error:
+    with pytest.raises(FurtherMinimaError, match=r"through \d+ other minima") as error:
         landscapes.find_transition(theta, *pairs[0], **given)
     assert len(error.value.chain) > 1
     with pytest.raises(PathError, match=r"more than 1 saddles|no way was found"):
