@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 # Distances below the cutoff at which u' and u'' are looked at.
 POINTS = 1000
+# They are even up to this many σ; beyond, so many more are even in the logarithm.
+FAR, TAIL = 10.0, 64
 # An attraction weaker than this part of the strongest r u' from half of the cutoff on is round-off.
 LEAST_PULL = 1e-9
 # How far inside of its first minimum, or of sigma, a potential is compressed.
@@ -101,7 +103,11 @@ def attracts_and_stiffness(kind: Any, pair: Pair) -> tuple[Any, Any]:
 
 def _profile(xp: Any, slopes_at: Any, cutoff: Any, pair: Pair) -> tuple[Any, Any]:
     ends = xp.asarray(cutoff)
-    r = _grid(ends / POINTS, ends * (1 - 1e-9), POINTS)
+    # A well is of the size of σ, however far away the cutoff is.
+    near = xp.minimum(ends, FAR * xp.asarray(pair["sigma"]))
+    r = _grid(near / POINTS, near * (1 - 1e-9), POINTS)
+    beyond = np.linspace(0.0, 1.0, TAIL + 1)[1:].reshape(-1, *[1] * np.ndim(ends))
+    r = xp.concatenate([r, near * (ends / near) ** beyond * (1 - 1e-9)])
     _, slope, curvature, *_ = slopes_at(r, pair, order=2)
     pull, stiff = r * slope, xp.abs(curvature)
     outer = xp.where(r >= 0.5 * ends, xp.abs(pull), 0.0)

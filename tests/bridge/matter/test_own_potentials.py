@@ -119,6 +119,16 @@ def test_what_is_found_is_what_the_built_in_ones_state(stated: bridge.PairPotent
         assert found.max_stiffness() == pytest.approx(stated.max_stiffness(), rel=5e-3)
 
 
+def test_a_far_cutoff_hides_no_well() -> None:
+    """A well is found on a grid of σ, not of the cutoff."""
+    near, far, farther = (
+        bridge.LennardJones(diameters=[1.0], epsilon=1.0, r_cut=r) for r in (9.9, 100.0, 1e4)
+    )
+    assert far.max_stiffness() == pytest.approx(near.max_stiffness(), rel=0.03)
+    assert farther.max_stiffness() == far.max_stiffness()
+    assert farther.kind.pair_attracts(farther.of_types()).all()
+
+
 def test_a_hard_core_counts_from_a_little_inside_of_its_minimum() -> None:
     theta = bridge.LennardJones(diameters=[1.0], epsilon=1.0, r_cut=2.5)
     r = 0.95 * 2 ** (1 / 6)
