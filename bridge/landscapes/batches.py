@@ -72,7 +72,11 @@ def batch_of(theta: Theta | Sequence[Theta], packing: Packing, *, skin: float = 
 
 
 def in_flight(
-    advance: Callable[[Surface, Any], Any], batch: Batch, carry: Any, most_rounds: int
+    advance: Callable[[Surface, Any], Any],
+    batch: Batch,
+    carry: Any,
+    most_rounds: int,
+    note: Callable[[Any, Any], object] | None = None,
 ) -> Any:
     """Advance searches again and again until each has ended, and return where they are.
 
@@ -86,6 +90,8 @@ def in_flight(
         A dict of arrays with a leading axis; ``going`` says which searches go on.
     most_rounds:
         How often it is called at most.
+    note:
+        Told after each round which searches took part, and what they carry.
     """
     carry = jax.tree_util.tree_map(lambda a: np.array(a), carry)
     for _ in range(most_rounds):
@@ -97,6 +103,8 @@ def in_flight(
         there = jax.tree_util.tree_map(np.asarray, advance(batch.of(rows), there))
         for name, value in there.items():
             carry[name][going] = value[: len(going)]
+        if note is not None:
+            note(going, {name: value[: len(going)] for name, value in there.items()})
     return carry
 
 

@@ -62,14 +62,14 @@ def _one(surface: Surface, carry: dict[str, Array], *, length: float) -> dict[st
     def step(c: dict[str, Array]) -> dict[str, Array]:
         moved, bottom, energy = _step(surface, c["x"], length * surface.size)
         finite = jnp.all(jnp.isfinite(moved)) & jnp.isfinite(energy)
-        k = c["steps"]
-        out = k + 1 >= c["energies"].shape[0]
+        k = c["round"]
+        out = c["steps"] + 1 >= c["limit"]
         return c | {
             "path": c["path"].at[k].set(c["x"]),
             "energies": c["energies"].at[k].set(energy),
             "x": jnp.where(finite, c["x"] + moved, c["x"]),
-            "steps": k + 1,
-            "round": c["round"] + 1,
+            "steps": c["steps"] + 1,
+            "round": k + 1,
             "going": finite & ~bottom & ~out,
             "status": jnp.where(finite, jnp.where(bottom, ENDED, OUT_OF_STEPS), NOT_FINITE),
         }
@@ -92,30 +92,39 @@ def descend(
     *,
     length: float,
     most_steps: int,
-) -> dict[str, NDArray[Any]]:
+) -> tuple[dict[str, NDArray[Any]], list[NDArray[np.float64]], list[NDArray[np.float64]]]:
     """The minima below points x (B, N, d), and the paths there.
 
-    Returns what `follow_modes` does of the minima, ``path`` (B, most_steps, N, d) and ``energies``
-    (B, most_steps), of which the first ``points`` (B,) are there, each `length` smallest diameters
-    from the next.
+    Returns what `follow_modes` does of the minima; for each the points of its path (n_points, N,
+    d), `length` smallest diameters from one to the next; and their energies (n_points,).
     """
     size = len(x)
     carry = {
         "x": np.array(x, dtype=np.float64),
-        "path": np.zeros((size, most_steps, *x.shape[1:])),
-        "energies": np.zeros((size, most_steps)),
+        "path": np.zeros((size, ROUND, *x.shape[1:])),  # of a round
+        "energies": np.zeros((size, ROUND)),
+        "limit": np.full(size, most_steps),
         "steps": np.zeros(size, dtype=np.int64),
         "round": np.zeros(size, dtype=np.int64),
         "going": np.ones(size, dtype=bool),
         "status": np.full(size, OUT_OF_STEPS),
     }
     advance = partial(_advance, own=batch.own, length=length)
-    walked = in_flight(advance, batch, carry, most_steps // ROUND + 2)
+    paths: list[list[Any]] = [[] for _ in range(size)]
+    energies: list[list[Any]] = [[] for _ in range(size)]
+
+    def note(rows: Any, there: Any) -> None:
+        for at, row in enumerate(rows.tolist()):
+            taken = int(there["round"][at])
+            paths[row].append(there["path"][at, :taken].copy())
+            energies[row].append(there["energies"][at, :taken].copy())
+
+    walked = in_flight(advance, batch, carry, most_steps // ROUND + 2, note)
     found = follow_modes(batch, walked["x"], 0, tolerance, 100)
     ended = walked["status"] == ENDED
     found["status"] = np.where(ended, found["status"], walked["status"])
-    return found | {
-        "path": walked["path"],
-        "energies": walked["energies"],
-        "points": walked["steps"],
-    }
+    return (
+        found,
+        [np.concatenate(parts) for parts in paths],
+        [np.concatenate(parts) for parts in energies],
+    )

@@ -160,7 +160,7 @@ def descents(
     off = OFF_SADDLE * size[:, None, None] * np.stack([s.mode for s in saddles])
     # Both sides of all saddles in one array.
     both = Batch(batch.of(np.tile(np.arange(len(saddles)), 2)), batch.own)
-    walked = descend(
+    walked, paths, levels = descend(
         both,
         np.concatenate([x - off, x + off]),
         np.tile(limit, 2),
@@ -179,10 +179,7 @@ def descents(
                 )
             )
             continue
-        sides = []
-        for s in (k, k + half):
-            points = int(walked["points"][s])
-            sides.append((walked["path"][s, :points], walked["energies"][s, :points]))
+        sides = [(paths[s], levels[s]) for s in (k, k + half)]
         down, up = walked["x"][k], walked["x"][k + half]
         ends = [float(walked["energy"][s]) for s in (k, k + half)]
         out.append(
