@@ -329,8 +329,7 @@ class _Search:
     def _tops(
         self, relaxed: dict[str, Any], k: int, ends: NDArray[np.float64]
     ) -> tuple[list[int], AmorphError | None]:
-        """The images of a band from which a saddle is looked for: its climbing one, if it is there;
-        of a band that did not come to rest every one that is higher than both beside it."""
+        """The images of a band from which saddles are looked for: all higher than both beside."""
         energies, top = relaxed["energies"][k], int(relaxed["top"][k])
         if relaxed["status"][k] == NOT_FINITE:
             return [], PathError(
@@ -342,11 +341,13 @@ class _Search:
                 f"no image of the band lies higher than both of its ends ({ends.max():.8g}). Give "
                 "more images if a barrier is there."
             )
-        if relaxed["status"][k] != OUT_OF_STEPS:
-            return [top], None
         levels = np.concatenate([ends[:1], energies, ends[1:]])
         higher = (levels[1:-1] > levels[:-2]) & (levels[1:-1] > levels[2:])
-        return np.flatnonzero(higher).tolist(), PathError(
+        higher[top] = True
+        tops = np.flatnonzero(higher).tolist()
+        if relaxed["status"][k] != OUT_OF_STEPS:
+            return tops, None
+        return tops, PathError(
             f"the band did not come to rest in {self.max_steps} steps (a force of "
             f"{relaxed['top_force'][k]:.1e} is left on its highest image), and its saddles do not "
             "join the two minima. Give more with max_steps, or another first path, with paths."
