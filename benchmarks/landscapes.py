@@ -137,7 +137,7 @@ def main() -> None:
     rng = np.random.default_rng(chosen.seed)
     starts = 0.75 * rng.normal(size=(200 if chosen.quick else 2000, 7, 3))
     seconds, saddles = timed(
-        lambda: landscapes.find_saddles(THETA, cluster(starts[0]), starts, max_steps=150)
+        lambda: landscapes.find_saddles(THETA, cluster(starts[0]), starts, max_steps=500)
     )
     seven = distinct([s.energy for s in saddles.found.values()])
     report.findings["saddles of 7"] = {

@@ -136,5 +136,6 @@ def together(table: "pandas.DataFrame") -> Figure:
         y = np.maximum(table["loss"].to_numpy(float)[own], LEAST_LOSS)
         axes.plot(x, y, "o", ms=2.5, color=SERIES[k], label=label)
     axes.axhline(1e-2, color=GREY, lw=0.8, ls="--", zorder=0)
+    axes.set_xticks(np.unique(table["number"].to_numpy(int)))
     outside_legend(axes)
     return figure
