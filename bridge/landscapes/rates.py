@@ -129,10 +129,10 @@ def points_of(theta: Theta, transitions: Sequence[Transition]) -> Points:
 
 
 def equivalent_saddles(transition: Transition, *, size: float = 1.0) -> int:
-    """How many saddles join the same two minima as mirror images of one another: 1 or 2.
+    """The number of saddles that join the same two minima as mirror images of one another: 1 or 2.
 
-    2 where both minima are their own mirror images, particles told apart, and the saddle is not:
-    such as any flat or bipyramidal pair of clusters. In a box always 1.
+    2 where both minima are their own mirror images, as planar ones in space are (particles are told
+    apart), and the saddle is not: it may be passed on either side. In a box always 1.
 
     Parameters
     ----------

@@ -27,8 +27,8 @@ class ClusterTable(Table):
     """``[cluster]``: a rigid cluster of sticky spheres, and which of its contacts break.
 
     `state` is its number in `amorph.bridge.landscapes.rigid_clusters`. `transitions` are numbers of
-    its contacts: breaking one leads to the next cluster. By default all that are transitions of the
-    potential, nearly the same ones once where `distinct`.
+    its contacts: breaking one leads to the next cluster. By default all whose breaking leads over
+    one saddle of the potential.
     """
 
     particles: Annotated[int, Field(ge=4, le=12)] = 7

@@ -179,7 +179,7 @@ def test_files_are_checked_before_work(tmp_path: Path) -> None:
         (
             "[energy]",
             "[energie]",
-            r"\[design\], \[gradient\], \[kinetics\], \[prune\], \[respond\], \[energy\] is missing",
+            r"\[gradient\], \[kinetics\], \[prune\], \[respond\], \[energy\] is missing",
         ),
         ('kind = "soft_sphere"', 'kind = "soft_spheres"', "did you mean 'soft_sphere'"),
         ("[energy]", "[gradient]\n[energy]", r"has \[gradient\] and \[energy\]"),
