@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import scipy.linalg
+import scipy.sparse
+import scipy.sparse.linalg
 from numpy.typing import NDArray
 
 from amorph.handover import InputError
@@ -16,6 +19,11 @@ from .data import Examples
 from .inputs import dynamical_matrix
 
 __all__ = ["ModeRegression", "mode_numbers"]
+
+# Up to this many degrees of freedom the spectrum is computed whole.
+DENSE = 1000
+# Inverses are of the matrix raised by this part of its mean diagonal: rigid motions cost nothing.
+SHIFT = 1e-4
 
 
 def mode_numbers(network: Network, n_modes: int) -> NDArray[np.float64]:
@@ -29,8 +37,8 @@ def mode_numbers(network: Network, n_modes: int) -> NDArray[np.float64]:
     if n_modes > most:
         raise InputError(f"n_modes = {n_modes}: a network of this size has {most}.")
     matrix = dynamical_matrix(springs, packing).astype(np.float64)
-    values, vectors = np.linalg.eigh(matrix)
     first = packing.dimension  # rigid motions of a periodic network
+    values, vectors = _lowest(matrix, first + n_modes)
     chosen = vectors[:, first : first + n_modes].T.reshape(n_modes, packing.n_particles, -1)
     vector, bonds = bond_vectors(packing), np.asarray(packing.bonds)
     change = chosen[:, bonds[:, 1]] - chosen[:, bonds[:, 0]]
@@ -40,6 +48,21 @@ def mode_numbers(network: Network, n_modes: int) -> NDArray[np.float64]:
     size = np.einsum("kma,kma->k", change, change) / len(bonds)
     frequencies = np.sqrt(np.maximum(values[first : first + n_modes], 0.0))
     return np.concatenate([frequencies, trace**2 / size, rest / size])
+
+
+def _lowest(
+    matrix: NDArray[np.float64], number: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lowest eigenvalues, ascending, and their eigenvectors; of large matrices by Lanczos."""
+    if len(matrix) <= max(DENSE, 4 * number):
+        return scipy.linalg.eigh(matrix, subset_by_index=[0, number - 1])
+    below = -SHIFT * float(np.trace(matrix)) / len(matrix)
+    start = np.random.default_rng(0).standard_normal(len(matrix))
+    values, vectors = scipy.sparse.linalg.eigsh(
+        scipy.sparse.csc_matrix(matrix), k=number, sigma=below, v0=start
+    )
+    order = np.argsort(values)
+    return values[order], vectors[:, order]
 
 
 @dataclass(frozen=True, eq=False)

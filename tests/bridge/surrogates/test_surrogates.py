@@ -13,7 +13,7 @@ from amorph.handover import InputError, OutputExistsError
 nnx = pytest.importorskip("flax.nnx", reason="amorph[surrogate] is not installed")
 
 from amorph.bridge import surrogates  # noqa: E402
-from amorph.bridge.surrogates import models, training  # noqa: E402
+from amorph.bridge.surrogates import baselines, models, training  # noqa: E402
 from amorph.bridge.surrogates.inputs import batched, graph  # noqa: E402
 
 
@@ -201,3 +201,11 @@ def test_bad_input_is_named(more: dict[str, Any], named: str, found: surrogates.
     given = {"kind": "graph", "learned": found, "validated": found, **more}
     with pytest.raises(InputError, match=named):
         surrogates.train(**given)
+
+
+def test_modes_of_large_networks_by_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same numbers by Lanczos as of the whole spectrum."""
+    network = networks.triangular_network((14, 14), distortion=0.5, seed=3)
+    whole = baselines.mode_numbers(network, 12)
+    monkeypatch.setattr(baselines, "DENSE", 10)
+    assert baselines.mode_numbers(network, 12) == pytest.approx(whole, abs=1e-12)
