@@ -31,11 +31,14 @@ from ..matter.arguments import check
 from ..matter.packing import Packing
 from ..matter.springs import Theta
 from ..matter.tracing import traced
+from ..minima.relaxing import relaxation
+from ..minima.responses import largest
 from ..precision import require_float64
 from ..solve.modes import spectrum
 from .chains import SAME
-from .following import followed, held_matrix
+from .following import FARTHEST, followed, held_matrix
 from .paths import distance
+from .searches import searched_at_once
 from .surface import Surface, surface_of
 from .transitions import Transition
 
@@ -82,7 +85,8 @@ def points_of(theta: Theta, transitions: Sequence[Transition]) -> Points:
     transitions:
         At least one.
 
-    Raises `InputError` for what is none, and transitions of different particles.
+    Raises `InputError` for what is none, transitions of different particles, and rattlers in
+    packings of more than 48 particles; of these the matrices are whole ones, (N d)².
 
     Example
     -------
@@ -120,12 +124,28 @@ def points_of(theta: Theta, transitions: Sequence[Transition]) -> Points:
             negative.append(index)
     equivalent = np.array([equivalent_saddles(t, size=size) for t in transitions], dtype=np.float64)
     return Points(
-        surface_of(theta, first.start),
+        surface_of(theta, first.start, skin=_skin(theta, first.start, found)),
         np.stack(found),
         np.array(negative),
         ways,
         equivalent,
     )
+
+
+def _skin(theta: Theta, packing: Packing, found: Sequence[NDArray[np.float64]]) -> float:
+    """How much farther than their cutoffs pairs are to be listed, for the points to be followed.
+
+    Raises `InputError` for rattlers in a packing that is too large for all pairs to be looked at.
+    """
+    if searched_at_once(theta, packing):
+        return 0.0
+    if relaxation(theta, packing).response.rattlers.any():
+        raise InputError(
+            "the packing has rattlers, whose modes are zero: its barriers follow parameters by "
+            "landscapes.follow_transition, and barriers_and_gradients gives their derivatives."
+        )
+    farthest = max(largest(x - np.asarray(packing.positions)) for x in found)
+    return 2.0 * (farthest + FARTHEST * float(theta.size_range()[0]))
 
 
 def equivalent_saddles(transition: Transition, *, size: float = 1.0) -> int:

@@ -17,7 +17,14 @@ from ..precision import require_float64
 from .batches import Batch, batch_of
 from .surface import MOST_DENSE
 
-__all__ = ["Results", "check_same_particles", "each_theta", "searched", "tolerances"]
+__all__ = [
+    "Results",
+    "check_same_particles",
+    "each_theta",
+    "searched",
+    "searched_at_once",
+    "tolerances",
+]
 
 
 class Results(Sequence[Any]):
@@ -61,12 +68,17 @@ def searched(theta: Theta | Sequence[Theta], packing: Packing) -> Batch:
     """The landscapes that are searched; raises `InputError` for systems that are too large."""
     require_float64()
     one = theta if isinstance(theta, Theta) else theta[0]
-    if packing.n_particles > MOST_DENSE or one.springs is not None:
+    if not searched_at_once(one, packing):
         raise InputError(
             f"the packing has {packing.n_particles} particles: at most {MOST_DENSE}, without "
-            "springs, are searched many at once."
+            "springs, are searched many at once. Of larger ones saddles_around finds saddles."
         )
     return batch_of(theta, packing)
+
+
+def searched_at_once(theta: Theta, packing: Packing) -> bool:
+    """Whether a packing's searches are one array computation."""
+    return packing.n_particles <= MOST_DENSE and theta.springs is None
 
 
 def each_theta(theta: Theta | Sequence[Theta], number: int) -> list[Theta]:

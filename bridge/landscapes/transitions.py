@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,22 @@ from amorph.handover.arguments import check_kind
 from amorph.handover.showing import shown
 
 from ..errors import NotAMinimumError
+from ..matter.mechanics import energy
 from ..matter.packing import Packing
 from ..matter.springs import Theta
+from ..minima.responses import largest
 from .batches import Batch
 from .descent import descend
+from .flowing import flow
 from .saddles import Saddle
-from .searches import Results, check_same_particles, each_theta, searched, tolerances
+from .searches import (
+    Results,
+    check_same_particles,
+    each_theta,
+    searched,
+    searched_at_once,
+    tolerances,
+)
 from .stationary import ENDED
 
 __all__ = ["Transition", "Transitions", "descents", "transitions_over"]
@@ -25,6 +36,8 @@ __all__ = ["Transition", "Transitions", "descents", "transitions_over"]
 OFF_SADDLE = 0.02
 DESCENT_STEP = 0.02
 MOST_DESCENT = 2000
+MOST_FLOW = 3000
+MOST_HALVINGS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +137,12 @@ def transitions_over(
     Returns a tuple of one `Transition` for each saddle, downhill along its mode first against it.
     A descent that does not end at a minimum has its error there, `NotAMinimumError`.
 
-    Raises `InputError` as `find_saddles` does.
+    Of more than 48 particles, and of springs, one descent is walked after another.
 
-    Source: the steps are those of Page and McIver, J. Chem. Phys. 88, 922 (1988).
+    Raises `InputError` for what is no saddle, or of other particles.
+
+    Source: the steps are those of Page and McIver, J. Chem. Phys. 88, 922 (1988), in large systems
+    those of Sommeijer, Shampine and Verwer, J. Comput. Appl. Math. 88, 315 (1998).
     """
     check_kind("saddles", saddles, Sequence, "saddles, as find_saddles gives them")
     saddles = list(saddles)
@@ -137,6 +153,10 @@ def transitions_over(
     packing = saddles[0].packing
     check_same_particles([s.packing for s in saddles])
     thetas = each_theta(theta, len(saddles))
+    if not searched_at_once(thetas[0], packing):
+        limits = tolerances(thetas, packing, tolerance)
+        own = zip(thetas, saddles, limits.tolist(), strict=True)
+        return Transitions([_walked(*one) for one in own])
     batch = searched(theta, packing)
     limit = tolerances(thetas, packing, tolerance)
     return Transitions(
@@ -144,6 +164,45 @@ def transitions_over(
             found if isinstance(found, AmorphError) else (found,)
             for found in descents(batch, packing, saddles, limit, np.zeros(len(saddles), dtype=int))
         ]
+    )
+
+
+def _walked(theta: Theta, saddle: Saddle, limit: float) -> Any:
+    """The transition over a saddle of a large system, in a tuple; or why there is none."""
+    x = np.asarray(saddle.packing.positions)
+    try:
+        down, up = (
+            flow(theta, _beside(theta, saddle, side), limit, MOST_FLOW) for side in (-1.0, 1.0)
+        )
+    except AmorphError as error:
+        return error
+    ends = [energy(theta, found[0]) for found in (down, up)]
+    own = np.concatenate
+    return (
+        Transition(
+            down[0],
+            saddle,
+            up[0],
+            np.array([ends[0], saddle.energy, ends[1]]),
+            own([down[0].positions[None], down[1][::-1], x[None], up[1], up[0].positions[None]]),
+            own([ends[:1], down[2][::-1], [saddle.energy], up[2], ends[1:]]),
+            saddle.steps + len(down[2]) + len(up[2]),
+        ),
+    )
+
+
+def _beside(theta: Theta, saddle: Saddle, side: float) -> Packing:
+    """A packing a little off its saddle, as near as it must be for the energy to have fallen."""
+    x = np.asarray(saddle.packing.positions)
+    length = OFF_SADDLE * theta.size_range()[0] / largest(saddle.mode)
+    for _ in range(MOST_HALVINGS):
+        packing = saddle.packing.with_positions(x + side * length * saddle.mode)
+        # By a quarter of what the mode says: contacts that close nearby may bring it up again.
+        if energy(theta, packing) < saddle.energy + 0.125 * saddle.eigenvalue * length**2:
+            return packing
+        length *= 0.5
+    raise NotAMinimumError(
+        "the energy does not fall on both sides of the saddle: contacts close right beside it."
     )
 
 
