@@ -12,6 +12,7 @@ app.command(short_help="Relax and measure every frame of trajectories.")(packing
 app.command(short_help="Tell what packings can be tuned to, and how far.")(packings.respond)
 app.command()(runs.run)
 app.command(short_help="Cut bonds of networks until they have what is wanted.")(runs.prune)
+app.command(short_help="Find saddles around packings, and raise barriers.")(runs.barriers)
 app.command(short_help="Check gradients against finite changes of parameters.")(runs.gradient)
 app.command(short_help="Tell how far a run is, while it runs or afterwards.")(runs.status)
 app.command(short_help="Make pictures and a page from a run directory.")(runs.report)

@@ -49,7 +49,7 @@ def amorph(
     Finds the particle interactions for which the material that forms by itself has the property you
     ask for.
     """
-    joining = ("run", "prune", "gradient", "analyze")  # these join the ranks
+    joining = ("run", "prune", "barriers", "gradient", "analyze")  # these join the ranks
     if context.invoked_subcommand not in joining:
         release_interrupts()
 

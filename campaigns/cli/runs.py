@@ -1,4 +1,4 @@
-"""The commands of runs: ``demo``, ``run``, ``prune``, ``gradient``, ``status``, ``report``."""
+"""The commands of runs: ``demo``, ``run``, ``prune``, ``barriers``, ``gradient``, ``status``..."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -147,6 +147,38 @@ def prune(
             raise typer.Exit(1)
         told = ", ".join(f"{name} {value}" for name, value in outcome["summary"].items())
         say(f"{output / 'networks.csv'}: {told}.")
+
+    _spread(work)
+
+
+def barriers(
+    file: Annotated[Path, typer.Argument(help="Packings with their potential.")],
+    output: Output,
+    searches: Annotated[int, typer.Option(min=1, help="Around each packing.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the pushes that searches begin with.")] = 0,
+    factor: Annotated[
+        float | None, typer.Option(help="Multiply each packing's lowest barrier, by diameters.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run there.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Look for saddles around a file's packings, and the barriers to other minima, or raise one.
+
+    Each search is a row of DIR/barriers.csv; `amorph report DIR` makes a page of all. A campaign
+    with [barriers] can do more: the file that these options stand for is DIR/campaign.toml.
+    """
+
+    def source() -> str:
+        from ..studies.barriers.of_file import campaign_of
+
+        return campaign_of(file, searches=searches, seed=seed, factor=factor)
+
+    def work(ranks: "Team") -> None:
+        (outcome,) = _run_source(file, source, output, resume, ranks, plugin or ())
+        if outcome["status"] != "done":
+            raise typer.Exit(1)
+        told = ", ".join(f"{name} {value}" for name, value in outcome["summary"].items())
+        say(f"{output / 'barriers.csv'}: {told}.")
 
     _spread(work)
 

@@ -25,7 +25,7 @@ from .study import Study, registered_studies
 __all__ = ["load_campaign", "load_preparation", "parse_campaign", "study_called", "study_of"]
 
 # Our own studies, registered when a file is read; those of plug-ins register themselves.
-_OURS = ("design", "gradient", "kinetics", "prune", "respond")
+_OURS = ("barriers", "design", "gradient", "kinetics", "prune", "respond")
 
 
 def _studies() -> Mapping[str, type[Study[Any]]]:
