@@ -34,6 +34,8 @@ __all__ = ["barrier_feature", "barriers_and_gradients", "follow_transition"]
 FARTHEST = 0.5
 # Forces at a saddle up to so many times the tolerance are round-off of another place in memory.
 ROUNDING = 10.0
+# Of a distance.
+ROUND_OFF = 1e-9
 
 
 @jax.jit
@@ -147,6 +149,18 @@ def _minimum(theta: Theta, packing: Packing, limit: float, most: float) -> tuple
     return found.packing, found.response.energy
 
 
+def _reach(theta: Theta, transition: Transition, away: NDArray[np.float64]) -> float:
+    """How far apart at the minimum pairs are that are in reach of each other at the saddle."""
+    state = state_of(theta, transition.saddle.packing)
+    count = int(state.pairs.count)
+    if not count:
+        return 0.0
+    i, j = np.asarray(state.pairs.i)[:count], np.asarray(state.pairs.j)[:count]
+    x = np.asarray(state.positions) - away
+    vector = x[j] - x[i] + np.asarray(state.pairs.shift)[:count]
+    return float(np.sqrt(np.max(np.sum(vector**2, axis=1)))) * (1.0 + ROUND_OFF)
+
+
 def barrier_feature(theta: Theta, transition: Transition, name: str = "barrier") -> Feature:
     """The barrier from a transition's start as a feature of that packing, like any other.
 
@@ -172,7 +186,7 @@ def barrier_feature(theta: Theta, transition: Transition, name: str = "barrier")
     barriers_and_gradients(theta, transition)
     away = np.asarray(transition.saddle.packing.positions) - np.asarray(transition.start.positions)
     limit = ROUNDING * max(force_tolerance(theta, transition.start, None), transition.saddle.force)
-    reach = float(theta.longest_cutoff()) + 2.0 * largest(away)
+    reach = _reach(theta, transition, away)
 
     def of(own: Any, state: State) -> Array:
         there = replace(state, positions=state.positions + away, nonaffine=None)
