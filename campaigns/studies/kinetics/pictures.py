@@ -40,6 +40,13 @@ def pictures(table: "pandas.DataFrame") -> Mapping[str, tuple[Figure, str]]:
             "with 95 % intervals; open: Kramers' rate without the factors of rotation and of "
             "equivalent saddles; grey: where both are the same (as P4's Fig. 4B and D).",
         )
+    if "trace filtered_0" in table.columns:
+        out["trajectory"] = (
+            trajectory(table),
+            "The beginning of a Brownian trajectory of the first design: where it is along the "
+            "path (grey), without what changes fast (Butterworth's filter), and in which of the "
+            "two states that says it is; dashed: the saddle (as P4's Fig. 3C).",
+        )
     if table["number"].nunique() > 1:
         out["together"] = (
             together(table),
@@ -119,6 +126,32 @@ def rates(table: "pandas.DataFrame") -> Figure:
         ends += [*predicted, *found]
     if ends:
         axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color=GREY, lw=0.8, zorder=0)
+    outside_legend(axes)
+    return figure
+
+
+@styled
+def trajectory(table: "pandas.DataFrame") -> Figure:
+    """A trajectory along the path of the first design that has one."""
+    row = next(r for _, r in table.iterrows() if np.isfinite(r["trace filtered_0"]))
+
+    def values(name: str) -> NDArray[np.float64]:
+        own = [c for c in _columns(table, f"{name}_") if c.rpartition("_")[2].isdigit()]
+        found = row[sorted(own, key=lambda c: int(c.rpartition("_")[2]))].to_numpy(float)
+        return found[np.isfinite(found)]
+
+    raw, smooth = values("trace"), values("trace filtered")
+    time = np.arange(len(raw)) * float(row["trace frame"])
+    top = float(row["trace saddle"])
+    figure = Figure(figsize=(6.6, 3.0))
+    axes = place_axes(figure, 0.7, 0.5, 4.3, 2.35)
+    axes.plot(time, raw, "-", lw=0.5, color=GREY, label="along the path")
+    axes.plot(time, smooth, "-", lw=1.0, color=SERIES[0], label="filtered")
+    axes.step(
+        time, (smooth > top).astype(float), where="mid", lw=1.2, color=SERIES[1], label="state"
+    )
+    axes.axhline(top, color=GREY, lw=0.8, ls="--", zorder=0)
+    axes.set(xlabel="time", ylabel="part of the path")
     outside_legend(axes)
     return figure
 

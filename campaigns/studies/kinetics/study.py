@@ -121,7 +121,7 @@ class KineticsStudy(RowStudy[KineticsFile]):
             if len(ways) == 1:
                 out |= self._profiles(found.history, breakings)
             if len(ways) == 1 and self.file.trajectories is not None:
-                passages = measured_rates(
+                passages, trace = measured_rates(
                     found.theta,
                     ways[0],
                     self.file.trajectories,
@@ -130,7 +130,7 @@ class KineticsStudy(RowStudy[KineticsFile]):
                     seed=own.seed,
                     first=item * self.file.trajectories.number,
                 )
-                out |= passages_row(passages)
+                out |= passages_row(passages) | trace
         return out
 
     def _profiles(self, history: Sequence[Any], breakings: Sequence[Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amorph import bridge, ensemble
 from amorph.bridge import landscapes
@@ -16,6 +17,11 @@ __all__ = ["measured_rates", "passages_row"]
 STEP = 1.0 / 15.0
 # Frames that are kept in memory at once, of all trajectories.
 MOST_FRAMES = 400_000
+# Frames of the first trajectory that are shown, and what is filtered out of them: changes faster
+# than this part of a frame's frequency.
+SHOWN_FRAMES = 600
+CUTOFF = 0.05
+SHORTEST_TRACE = 20
 
 
 def measured_rates(
@@ -27,8 +33,8 @@ def measured_rates(
     friction: float,
     seed: int,
     first: int,
-) -> landscapes.Passages:
-    """Passages over a transition in Brownian trajectories.
+) -> tuple[landscapes.Passages, dict[str, Any]]:
+    """Passages over a transition in Brownian trajectories, and the first of these, to be shown.
 
     Half of them begin at its start, half at its end, each for a tenth of its time before anything
     counts; a trajectory that leaves both states, for a third one or to pieces, counts as long as it
@@ -75,13 +81,23 @@ def measured_rates(
             where, beside = landscapes.path_position(transition, run.trajectory.positions)
             wheres.append(where)
             insides.append(beside < settings.beside)
-    return landscapes.count_passages(
-        np.concatenate(wheres, axis=1),
+    where = np.concatenate(wheres, axis=1)
+    passages = landscapes.count_passages(
+        where,
         every * dt,
         low=0.5 * top,
         high=0.5 * (1.0 + top),
         inside=np.concatenate(insides, axis=1),
     )
+    return passages, _trace(where[0, :SHOWN_FRAMES], every * dt, top)
+
+
+def _trace(where: NDArray[np.float64], frame: float, top: float) -> dict[str, Any]:
+    """A trajectory along the path, as it is and filtered; and where it passes the saddle."""
+    out: dict[str, Any] = {"trace": where, "trace frame": frame, "trace saddle": top}
+    if len(where) > SHORTEST_TRACE:
+        out["trace filtered"] = landscapes.filtered(where, CUTOFF)
+    return out
 
 
 def _pieces(frames: int, piece: int) -> list[int]:

@@ -77,7 +77,12 @@ def test_rates_come_out_and_are_measured(tmp_path: Path) -> None:
     for k in (0, 1):
         low, high = row[f"measured low_{k}"], row[f"measured high_{k}"]
         assert 0.6 * low < row[f"rate_{k}"] < 1.7 * high  # few passages, and Kramers' own error
-    assert "rates" in pictures(tmp_path / "run")
+    trace = row[[f"trace_{k}" for k in range(100)]].to_numpy(float)
+    assert trace.min() >= 0
+    assert trace.max() <= 1
+    smooth = row[[f"trace filtered_{k}" for k in range(100)]].to_numpy(float)
+    assert np.abs(np.diff(smooth)).mean() < 0.5 * np.abs(np.diff(trace)).mean()
+    assert {"rates", "trajectory"} <= pictures(tmp_path / "run")
 
 
 def test_what_cannot_be_had_together(tmp_path: Path) -> None:
