@@ -60,7 +60,7 @@ class _Here:
         self.theta, self.transition = theta, transition
         (self.barrier, _), (slope, _) = landscapes.barriers_and_gradients(theta, transition)
         sizes = np.asarray(theta.diameters)
-        rows = [np.asarray(slope.diameters) * sizes / self.barrier]
+        rows = [np.asarray(slope.arrays()["diameters"]) * sizes / self.barrier]
         self.values = np.zeros(0)
         if held:
             found = bridge.jacobian(theta, transition.start, list(held), "diameters")

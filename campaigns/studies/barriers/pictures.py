@@ -51,7 +51,7 @@ def distribution(table: "pandas.DataFrame") -> Figure:
     figure = Figure(figsize=(4.7, 3.3))
     axes = place_axes(figure, 0.7, 0.55, 3.7, 2.6)
     edges = np.geomspace(barrier.min() * 0.999, barrier.max() * 1.001, BINS + 1)
-    axes.hist(barrier, edges, color=SERIES[0])
+    axes.hist(barrier, edges.tolist(), color=SERIES[0])
     axes.set(xscale="log", xlabel="barrier ΔE", ylabel="saddles")
     return figure
 
