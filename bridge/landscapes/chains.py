@@ -136,6 +136,7 @@ def _laid(at: Packing, found: Transition) -> Transition:
             saddle.eigenvalue,
             mode,
             saddle.steps,
+            saddle.evaluations,
         ),
         at.with_positions(path[-1]),
         found.energies,

@@ -76,6 +76,8 @@ class Climb:
         Of the Hessian where the particles are, slightly raised.
     unstable:
         Whether a mode has been negative.
+    evaluations:
+        How many gradients there were.
     """
 
     work: Work
@@ -84,6 +86,7 @@ class Climb:
     most: float
     factor: Factor | None = None
     unstable: bool = False
+    evaluations: int = 0
 
     @property
     def size(self) -> float:
@@ -101,6 +104,7 @@ class Climb:
         n, d = self.start.shape
         work.state = replace(work.state, rattlers=np.zeros(n, dtype=bool))
         forces, stiffness = _look(work.theta, work.state)
+        self.evaluations += 1
         if not np.isfinite(np.asarray(forces)).all():
             raise NotASaddleError(
                 "the search met forces that are not finite: two particles coincide. Take another "
@@ -120,6 +124,7 @@ class Climb:
 
     def forces(self) -> Vectors:
         """The forces where the particles are, (N, d)."""
+        self.evaluations += 1
         return np.asarray(_forces(self.work.theta, self.work.state))
 
     def drag(self, forces: Vectors, factor: Factor) -> None:
@@ -296,4 +301,5 @@ def _proven(search: Climb, tolerance: float, steps: int) -> Saddle:
         float(values[0]),
         modes[0],
         steps,
+        search.evaluations,
     )

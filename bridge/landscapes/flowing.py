@@ -124,6 +124,7 @@ def _advance(theta: Any, state: State, carry: dict[str, Array]) -> dict[str, Arr
             "energies": c["energies"].at[k].set(jnp.where(good, energy, c["energies"][k])),
             "taken": k + jnp.where(good, 1, 0),
             "tried": c["tried"] + 1,
+            "evaluations": c["evaluations"] + stages,
         }
 
     return jax.lax.while_loop(going, step, carry)
@@ -134,8 +135,10 @@ _look = jax.jit(lambda theta, state: (energy_of(theta, state), driving_forces_of
 
 def flow(
     theta: Theta, packing: Packing, tolerance: float, most_steps: int
-) -> tuple[Packing, Vectors, Vectors]:
-    """The minimum below a packing's particles, and the path there: (n, N, d), energies (n,).
+) -> tuple[Packing, Vectors, Vectors, int]:
+    """The minimum below a packing's particles, the path there, and how many gradients it took.
+
+    The path is points (n, N, d) and energies (n,).
 
     Raises `NotAMinimumError` where the path does not lead to one.
     """
@@ -148,6 +151,7 @@ def flow(
     time = 1.0 / theta.max_stiffness()
     leave = 0.5 * skin - MOST_MOVE * size
     highest = threshold = 0.0
+    evaluations = 1
     for _ in range(max(most_steps // ROUND, 1)):
         force = largest(forces)
         if force > highest:
@@ -156,17 +160,18 @@ def flow(
             threshold = FALLEN * force
             found = relaxation(theta, packing.with_positions(x), tolerance=tolerance)
             if found.moved <= FAR * size:
-                return found.packing, np.concatenate(path), np.concatenate(energies)
+                return found.packing, np.concatenate(path), np.concatenate(energies), evaluations
         if largest(x - state.positions) >= leave:
             state = state_of(theta, packing.with_positions(x), skin=skin)
         carry = {
             "x": x, "forces": forces, "energy": energy, "time": np.float64(time),
             "path": np.zeros((ROUND, *x.shape)), "energies": np.zeros(ROUND),
-            "taken": 0, "tried": 0, "error": MOST_ERROR * size, "move": MOST_MOVE * size,
-            "leave": leave,
+            "taken": 0, "tried": 0, "evaluations": 0,
+            "error": MOST_ERROR * size, "move": MOST_MOVE * size, "leave": leave,
         }  # fmt: skip
         there = _advance(theta, state, jax.tree_util.tree_map(jnp.asarray, carry))
         taken = int(there["taken"])
+        evaluations += int(there["evaluations"])
         path.append(np.asarray(there["path"])[:taken])
         energies.append(np.asarray(there["energies"])[:taken])
         x, energy, forces = np.asarray(there["x"]), there["energy"], there["forces"]

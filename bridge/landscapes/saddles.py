@@ -39,6 +39,8 @@ class Saddle:
         Its eigenvector, (N, d), of length 1.
     steps:
         How many steps, each with a gradient and a Hessian, led there.
+    evaluations:
+        How many gradients, those of line searches included.
     """
 
     packing: Packing
@@ -47,6 +49,7 @@ class Saddle:
     eigenvalue: float
     mode: NDArray[np.float64]
     steps: int
+    evaluations: int
 
     def __repr__(self) -> str:
         return shown(
@@ -130,6 +133,7 @@ def saddle_of(packing: Packing, found: dict[str, Any], k: int) -> Saddle | Amorp
         float(found["force"][k]),
         float(found["lowest"][k, 0]),
         found["mode"][k],
+        steps,
         steps,
     )
 

@@ -186,7 +186,7 @@ def _walked(theta: Theta, saddle: Saddle, limit: float) -> Any:
             np.array([ends[0], saddle.energy, ends[1]]),
             own([down[0].positions[None], down[1][::-1], x[None], up[1], up[0].positions[None]]),
             own([ends[:1], down[2][::-1], [saddle.energy], up[2], ends[1:]]),
-            saddle.steps + len(down[2]) + len(up[2]),
+            saddle.evaluations + down[3] + up[3],
         ),
     )
 
@@ -254,7 +254,7 @@ def descents(
                     [ends[:1], sides[0][1][::-1], [saddle.energy], sides[1][1], ends[1:]]
                 ),
                 int(evaluations[k])
-                + saddle.steps
+                + saddle.evaluations
                 + sum(len(side[1]) for side in sides)
                 + sum(int(walked["steps"][s]) for s in (k, k + half)),
             )

@@ -63,7 +63,13 @@ class BarriersStudy(RowStudy[BarriersFile]):
         theta, packing = self._rest(number)
         saddle = self._saddles(theta, packing, number, [search])[0]
         ((way,),) = landscapes.transitions_over(theta, [saddle])
-        out = {"packing": number, "search": search, "steps": saddle.steps}
+        out = {
+            "packing": number,
+            "search": search,
+            "steps": saddle.steps,
+            "evaluations": saddle.evaluations,
+            "evaluations with descents": way.evaluations,
+        }
         return out | _told(theta, packing, way)
 
     def _rest(self, number: int) -> tuple[Any, bridge.Packing]:
