@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...pictures.style import GREY, SERIES, place_axes, styled
+from ...pictures.style import GREY, SERIES, outside_legend, place_axes, styled
 from .study import distinct
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ def pictures(table: "pandas.DataFrame") -> Mapping[str, tuple[Figure, str]]:
                 "The barrier of each design after each of its steps, beside what it was.",
             )
         }
-    own = table[(table["joined"] == 1) & (table["same"] == 0)]
-    own = own[distinct(own)]
-    if len(own) < 2:
+    table = table[table["same"] == 0]
+    table = table[distinct(table)]
+    if len(table) < 2:
         return {}
     return {
         "distribution": (
-            distribution(own),
-            "How many of the saddles that join the packings to other minima, each counted once, "
-            "have a barrier of which height.",
+            distribution(table),
+            "How many of the saddles, each counted once, have a barrier of which height: those "
+            "that join the packings to other minima, and above them those between minima nearby.",
         ),
         "participation": (
-            participation(own),
+            participation(table),
             "The participation ratio of the negative mode (dots) and of the displacement from "
             "minimum to minimum (open) against the barrier, for the same saddles.",
         ),
@@ -48,23 +48,33 @@ def pictures(table: "pandas.DataFrame") -> Mapping[str, tuple[Figure, str]]:
 def distribution(table: "pandas.DataFrame") -> Figure:
     """A histogram of barriers, on a logarithmic scale."""
     barrier = table["barrier"].to_numpy(float)
-    figure = Figure(figsize=(4.7, 3.3))
+    joined = table["joined"].to_numpy() == 1
+    figure = Figure(figsize=(6.2, 3.3))
     axes = place_axes(figure, 0.7, 0.55, 3.7, 2.6)
-    edges = np.geomspace(barrier.min() * 0.999, barrier.max() * 1.001, BINS + 1)
-    axes.hist(barrier, edges.tolist(), color=SERIES[0])
+    edges = np.geomspace(barrier.min() * 0.999, barrier.max() * 1.001, BINS + 1).tolist()
+    axes.hist(
+        [barrier[joined], barrier[~joined]],
+        edges,
+        stacked=True,
+        color=[SERIES[0], GREY],
+        label=["out of a packing", "nearby"],
+    )
     axes.set(xscale="log", xlabel="barrier ΔE", ylabel="saddles")
+    outside_legend(axes)
     return figure
 
 
 @styled
 def participation(table: "pandas.DataFrame") -> Figure:
     """Participation ratios against barriers."""
-    figure = Figure(figsize=(4.7, 3.3))
-    axes = place_axes(figure, 0.75, 0.55, 3.7, 2.6)
+    figure = Figure(figsize=(6.6, 3.3))
+    axes = place_axes(figure, 1.0, 0.55, 3.7, 2.6)
     x = table["barrier"].to_numpy(float)
-    axes.plot(x, table["participation of the way"], "o", ms=3.5, mfc="none", color=GREY)
-    axes.plot(x, table["participation"], "o", ms=3, color=SERIES[0])
+    way = table["participation of the way"]
+    axes.plot(x, way, "o", ms=3.5, mfc="none", color=GREY, label="the whole way")
+    axes.plot(x, table["participation"], "o", ms=3, color=SERIES[0], label="negative mode")
     axes.set(xscale="log", yscale="log", xlabel="barrier ΔE", ylabel="participation ratio")
+    outside_legend(axes)
     return figure
 
 
