@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from amorph.handover.arguments import check_kind, count, not_negative, positive
 
-from ..errors import FloppyModeError
+from ..errors import FloppyModeError, SingularHessianError
 from .outcome import Pruned, ended
 from .pruning import Changes, Pruning
 
@@ -74,7 +74,11 @@ def prune_greedily(
         else:
             changes = pruning.try_toggles(free)
             trials += len(free)
-            best = _taken(pruning, free, changes, least_gain)
+            try:
+                best = _taken(pruning, free, changes, least_gain)
+            except SingularHessianError:
+                status = "stopped"  # computed anew it is loose: `ended` takes cuts back
+                break
             if best is None:
                 status = "no gain"
             else:

@@ -313,6 +313,26 @@ def test_a_network_stays_firm(seed: int) -> None:
     assert np.linalg.eigvalsh(tensor)[0] > goals.LEAST_EIGENVALUE * tensor.diagonal().max()
 
 
+def test_a_network_that_turns_out_loose_on_the_way_ends_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a cut finds that those before were too many, what is firm is kept."""
+    pruning = networks.Pruning(*lattice(), {"poisson_ratio": -0.9})
+    toggle, done = pruning.toggle, []
+
+    def third(bond: int, found: Any = None) -> None:
+        if len(done) == 2:
+            raise SingularHessianError("loose")
+        done.append(bond)
+        toggle(bond, found)
+
+    monkeypatch.setattr(pruning, "toggle", third)
+    pruned = networks.prune_greedily(pruning)
+    assert pruned.status == "stopped"
+    assert pruned.bonds.tolist() == done
+    assert np.isfinite(pruned.values).all()
+
+
 def test_what_turns_out_soft_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A last cut after which the exact elastic tensor is not positive definite is not kept."""
     pruning = networks.Pruning(*lattice(), {"poisson_ratio": -0.5})
