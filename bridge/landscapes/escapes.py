@@ -23,7 +23,7 @@ __all__ = ["random_pushes", "saddles_around"]
 
 
 def random_pushes(
-    packing: Packing, number: int, *, seed: int = 0, width: float = 1.0
+    packing: Packing, number: int = 10, *, seed: int = 0, width: float = 1.0
 ) -> NDArray[np.float64]:
     """Random displacements of a particle and its neighbourhood, (number, N, d).
 

@@ -125,7 +125,7 @@ def test_help_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     listed = capsys.readouterr().out.partition("Commands:")[2]
-    assert len(listed.strip().splitlines()) == 11
+    assert len(listed.strip().splitlines()) == 12
     assert "..." not in listed
 
 
