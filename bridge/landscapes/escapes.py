@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from amorph.handover import AmorphError, InputError
 from amorph.handover.arguments import count, positive, real_numbers
+from amorph.handover.boxes import nearest_images
 
 from ..errors import NotASaddleError
 from ..matter.arguments import check
@@ -58,7 +59,7 @@ def random_pushes(
         rng = np.random.default_rng([seed, k])
         apart = x - x[rng.integers(len(x))]
         if box is not None:
-            apart -= np.round(apart @ np.linalg.inv(box).T) @ box.T
+            apart = nearest_images(apart, box)
         weight = np.exp(-np.sum(apart**2, axis=1) / (2.0 * width**2))
         out[k] = weight[:, None] * rng.standard_normal(x.shape)
     if packing.fixed is not None:

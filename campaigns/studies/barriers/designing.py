@@ -69,7 +69,7 @@ class _Here:
         self.jacobian = np.stack(rows)
 
     def left(self, wanted: float, before: Vector) -> Vector:
-        """What is left: of the barrier's logarithm, and of the others' relative changes."""
+        """Residuals: of the barrier's logarithm, and of the others' relative changes."""
         return np.concatenate([[np.log(self.barrier / wanted)], self.values / before - 1.0])
 
 

@@ -18,7 +18,7 @@ BINS = 24
 
 
 def pictures(table: "pandas.DataFrame") -> Mapping[str, tuple[Figure, str]]:
-    """What the searches or the designs show, by file name, with captions."""
+    """Pictures of the searches or of the designs, by file name, with captions."""
     if "factor" in table.columns:
         return {
             "designs": (

@@ -172,14 +172,19 @@ def distinct(table: "pandas.DataFrame") -> Any:
     """Which rows are the first to have met their saddle, (n,) bool."""
     first = np.zeros(len(table), dtype=bool)
     columns = ("packing", "above", "eigenvalue")
-    known: list[Any] = []
-    for k, row in enumerate(zip(*(table[c].to_numpy(float) for c in columns), strict=True)):
-        if not any(
-            row[0] == old[0] and np.allclose(row[1:], old[1:], rtol=AGREE, atol=0) for old in known
-        ):
-            known.append(row)
-            first[k] = True
+    known: dict[float, list[tuple[float, float]]] = {}
+    rows = zip(*(table[c].to_numpy(float) for c in columns), strict=True)
+    for k, (packing, above, eigenvalue) in enumerate(rows):
+        first[k] = _is_new((above, eigenvalue), known.setdefault(packing, []))
     return first
+
+
+def _is_new(told: tuple[float, float], known: list[tuple[float, float]]) -> bool:
+    """Whether an energy and an eigenvalue are no known saddle's; they are known from now on."""
+    if any(np.allclose(told, old, rtol=AGREE, atol=0) for old in known):
+        return False
+    known.append(told)
+    return True
 
 
 def _told(theta: Any, packing: bridge.Packing, way: landscapes.Transition) -> dict[str, Any]:
@@ -227,12 +232,8 @@ def _leaving(
     known: list[tuple[float, float]] = []
     ways = []
     for saddle in saddles:
-        told = (saddle.energy, saddle.eigenvalue)
-        if saddle.energy - base < least or any(
-            np.allclose(told, old, rtol=AGREE, atol=0) for old in known
-        ):
+        if saddle.energy - base < least or not _is_new((saddle.energy, saddle.eigenvalue), known):
             continue
-        known.append(told)
         for (way,) in landscapes.transitions_over(theta, [saddle]).found.values():
             ends = [_is(theta, packing, p) for p in (way.start, way.end)]
             if any(ends) and not all(ends):

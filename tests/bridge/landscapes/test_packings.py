@@ -185,7 +185,7 @@ def test_pushes_are_local_and_their_own() -> None:
 
 
 def test_a_plastic_event_gives_a_direction() -> None:
-    """What a packing does at its first event is a way out of its minimum before."""
+    """The displacement at a packing's first event is a way out of its minimum before."""
     theta, packing, _ = sticky()
     run = bridge.stress_strain(theta, packing, "simple_shear", max_strain=0.05, step=0.01)
     assert run.events
